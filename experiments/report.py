@@ -1,0 +1,75 @@
+"""What a run leaves behind: lines on the screen, and files in its folder."""
+
+import csv
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import attrs
+from cattrs.preconf.json import make_converter
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from experiments.run import Row
+from funcnn.errors import InputError
+from funcnn.files import replacing
+
+HEADING = f"{'':>5} {'training':>18} {'test':>18} {'learning':>10}\n" + (
+    f"{'epoch':>5} {'loss':>9}{'accuracy':>9} {'loss':>9}{'accuracy':>9} {'rate':>10} {'seconds':>8}"
+)
+
+
+def line(row: Row) -> str:
+    """One epoch under the :data:`HEADING`."""
+    return (
+        f"{row.epoch:>5} {row.training_loss:>9.4f}{row.training_accuracy:>9.2%} "
+        f"{row.test_loss:>9.4f}{row.test_accuracy:>9.2%} {row.learning_rate:>10.3g} {row.seconds:>8.2f}"
+    )
+
+
+def create_folder(out: Path | None, name: str) -> Path:
+    """The run's folder, new or empty; without ``out`` it is ``runs/NAME-DATE-TIME``.
+
+    Raises:
+        InputError: ``out`` is a file, or holds something already.
+    """
+    folder = out or Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise InputError("--out", "a folder that is new or empty", folder, "name another one, or remove it")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def write_config(path: Path, config: Any) -> None:
+    """The whole config as JSON."""
+    with replacing(path) as part:
+        part.write_text(make_converter().dumps(config, indent=2) + "\n")
+
+
+def write_history(path: Path, history: Sequence[Row]) -> None:
+    """The history as CSV, an epoch a row."""
+    with replacing(path) as part, part.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(field.name for field in attrs.fields(Row))
+        writer.writerows(attrs.astuple(row) for row in history)
+
+
+def write_picture(path: Path, history: Sequence[Row]) -> None:
+    """Loss and accuracy against epochs, for training and test."""
+    figure = Figure(figsize=(9, 4), layout="constrained", dpi=150)
+    for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        _draw(axes, history, quantity)
+    with replacing(path) as part:
+        figure.savefig(part, format="png")
+
+
+def _draw(axes: Axes, history: Sequence[Row], quantity: str) -> None:
+    epochs = [row.epoch for row in history]
+    for part, style in (("training", "o--"), ("test", "o-")):
+        axes.plot(epochs, [getattr(row, f"{part}_{quantity}") for row in history], style, label=part, markersize=4)
+    axes.set(xlabel="epoch", ylabel=quantity)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    axes.legend()

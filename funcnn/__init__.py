@@ -1,0 +1,100 @@
+"""Neural networks as plain mathematics: pure functions and immutable records, on NumPy.
+
+A layer is a pair of pure functions, a model is their composition, and training is a fold:
+
+    import funcnn as fn
+
+    data      = fn.load_dataset("mnist_5k")
+    model     = fn.serial(fn.dense(128), fn.relu(), fn.dense(64), fn.relu(), fn.dense(10))
+    loss      = fn.softmax_cross_entropy()
+    optimizer = fn.adam(fn.inverse_time_decay(1e-3, decay=1e-5))
+    step      = fn.train_step(model, loss, optimizer)
+
+    key       = fn.Key(0)
+    params, _ = model.init(key.at("init"), data.train.inputs.shape[1:])
+    state     = fn.initial_state(optimizer, params, key.at("train"))
+    for batch in fn.batches(key.at("epoch", 0), data.train, batch_size=128):
+        params, state = step(params, state, batch)
+    print(fn.evaluate(model, loss, params, data.test))
+
+Nothing here changes an argument, keeps a global, or draws a number without a key. Where to look:
+
+    layers        dense, relu, softmax, flatten, identity, serial      layer         Layer, predict, pullback, summary
+    losses        softmax_cross_entropy, categorical_cross_entropy     metrics       accuracy
+    optimizers    sgd, adam, chain, apply_updates                      schedules     constant, inverse_time_decay
+    training      train_step, trajectory, evaluate                     data          load_dataset, batches, idx files
+    checkpoint    save, load                                           initializers  he_normal, glorot_uniform, ...
+    keys          Key: randomness as a value                           tree          records as trees: map, leaves, equal
+    spec          described: constructors that remember their call     arrays        namespaces, read-only views
+
+A layer of one's own is a constructor, decorated by ``described``, that returns ``Layer(init, forward, vjp)``.
+"""
+
+from funcnn import arrays, initializers, tree
+from funcnn.arrays import keep_freed_memory
+from funcnn.checkpoint import SavedModel, load, save
+from funcnn.data import Dataset, batches, load_dataset
+from funcnn.errors import InputError
+from funcnn.initializers import Initializer
+from funcnn.keys import Key
+from funcnn.layer import INFERENCE, Layer, Training, predict, pullback, summary
+from funcnn.layers import dense, flatten, identity, relu, serial, softmax
+from funcnn.losses import Loss, categorical_cross_entropy, softmax_cross_entropy
+from funcnn.metrics import accuracy
+from funcnn.optimizers import Optimizer, adam, apply_updates, chain, hyperparameters, sgd
+from funcnn.schedules import Schedule, constant, inverse_time_decay
+from funcnn.spec import described
+from funcnn.training import Batch, State, evaluate, initial_state, loss_and_gradient, train_step, trajectory
+from funcnn.tree import record
+from funcnn.version import __version__
+
+__all__ = [
+    "INFERENCE",
+    "Batch",
+    "Dataset",
+    "Initializer",
+    "InputError",
+    "Key",
+    "Layer",
+    "Loss",
+    "Optimizer",
+    "SavedModel",
+    "Schedule",
+    "State",
+    "Training",
+    "__version__",
+    "accuracy",
+    "adam",
+    "apply_updates",
+    "arrays",
+    "batches",
+    "categorical_cross_entropy",
+    "chain",
+    "constant",
+    "dense",
+    "described",
+    "evaluate",
+    "flatten",
+    "hyperparameters",
+    "identity",
+    "initial_state",
+    "initializers",
+    "inverse_time_decay",
+    "keep_freed_memory",
+    "load",
+    "load_dataset",
+    "loss_and_gradient",
+    "predict",
+    "pullback",
+    "record",
+    "relu",
+    "save",
+    "serial",
+    "sgd",
+    "softmax",
+    "softmax_cross_entropy",
+    "summary",
+    "train_step",
+    "trajectory",
+    "tree",
+]

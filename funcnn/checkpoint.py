@@ -1,0 +1,160 @@
+"""Saving a model: one safetensors file with weights, architecture and what is needed to use it. No pickle.
+
+The arrays stand under their paths in the tree of params, ``0.weights`` for instance, so that any safetensors
+reader can open them. The header carries one JSON text: the model as plain data (see :mod:`funcnn.spec`), the
+input shape, dtype, scaling of the inputs, class names and versions. Loading calls registered constructors and
+nothing else, and refuses a file whose arrays are not exactly those of its architecture.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import attrs
+import numpy as np
+import safetensors.numpy
+from safetensors import SafetensorError, safe_open
+
+from funcnn import tree
+from funcnn.arrays import Array, Shape
+from funcnn.errors import InputError
+from funcnn.files import replacing
+from funcnn.keys import Key
+from funcnn.layer import Layer, Params
+from funcnn.spec import from_plain, to_plain
+from funcnn.version import __version__
+
+_HEADER = "funcnn"
+
+
+@attrs.frozen(eq=False)
+class SavedModel:
+    """What :func:`load` gives back.
+
+    Attributes:
+        model: The architecture.
+        params: The weights.
+        in_shape: The shape of one input.
+        scaling: The name of the scaling of the inputs (see :data:`funcnn.data.SCALINGS`), or ``None``.
+        class_names: The name of each label; may be empty.
+        versions: The versions of funcnn and NumPy that saved it.
+    """
+
+    model: Layer
+    params: Params
+    in_shape: Shape
+    scaling: str | None
+    class_names: tuple[str, ...]
+    versions: Mapping[str, str]
+
+
+def save(
+    path: str | Path,
+    model: Layer,
+    params: Params,
+    in_shape: Shape,
+    *,
+    scaling: str | None = None,
+    class_names: Iterable[str] = (),
+) -> None:
+    """Write ``model`` and ``params`` to one file; an existing one is replaced only by a whole new one.
+
+    Args:
+        path: The file, by habit ``*.safetensors``.
+        model: A layer made by described constructors alone.
+        params: Its params.
+        in_shape: The shape of one input, as ``model.init`` takes it.
+        scaling: The name of the scaling of the inputs.
+        class_names: The name of each label.
+
+    Raises:
+        InputError: A part of the model was made by hand, or the params are not those of the model.
+    """
+    arrays = {name: np.asarray(leaf) for name, leaf in tree.leaves_with_paths(params)}
+    dtype = str(next(iter(arrays.values())).dtype) if arrays else "float32"
+    header = {
+        "model": to_plain(model),
+        "in_shape": list(in_shape),
+        "dtype": dtype,
+        "scaling": scaling,
+        "class_names": list(class_names),
+        "versions": {"funcnn": __version__, "numpy": np.__version__},
+    }
+    _check("save", _template(model, in_shape, dtype), arrays)
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    with replacing(path) as part:
+        safetensors.numpy.save_file(contiguous, part, {_HEADER: json.dumps(header, sort_keys=True)})
+
+
+def load(path: str | Path) -> SavedModel:
+    """Read a file that :func:`save` wrote.
+
+    Layers of one's own load too, once the module that defines them is imported.
+
+    Raises:
+        InputError: The file is missing, truncated or no funcnn model, names a constructor that is not registered,
+            or has other arrays than its architecture; every mismatch is listed with its path.
+    """
+    header, arrays = _read(path)
+    try:
+        model, in_shape = from_plain(header["model"]), tuple(header["in_shape"])
+        template = _template(model, in_shape, header["dtype"])
+        _check("params", template, arrays)
+        return SavedModel(
+            model=model,
+            params=tree.unflatten(template, [arrays[name] for name, _ in tree.leaves_with_paths(template)]),
+            in_shape=in_shape,
+            scaling=header["scaling"],
+            class_names=tuple(header["class_names"]),
+            versions=MappingProxyType(header["versions"]),
+        )
+    except InputError as error:
+        raise error.within(f"{path}:") from None
+    except (KeyError, TypeError) as error:
+        raise InputError(str(path), "a header as funcnn writes it", repr(error)) from error
+
+
+def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Array]]:
+    """The header and the arrays of a file."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 it is no dict
+    except FileNotFoundError:
+        raise InputError(str(path), "a saved model", "no such file") from None
+    except (SafetensorError, OSError) as error:
+        raise InputError(str(path), "a whole safetensors file", str(error), "save the model again") from error
+    try:
+        return json.loads(metadata[_HEADER]), arrays
+    except (KeyError, json.JSONDecodeError) as error:
+        raise InputError(str(path), "a model that funcnn saved", f"a header without one ({error!r})") from error
+
+
+def _template(model: Any, in_shape: Shape, dtype: str) -> Params:
+    """Params with the tree, shapes and dtypes that those of ``model`` have."""
+    if not isinstance(model, Layer):
+        raise InputError("model", "a Layer", repr(model))
+    params, _ = model.init(Key(0), in_shape, dtype=np.dtype(dtype))
+    return params
+
+
+def _check(where: str, template: Params, arrays: Mapping[str, Array]) -> None:
+    """Raise one error that lists every array that is missing, extra, or of another shape or dtype."""
+    if found := [*_mismatches(dict(tree.leaves_with_paths(template)), arrays)]:
+        raise InputError(where, "the arrays of its architecture", "; ".join(found))
+
+
+def _mismatches(expected: Mapping[str, Array], found: Mapping[str, Array]) -> Iterator[str]:
+    for name in sorted(expected.keys() | found.keys()):
+        if name not in found:
+            yield f"{name} is missing"
+        elif name not in expected:
+            yield f"{name} is extra"
+        elif (a := _described(found[name])) != (b := _described(expected[name])):
+            yield f"{name} is {a} instead of {b}"
+
+
+def _described(array: Array) -> str:
+    return f"{array.dtype} {array.shape}"

@@ -1,0 +1,7 @@
+"""Data: idx files, the data sets that are read from them, and shuffled batches."""
+
+from funcnn.data.batches import batches
+from funcnn.data.datasets import SCALINGS, Dataset, load_dataset, scale
+from funcnn.data.idx import read_idx, write_idx
+
+__all__ = ["SCALINGS", "Dataset", "batches", "load_dataset", "read_idx", "scale", "write_idx"]

@@ -1,0 +1,28 @@
+"""Batches: one shuffled pass over the samples, as a function of a key."""
+
+from collections.abc import Iterator
+from operator import itemgetter
+
+from funcnn import tree
+from funcnn.errors import is_count, require
+from funcnn.keys import Key
+from funcnn.training import Batch, count_rows
+
+
+def batches(key: Key, batch: Batch, batch_size: int) -> Iterator[Batch]:
+    """The samples of ``batch`` in an order drawn from ``key``, ``batch_size`` at a time; the last may be smaller.
+
+    Give every epoch a key of its own, ``key.at("epoch", epoch)``, and every epoch is shuffled anew.
+
+    Raises:
+        InputError: ``batch_size`` is no positive whole number, there are no samples, or their numbers differ.
+
+    >>> import numpy as np
+    >>> samples = Batch(np.zeros((5, 2)), np.arange(5))
+    >>> [piece.targets.tolist() for piece in batches(Key(0), samples, 2)]
+    [[2, 4], [3, 0], [1]]
+    """
+    require(is_count(batch_size), "batches", "a batch_size that is a positive whole number", repr(batch_size))
+    order = key.permutation(count_rows("batches", batch))
+    pieces = (order[i : i + batch_size] for i in range(0, len(order), batch_size))
+    return (tree.map(itemgetter(rows), batch) for rows in pieces)

@@ -1,0 +1,115 @@
+"""Data sets by name: ``mnist_5k`` comes with funcnn, ``mnist`` and ``fashion_mnist`` are downloaded once.
+
+A data set is its bytes: each file is known by the MD5 of its uncompressed content, wherever it comes from, so a
+file that is damaged or is another data set's never passes for it.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+import attrs
+import numpy as np
+
+from funcnn.arrays import Array
+from funcnn.data.download import downloaded
+from funcnn.data.idx import parse_idx, read_bytes
+from funcnn.data.sources import FILES, SOURCES, verified
+from funcnn.errors import InputError, require
+from funcnn.training import Batch
+
+DATA_DIR_VARIABLE = "FUNCNN_DATA_DIR"
+
+SCALINGS: Mapping[str, tuple[float, float]] = MappingProxyType({"unit": (0.0, 255.0), "symmetric": (127.5, 127.5)})
+"""By name, the offset and the divisor of pixels: "unit" is x / 255, "symmetric" is (x - 127.5) / 127.5."""
+
+
+@attrs.frozen(eq=False)
+class Dataset:
+    """Samples to train on and to test on.
+
+    Attributes:
+        name: The name in :data:`funcnn.data.sources.SOURCES`.
+        train: Inputs (samples, 784) float32 and targets (samples,) int64.
+        test: The same, held out.
+        class_names: The name of each label.
+        scaling: The name in :data:`SCALINGS`.
+    """
+
+    name: str
+    train: Batch
+    test: Batch
+    class_names: tuple[str, ...]
+    scaling: str
+
+
+def load_dataset(name: str, *, data_dir: str | Path | None = None, scaling: str = "unit") -> Dataset:
+    """Load ``"mnist_5k"``, ``"mnist"`` or ``"fashion_mnist"``.
+
+    ``mnist_5k`` comes with funcnn. The others are read from ``data_dir``, or else from the folder that the
+    environment variable ``FUNCNN_DATA_DIR`` names, either itself or its subfolder ``name``; without both they are
+    downloaded once into the user's cache folder (which takes the extra ``experiments``).
+
+    Args:
+        name: The data set.
+        data_dir: A folder with the four idx files, gzipped or plain; then nothing is downloaded.
+        scaling: ``"unit"`` for pixels in [0, 1], ``"symmetric"`` for [-1, 1].
+
+    Raises:
+        InputError: An unknown name or scaling, a folder or file that is missing, bytes that are not this data
+            set's, or no mirror that serves them.
+
+    >>> data = load_dataset("mnist_5k")
+    >>> data.train.inputs.shape, data.test.inputs.shape, data.train.inputs.dtype
+    ((4000, 784), (1000, 784), dtype('float32'))
+    """
+    where = f"load_dataset({name!r})"
+    require(name in SOURCES, "load_dataset", f"one of {', '.join(SOURCES)}", repr(name))
+    require(scaling in SCALINGS, where, f"a scaling of {', '.join(SCALINGS)}", repr(scaling))
+    folder = _folder(where, name, data_dir)
+    contents = (downloaded(name, file) if folder is None else _read(where, name, file, folder) for file in FILES)
+    images, labels, test_images, test_labels = map(parse_idx, contents, FILES)
+    return Dataset(
+        name=name,
+        train=Batch(scale(images, scaling), labels.astype(np.int64)),
+        test=Batch(scale(test_images, scaling), test_labels.astype(np.int64)),
+        class_names=SOURCES[name].class_names,
+        scaling=scaling,
+    )
+
+
+def scale(pixels: Array, scaling: str) -> Array:
+    """Pixels (samples, ...) in [0, 255] as inputs (samples, features) float32.
+
+    >>> scale(np.array([[[0, 255]]], dtype=np.uint8), "symmetric")
+    array([[-1.,  1.]], dtype=float32)
+    """
+    offset, divisor = SCALINGS[scaling]
+    inputs = pixels.reshape(len(pixels), -1).astype(np.float32)
+    inputs -= offset
+    inputs /= divisor
+    return inputs
+
+
+def _folder(where: str, name: str, data_dir: str | Path | None) -> Path | None:
+    """The local folder with the files of ``name``, or ``None`` where they are to be downloaded."""
+    if not SOURCES[name].mirrors:
+        hint = f"leave it out, or choose one of {', '.join(other for other in SOURCES if SOURCES[other].mirrors)}"
+        require(data_dir is None, where, "no data_dir, since this data set comes with funcnn", data_dir, hint)
+        return Path(__file__).parent / name
+    given = data_dir or os.environ.get(DATA_DIR_VARIABLE)
+    if not given:
+        return None
+    folder = Path(given)
+    origin = "data_dir" if data_dir else DATA_DIR_VARIABLE
+    require(folder.is_dir(), where, f"a folder in {origin}", given, "create it, or leave it out to download")
+    return folder / name if (folder / name).is_dir() else folder
+
+
+def _read(where: str, name: str, file: str, folder: Path) -> bytes:
+    """The verified bytes of one file of a local folder."""
+    path = next((path for path in (folder / f"{file}.gz", folder / file) if path.exists()), None)
+    if path is None:
+        raise InputError(where, f"{file}.gz or {file} in {folder}", "neither", "put the four idx files there")
+    return verified(name, file, read_bytes(path), str(path))

@@ -1,0 +1,41 @@
+"""The one error that funcnn raises for input it cannot take.
+
+Every message has the same four parts: where it happened, what was expected, what came, and what to do. A
+combinator puts its own place in front, so the message of a nested layer names the whole path to it.
+"""
+
+
+class InputError(ValueError):
+    """Input that a function cannot take.
+
+    >>> raise InputError("dense(64)", "inputs (batch, 128)", "(32, 10, 128)", "put flatten() before it")
+    Traceback (most recent call last):
+    funcnn.errors.InputError: dense(64): expected inputs (batch, 128), got (32, 10, 128); put flatten() before it
+    """
+
+    def __init__(self, where: str, expected: str, got: object, hint: str = "") -> None:
+        super().__init__(f"{where}: expected {expected}, got {got}" + (f"; {hint}" if hint else ""))
+        self.parts = where, expected, got, hint
+
+    def __reduce__(self) -> tuple[type["InputError"], tuple[object, ...]]:
+        return InputError, self.parts  # what unpickling calls, for errors that cross processes
+
+    def within(self, place: str) -> "InputError":
+        """The same error with an outer ``place`` in front of where it happened."""
+        where, *rest = self.parts
+        return InputError(f"{place} {where}", *rest)
+
+
+def require(condition: bool, where: str, expected: str, got: object, hint: str = "") -> None:
+    """Raise :class:`InputError` unless ``condition`` holds; for constructors, where a call costs nothing."""
+    if not condition:
+        raise InputError(where, expected, got, hint)
+
+
+def is_count(value: object) -> bool:
+    """Whether ``value`` is a whole number of at least one (``True`` is not).
+
+    >>> [is_count(value) for value in (3, 0, 2.0, True)]
+    [True, False, False, False]
+    """
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0

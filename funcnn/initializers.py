@@ -1,0 +1,105 @@
+"""Initial values: described functions ``(key, shape, dtype) -> array``.
+
+``fan_in`` is the number of inputs that one output sums over and ``fan_out`` the number of outputs that one
+input feeds; weights are ``(in, out)``, and axes before those two count as a receptive field. The normal
+distributions are not truncated (as in PyTorch; Keras and JAX cut theirs at two standard deviations).
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import attrs
+import numpy as np
+
+from funcnn.arrays import Array, Shape
+from funcnn.errors import require
+from funcnn.keys import Key
+from funcnn.spec import DescribedFunction, described
+
+
+@attrs.frozen(eq=False, repr=False)
+class Initializer(DescribedFunction):
+    """``initializer(key, shape, dtype) -> array``."""
+
+
+@described
+def he_normal() -> Initializer:
+    """N(0, 2 / fan_in), for layers before a ReLU (He et al. 2015, eq. 10)."""
+    return Initializer(partial(_scaled_normal, _he))
+
+
+@described
+def he_uniform() -> Initializer:
+    """Uniform with the variance of :func:`he_normal`: the bound is sqrt(6 / fan_in)."""
+    return Initializer(partial(_scaled_uniform, _he))
+
+
+@described
+def glorot_normal() -> Initializer:
+    """N(0, 2 / (fan_in + fan_out)), for layers before tanh or softmax (Glorot and Bengio 2010, eq. 12)."""
+    return Initializer(partial(_scaled_normal, _glorot))
+
+
+@described
+def glorot_uniform() -> Initializer:
+    """Uniform with the variance of :func:`glorot_normal`: the bound is sqrt(6 / (fan_in + fan_out)) (eq. 16)."""
+    return Initializer(partial(_scaled_uniform, _glorot))
+
+
+@described
+def normal(stddev: float) -> Initializer:
+    """N(0, stddev^2), whatever the shape.
+
+    >>> normal(0.01)(Key(0), (2,), np.float32).dtype
+    dtype('float32')
+    """
+    require(stddev >= 0, "normal", "a stddev of at least 0", stddev)
+    return Initializer(partial(_normal, stddev))
+
+
+@described
+def zeros() -> Initializer:
+    """All zeros.
+
+    >>> zeros()(Key(0), (2,), np.float32)
+    array([0., 0.], dtype=float32)
+    """
+    return Initializer(_zeros)
+
+
+def fans(shape: Shape) -> tuple[int, int]:
+    """``(fan_in, fan_out)`` of weights with this shape.
+
+    >>> fans((784, 128)), fans((3, 3, 16, 32))
+    ((784, 128), (144, 288))
+    """
+    *field, inputs, outputs = shape
+    return math.prod(field) * inputs, math.prod(field) * outputs
+
+
+def _he(shape: Shape) -> float:
+    return 2 / fans(shape)[0]
+
+
+def _glorot(shape: Shape) -> float:
+    return 2 / sum(fans(shape))
+
+
+def _scaled_normal(variance: Callable[[Shape], float], key: Key, shape: Shape, dtype: Any) -> Array:
+    return _normal(math.sqrt(variance(shape)), key, shape, dtype)
+
+
+def _scaled_uniform(variance: Callable[[Shape], float], key: Key, shape: Shape, dtype: Any) -> Array:
+    bound = math.sqrt(3 * variance(shape))
+    return key.uniform(shape, dtype, low=-bound, high=bound)
+
+
+def _normal(stddev: float, key: Key, shape: Shape, dtype: Any) -> Array:
+    return stddev * key.normal(shape, dtype)
+
+
+def _zeros(key: Key, shape: Shape, dtype: Any) -> Array:
+    del key  # nothing is drawn
+    return np.zeros(shape, dtype)

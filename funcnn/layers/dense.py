@@ -1,0 +1,91 @@
+"""The dense layer: an affine map of the features."""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from funcnn.arrays import Array, Shape, check_floating, namespace
+from funcnn.errors import InputError, is_count, require
+from funcnn.initializers import Initializer, he_normal, zeros
+from funcnn.keys import Key
+from funcnn.layer import Layer, Mode
+from funcnn.spec import described
+from funcnn.tree import record
+
+
+@record
+class DenseParams:
+    """The params of :func:`dense`."""
+
+    weights: Float[Array, "in out"]
+    biases: Float[Array, "out"]
+
+
+@described
+def dense(features: int, weights: Initializer = he_normal(), biases: Initializer = zeros()) -> Layer:
+    """y = x W + b, from inputs (batch, in) to outputs (batch, features).
+
+    Args:
+        features: The number of outputs.
+        weights: Initializer of the weights, (in, features).
+        biases: Initializer of the biases, (features,).
+
+    Raises:
+        InputError: ``features`` is no positive whole number; later, inputs that are not (batch, in) or not of
+            the weights' dtype.
+
+    >>> params, out_shape = dense(3).init(Key(0), (2,))
+    >>> params.weights.shape, params.biases.shape, out_shape
+    ((2, 3), (3,), (3,))
+    """
+    require(is_count(features), "dense", "features to be a positive whole number", repr(features))
+    return Layer(partial(dense_init, features, weights, biases), dense_forward, dense_vjp)
+
+
+def dense_init(
+    features: int, weights: Initializer, biases: Initializer, key: Key, in_shape: Shape, *, dtype: Any = np.float32
+) -> tuple[DenseParams, Shape]:
+    """Params for inputs (batch, in), and the output shape (features,)."""
+    if len(in_shape) != 1:
+        raise InputError(f"dense({features})", "inputs (batch, in)", _batched(in_shape), "put flatten() before it")
+    params = DenseParams(
+        weights=weights(key.at("weights"), (*in_shape, features), dtype),
+        biases=biases(key.at("biases"), (features,), dtype),
+    )
+    return params, (features,)
+
+
+def dense_forward(
+    params: DenseParams, x: Float[Array, "batch in"], mode: Mode
+) -> tuple[Float[Array, "batch out"], Float[Array, "batch in"]]:
+    """y = x W + b; the residual is x."""
+    del mode  # deterministic
+    _check_inputs(params, x)
+    y = x @ params.weights
+    y += params.biases
+    return y, x
+
+
+def dense_vjp(
+    params: DenseParams, residuals: Float[Array, "batch in"], dy: Float[Array, "batch out"], *, need_dx: bool = True
+) -> tuple[DenseParams, Float[Array, "batch in"] | None]:
+    """dW = x^T dy, db = the sum of dy over the batch, dx = dy W^T."""
+    dparams = DenseParams(weights=residuals.T @ dy, biases=namespace(dy).sum(dy, axis=0))
+    return dparams, dy @ params.weights.T if need_dx else None
+
+
+def _check_inputs(params: DenseParams, x: Array) -> None:
+    inputs, features = params.weights.shape
+    where = f"dense({features})"
+    if x.ndim != 2 or x.shape[1] != inputs:
+        hint = "put flatten() before it" if x.ndim > 2 else ""
+        raise InputError(where, f"inputs (batch, {inputs})", x.shape, hint)
+    if x.dtype != params.weights.dtype:
+        check_floating(where, x)
+        raise InputError(where, f"inputs of its weights' dtype, {params.weights.dtype}", x.dtype, "convert one of them")
+
+
+def _batched(in_shape: Shape) -> str:
+    return f"({', '.join(['batch', *map(str, in_shape)])})"

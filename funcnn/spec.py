@@ -1,0 +1,208 @@
+"""A constructor remembers its call.
+
+``@described`` stores the constructor and its arguments on what it makes: layers, losses, optimizers, schedules,
+initializers. From that one mechanism come the repr, the summary table, saving without pickle, and loading,
+which calls registered constructors and nothing else. What a user describes is registered in the same way.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ParamSpec, TypeAlias, TypeVar
+
+import attrs
+
+from funcnn.arrays import number
+from funcnn.errors import InputError
+
+Plain: TypeAlias = Any
+"""None, booleans, numbers, strings, lists of them, and described things as ``{"name": ..., "arguments": ...}``."""
+
+
+@attrs.frozen(eq=False)
+class Spec:
+    """A constructor and the arguments of one call, each by its parameter's name, defaults included."""
+
+    constructor: Callable[..., "Described"]
+    arguments: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.constructor.__name__
+
+    def build(self) -> "Described":
+        """Call the constructor again."""
+        signature = inspect.signature(self.constructor)
+        bound = inspect.BoundArguments(signature, dict(self.arguments))
+        return self.constructor(*bound.args, **bound.kwargs)
+
+    def __str__(self) -> str:
+        parameters = inspect.signature(self.constructor).parameters
+        return f"{self.name}({', '.join(_written(parameters, self.arguments))})"
+
+
+@attrs.frozen(eq=False, repr=False)
+class Described:
+    """What a described constructor makes; ``spec`` is ``None`` for one that was made by hand."""
+
+    spec: Spec | None = attrs.field(default=None, kw_only=True)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} without a spec>" if self.spec is None else str(self.spec)
+
+
+@attrs.frozen(eq=False, repr=False)
+class DescribedFunction(Described):
+    """A function that remembers how it was made; called, it is that function."""
+
+    function: Callable[..., Any]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, **kwargs)
+
+
+P = ParamSpec("P")
+D = TypeVar("D", bound=Described)
+
+_CONSTRUCTORS: dict[str, Callable[..., Described]] = {}
+
+
+def described(constructor: Callable[P, D]) -> Callable[P, D]:
+    """Make ``constructor`` remember its calls, and register it under its name for :func:`from_plain`.
+
+    NumPy scalars among the arguments become Python numbers, which never promote an array.
+
+    Raises:
+        InputError: Another module has registered the name already.
+
+    >>> @described
+    ... def doubled(schedule, times=1):
+    ...     return DescribedFunction(lambda step: 2 * times * step)
+    >>> doubled(doubled(None), times=3)
+    doubled(doubled(None), times=3)
+    >>> to_plain(doubled(None))
+    {'name': 'doubled', 'arguments': {'schedule': None, 'times': 1}}
+    """
+    signature = inspect.signature(constructor)
+
+    @functools.wraps(constructor)
+    def construct(*args: P.args, **kwargs: P.kwargs) -> D:
+        try:
+            bound = signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{constructor.__name__}(): {error}") from None
+        bound.apply_defaults()
+        bound.arguments.update({name: number(value) for name, value in bound.arguments.items()})
+        made = constructor(*bound.args, **bound.kwargs)
+        return attrs.evolve(made, spec=Spec(construct, dict(bound.arguments)))
+
+    _register(construct)
+    return construct
+
+
+def map_parts(f: Callable[[Described], Described], made: D) -> D:
+    """``made``, constructed again with ``f`` applied to its described arguments, alone or in a sequence."""
+    if made.spec is None:
+        return made
+
+    def mapped(value: Any) -> Any:
+        match value:
+            case Described():
+                return f(value)
+            case tuple() | list():
+                return tuple(mapped(part) for part in value)
+            case _:
+                return value
+
+    arguments = {name: mapped(value) for name, value in made.spec.arguments.items()}
+    return attrs.evolve(made.spec, arguments=arguments).build()  # type: ignore[return-value]
+
+
+def to_plain(value: Any) -> Plain:
+    """``value`` as data that JSON can hold; the inverse of :func:`from_plain`.
+
+    Raises:
+        InputError: A part was made by hand, or an argument is no plain data (a function, an array).
+    """
+    match value:
+        case Described(spec=Spec() as spec):
+            return {"name": spec.name, "arguments": {name: to_plain(part) for name, part in spec.arguments.items()}}
+        case None | bool() | int() | float() | str():
+            return value
+        case tuple() | list():
+            return [to_plain(part) for part in value]
+        case _:
+            hint = "make it with a constructor decorated by @described that takes plain data"
+            raise InputError("to_plain", "described things and plain data", repr(value), hint)
+
+
+def from_plain(plain: Plain) -> Any:
+    """What ``plain`` describes, built by the registered constructors; lists come back as tuples.
+
+    Raises:
+        InputError: A name is not registered, an argument is unknown, or a constructor refuses its arguments;
+            all unknown names and arguments are listed, each with its path.
+
+    >>> from_plain({"name": "elu9", "arguments": {}})
+    Traceback (most recent call last):
+    funcnn.errors.InputError: from_plain: expected registered constructors, got 'elu9' at the top; ...
+    """
+    if found := [*_unknown(plain, "")]:
+        hint = "import the module that defines it"
+        raise InputError("from_plain", "registered constructors", ", ".join(found), hint)
+    return _built(plain)
+
+
+def _register(constructor: Callable[..., Described]) -> None:
+    name, module = constructor.__name__, constructor.__module__
+    other = _CONSTRUCTORS.get(name, constructor).__module__
+    if other != module and "__main__" not in (other, module):  # a script may define again what it then imports
+        raise InputError(f"@described {module}.{name}", "a new name", f"one that {other} registered", "rename it")
+    _CONSTRUCTORS[name] = constructor
+
+
+def _written(parameters: Mapping[str, inspect.Parameter], arguments: Mapping[str, Any]) -> Iterator[str]:
+    """The arguments as one would write them: required ones by position, the others by name, defaults left out."""
+    for name, parameter in parameters.items():
+        value = arguments[name]
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            yield from map(repr, value)
+        elif parameter.default is parameter.empty:
+            yield repr(value)
+        elif repr(value) != repr(parameter.default):
+            yield f"{name}={value!r}"
+
+
+def _unknown(plain: Plain, path: str) -> Iterator[str]:
+    """Everything in ``plain`` that no registered constructor answers for, with its path."""
+    place = path.lstrip(".") or "the top"
+    match plain:
+        case {"name": str(name), "arguments": dict(arguments), **rest} if not rest:
+            if name not in _CONSTRUCTORS:
+                yield f"{name!r} at {place}"
+            else:
+                surplus = arguments.keys() - inspect.signature(_CONSTRUCTORS[name]).parameters
+                yield from (f"argument {argument!r} of {name} at {place}" for argument in sorted(surplus))
+            for argument, part in arguments.items():
+                yield from _unknown(part, f"{path}.{argument}")
+        case list():
+            for i, part in enumerate(plain):
+                yield from _unknown(part, f"{path}[{i}]")
+        case None | bool() | int() | float() | str():
+            return
+        case _:
+            yield f"{plain!r} at {place}"
+
+
+def _built(plain: Plain) -> Any:
+    match plain:
+        case {"name": name, "arguments": arguments}:
+            constructor = _CONSTRUCTORS[name]
+            try:
+                return Spec(constructor, {key: _built(part) for key, part in arguments.items()}).build()
+            except TypeError as error:
+                raise InputError("from_plain", f"the arguments of {name}", arguments, str(error)) from error
+        case list():
+            return tuple(_built(part) for part in plain)
+        case _:
+            return plain

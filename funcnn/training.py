@@ -1,0 +1,155 @@
+"""Training: a step is a pure function from params, state and batch to new params and state; a run is its fold.
+
+    params, state = step(params, state, batch)
+
+Whatever a step needs beside the batch stands in its :class:`State`: how many steps were taken, the key that
+random layers draw from (at ``key.at(step)``), the optimizer's state, and the metrics of the latest batch.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from operator import itemgetter
+from typing import Any, TypeAlias
+
+from toolz import accumulate
+
+from funcnn import tree
+from funcnn.arrays import Array, number
+from funcnn.errors import InputError, is_count, require
+from funcnn.keys import Key
+from funcnn.layer import INFERENCE, Layer, Mode, Params, Training
+from funcnn.losses import Loss
+from funcnn.metrics import accuracy, weighted_mean
+from funcnn.optimizers import Optimizer, Updates, apply_updates
+from funcnn.tree import record
+
+
+@record
+class Batch:
+    """Samples along axis 0.
+
+    Attributes:
+        inputs: (batch, *in_shape).
+        targets: (batch,) integers, or whatever else the loss takes.
+        weights: (batch,), or ``None`` where all samples count the same.
+    """
+
+    inputs: Array
+    targets: Array
+    weights: Array | None = None
+
+
+@record
+class State:
+    """What a training run carries beside its params.
+
+    Attributes:
+        step: How many steps are finished.
+        key: The root of the steps' keys; it never changes.
+        optimizer: The optimizer's state.
+        metrics: Loss and accuracy of the latest batch, before its update; NaN before the first.
+    """
+
+    step: int
+    key: Key
+    optimizer: Any
+    metrics: dict[str, Any]
+
+
+Step: TypeAlias = Callable[[Params, State, Batch], tuple[Params, State]]
+
+
+def initial_state(optimizer: Optimizer, params: Params, key: Key) -> State:
+    """The state before the first step."""
+    return State(0, key, optimizer.init(params), {"loss": float("nan"), "accuracy": float("nan")})
+
+
+def train_step(model: Layer, loss: Loss, optimizer: Optimizer) -> Step:
+    """The pure function ``(params, state, batch) -> (params, state)`` of one gradient step.
+
+    >>> import numpy as np, funcnn as fn
+    >>> model, optimizer, key = fn.dense(2), fn.sgd(0.5), Key(0)
+    >>> params, _ = model.init(key.at("init"), (3,))
+    >>> batch = Batch(np.eye(3, dtype=np.float32), np.array([0, 1, 0]))
+    >>> step = train_step(model, fn.softmax_cross_entropy(), optimizer)
+    >>> params, state = step(params, initial_state(optimizer, params, key.at("train")), batch)
+    >>> state.step, sorted(state.metrics)
+    (1, ['accuracy', 'loss'])
+    """
+    return partial(_train_step, model, loss, optimizer)
+
+
+def trajectory(step: Step, params: Params, state: State, batches: Iterable[Batch]) -> Iterator[tuple[Params, State]]:
+    """The pairs of params and state before the first batch and after each, as they are asked for.
+
+    ``toolz.last(trajectory(...))`` is the end of the run.
+    """
+    pairs: Iterator[tuple[Params, State]] = accumulate(partial(_advance, step), batches, (params, state))
+    return pairs
+
+
+def loss_and_gradient(
+    model: Layer, loss: Loss, params: Params, batch: Batch, mode: Mode = INFERENCE
+) -> tuple[Array, Updates, Array]:
+    """The loss of the batch, its gradient as a tree like ``params``, and the outputs."""
+    outputs, residuals = model.forward(params, batch.inputs, mode)
+    value, loss_residuals = loss.forward(outputs, batch.targets, batch.weights)
+    grads, _ = model.vjp(params, residuals, loss.vjp(loss_residuals), need_dx=False)
+    return value, grads, outputs
+
+
+def evaluate(model: Layer, loss: Loss, params: Params, batch: Batch, *, batch_size: int = 1000) -> dict[str, float]:
+    """Loss and accuracy over all samples, in pieces of ``batch_size`` so that memory stays bounded.
+
+    The pieces count by their samples' weights, so the result does not depend on ``batch_size`` but for rounding.
+
+    Raises:
+        InputError: ``batch_size`` is no positive whole number, the batch is empty, or its rows do not match.
+    """
+    require(is_count(batch_size), "evaluate", "a batch_size that is a positive whole number", repr(batch_size))
+    starts = range(0, count_rows("evaluate", batch), batch_size)
+    pieces = [tree.map(itemgetter(slice(start, start + batch_size)), batch) for start in starts]
+    return weighted_mean((total_weight(piece), _evaluated(model, loss, params, piece)) for piece in pieces)
+
+
+def count_rows(where: str, batch: Batch) -> int:
+    """The number of samples.
+
+    Raises:
+        InputError: There are none, or inputs, targets and weights differ in their number.
+    """
+    counts = {path: len(array) for path, array in tree.leaves_with_paths(batch)}
+    if len(set(counts.values())) != 1 or 0 in counts.values():
+        found = ", ".join(f"{path} {count}" for path, count in counts.items())
+        raise InputError(where, "the same number of samples, at least one, in inputs, targets and weights", found)
+    return counts["inputs"]
+
+
+def total_weight(batch: Batch) -> float:
+    """What the metrics of ``batch`` are a mean over: its samples, or the sum of their weights."""
+    return float(len(batch.inputs) if batch.weights is None else batch.weights.sum())
+
+
+def _advance(step: Step, pair: tuple[Params, State], batch: Batch) -> tuple[Params, State]:
+    params, state = pair
+    return step(params, state, batch)
+
+
+def _train_step(
+    model: Layer, loss: Loss, optimizer: Optimizer, params: Params, state: State, batch: Batch
+) -> tuple[Params, State]:
+    mode = Training(state.key.at(state.step))
+    value, grads, outputs = loss_and_gradient(model, loss, params, batch, mode)
+    updates, optimizer_state = optimizer.update(grads, state.optimizer, params)
+    metrics = _metrics(value, outputs, batch)
+    return apply_updates(params, updates), State(state.step + 1, state.key, optimizer_state, metrics)
+
+
+def _evaluated(model: Layer, loss: Loss, params: Params, batch: Batch) -> dict[str, Any]:
+    outputs, _ = model.forward(params, batch.inputs, INFERENCE)
+    value, _ = loss.forward(outputs, batch.targets, batch.weights)
+    return _metrics(value, outputs, batch)
+
+
+def _metrics(value: Array, outputs: Array, batch: Batch) -> dict[str, Any]:
+    return {"loss": number(value), "accuracy": accuracy(outputs, batch.targets, batch.weights)}

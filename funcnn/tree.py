@@ -1,0 +1,111 @@
+"""Trees of arrays: records, tuples, lists and dicts, nested as one likes.
+
+Parameters, gradients, optimizer state and batches are frozen records. :func:`record` registers a class once
+with ``optree`` (this is the only file that imports it), and from then on :func:`map` reaches its arrays.
+``None`` is an empty tree.
+"""
+
+import builtins
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar, dataclass_transform
+
+import attrs
+import numpy as np
+import optree
+from optree.integrations.attrs import register_node
+
+from funcnn.arrays import readonly
+
+_NAMESPACE = "funcnn"
+
+T = TypeVar("T")
+
+
+def _as_views(cls: type, fields: list[Any]) -> list[Any]:
+    del cls  # attrs hands it over, the fields are enough
+    return [field.evolve(converter=readonly) for field in fields]
+
+
+@dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(attrs.field,))
+def record(cls: type[T]) -> type[T]:
+    """Make ``cls`` a frozen attrs record whose fields are the children of a tree.
+
+    NumPy arrays are kept as read-only views, so that a stray write raises; records compare by identity, since
+    arrays do not compare to one truth value (:func:`equal` and :func:`allclose` do).
+
+    >>> @record
+    ... class Pair:
+    ...     left: np.ndarray
+    ...     right: np.ndarray
+    >>> doubled = map(lambda x: 2 * x, Pair(np.ones(2), np.zeros(1)))
+    >>> doubled.left
+    array([2., 2.])
+    """
+    frozen = attrs.frozen(cls, eq=False, field_transformer=_as_views)
+    return register_node(frozen, namespace=_NAMESPACE)
+
+
+def map(f: Callable[..., Any], tree: Any, *rest: Any) -> Any:
+    """Apply ``f`` to the leaves of ``tree`` and of ``rest``, which have its structure."""
+    return optree.tree_map(f, tree, *rest, namespace=_NAMESPACE)
+
+
+def leaves(tree: Any) -> list[Any]:
+    """The leaves, in the order of fields, positions and sorted keys."""
+    return optree.tree_leaves(tree, namespace=_NAMESPACE)
+
+
+def leaves_with_paths(tree: Any) -> Iterator[tuple[str, Any]]:
+    """Pairs of path and leaf; a path joins field names, positions and keys with dots.
+
+    >>> dict(leaves_with_paths(({"a": 1.0}, (2.0, 3.0))))
+    {'0.a': 1.0, '1.0': 2.0, '1.1': 3.0}
+    """
+    paths, values, _ = optree.tree_flatten_with_path(tree, namespace=_NAMESPACE)
+    return zip((".".join(builtins.map(str, path)) for path in paths), values, strict=True)
+
+
+def unflatten(template: Any, values: list[Any]) -> Any:
+    """A tree with the structure of ``template`` and the leaves ``values``, in the order of :func:`leaves`."""
+    return optree.tree_unflatten(optree.tree_structure(template, namespace=_NAMESPACE), values)
+
+
+def same_structure(left: Any, right: Any) -> bool:
+    """Whether both trees have the same records, tuples and dicts around their leaves."""
+    structures = (optree.tree_structure(tree, namespace=_NAMESPACE) for tree in (left, right))
+    return next(structures) == next(structures)
+
+
+def equal(left: Any, right: Any) -> bool:
+    """Whether structure, dtypes, shapes and every bit of the leaves are the same.
+
+    >>> equal((np.zeros(2), 1), (np.zeros(2), 1)), equal((0.0,), (-0.0,))
+    (True, False)
+    """
+    return same_structure(left, right) and all(
+        builtins.map(_same_bits, leaves(left), leaves(right)),
+    )
+
+
+def allclose(left: Any, right: Any, *, rtol: float = 1e-5, atol: float = 1e-8) -> bool:
+    """Whether structure and shapes are the same and ``|left - right| <= atol + rtol |right|`` in every leaf."""
+    return same_structure(left, right) and all(
+        np.shape(a) == np.shape(b) and np.allclose(a, b, rtol=rtol, atol=atol)
+        for a, b in zip(leaves(left), leaves(right), strict=True)
+    )
+
+
+def size(tree: Any) -> int:
+    """The number of array elements in all leaves.
+
+    >>> size((np.zeros((3, 4)), np.zeros(4)))
+    16
+    """
+    return sum(int(np.prod(np.shape(leaf))) for leaf in leaves(tree))
+
+
+def _same_bits(left: Any, right: Any) -> bool:
+    a, b = np.asarray(left), np.asarray(right)
+    if a.dtype == object or b.dtype == object:
+        return bool(left == right)
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
