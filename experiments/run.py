@@ -70,7 +70,8 @@ def run(experiment: Experiment, on_epoch: Callable[[Sequence[Row]], None]) -> Ou
     step = train_step(experiment.model, experiment.loss, experiment.optimizer)
     params, _ = experiment.model.init(experiment.key.at("init"), experiment.data.train.inputs.shape[1:])
     state = initial_state(experiment.optimizer, params, experiment.key.at("train"))
-    good, history = params, ()
+    good = params
+    history: tuple[Row, ...] = ()
     try:
         for epoch in range(experiment.epochs):
             start, parts = time.perf_counter(), []

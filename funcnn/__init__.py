@@ -19,13 +19,21 @@ A layer is a pair of pure functions, a model is their composition, and training 
 
 Nothing here changes an argument, keeps a global, or draws a number without a key. Where to look:
 
-    layers        dense, relu, softmax, flatten, identity, serial      layer         Layer, predict, pullback, summary
-    losses        softmax_cross_entropy, categorical_cross_entropy     metrics       accuracy
-    optimizers    sgd, adam, chain, apply_updates                      schedules     constant, inverse_time_decay
-    training      train_step, trajectory, evaluate                     data          load_dataset, batches, idx files
-    checkpoint    save, load                                           initializers  he_normal, glorot_uniform, ...
-    keys          Key: randomness as a value                           tree          records as trees: map, leaves, equal
-    spec          described: constructors that remember their call     arrays        namespaces, read-only views
+    layers        dense, relu, softmax, flatten, identity, serial
+    losses        softmax_cross_entropy, categorical_cross_entropy
+    optimizers    sgd, adam, chain, apply_updates, hyperparameters
+    schedules     constant, inverse_time_decay
+    initializers  he_normal, he_uniform, glorot_normal, glorot_uniform, normal, zeros
+    metrics       accuracy
+    training      train_step, trajectory, evaluate, loss_and_gradient
+    data          load_dataset, batches, read_idx, write_idx
+    checkpoint    save, load
+    testing       check_layer, check_loss, check_optimizer and the other laws
+    layer         what a layer is; predict, pullback, summary
+    keys          Key: randomness as a value
+    tree          records as trees: map, leaves, equal
+    spec          described: constructors that remember their call
+    arrays        namespaces and read-only views
 
 A layer of one's own is a constructor, decorated by ``described``, that returns ``Layer(init, forward, vjp)``.
 """

@@ -40,7 +40,7 @@ def readonly(x: Any) -> Any:
     """
     if isinstance(x, np.ndarray) and x.flags.writeable:
         x = x.view()
-        x.flags.writeable = False
+        x.setflags(write=False)
     return x
 
 
@@ -85,5 +85,5 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):
         return False
-    keep = 1 << 30
-    return bool(mallopt(mmap_threshold, keep)) and bool(mallopt(trim_threshold, keep))
+    largest = 1 << 25  # glibc refuses a greater mmap threshold, half of its HEAP_MAX_SIZE
+    return bool(mallopt(mmap_threshold, largest)) and bool(mallopt(trim_threshold, 1 << 30))

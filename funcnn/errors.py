@@ -15,15 +15,14 @@ class InputError(ValueError):
 
     def __init__(self, where: str, expected: str, got: object, hint: str = "") -> None:
         super().__init__(f"{where}: expected {expected}, got {got}" + (f"; {hint}" if hint else ""))
-        self.parts = where, expected, got, hint
+        self.where, self.rest = where, (expected, got, hint)
 
     def __reduce__(self) -> tuple[type["InputError"], tuple[object, ...]]:
-        return InputError, self.parts  # what unpickling calls, for errors that cross processes
+        return InputError, (self.where, *self.rest)  # what unpickling calls, for errors that cross processes
 
     def within(self, place: str) -> "InputError":
         """The same error with an outer ``place`` in front of where it happened."""
-        where, *rest = self.parts
-        return InputError(f"{place} {where}", *rest)
+        return InputError(f"{place} {self.where}", *self.rest)
 
 
 def require(condition: bool, where: str, expected: str, got: object, hint: str = "") -> None:

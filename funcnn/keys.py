@@ -6,6 +6,7 @@ not by the order of calls, so adding a layer or a metric never changes what anot
 reads or changes global random state.
 """
 
+import functools
 import hashlib
 from collections.abc import Iterable
 from typing import Any, TypeAlias
@@ -23,6 +24,7 @@ def _is_word(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**64
 
 
+@functools.lru_cache(maxsize=1024, typed=True)  # a training step asks for the same few over and over
 def _label(value: Any) -> Label:
     """A label as the plain int or str that prints and goes through JSON."""
     label: Label = number(value)

@@ -6,15 +6,18 @@ is the sample twice. Nothing broadcasts: shapes that do not fit are refused.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 
 from funcnn.arrays import Array, check_floating, namespace
 from funcnn.errors import InputError
 from funcnn.spec import Described, described
+
+Targets: TypeAlias = Int[Array, "batch"] | Num[Array, "batch classes"]
+Weights: TypeAlias = Num[Array, "batch"] | None
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -66,8 +69,8 @@ def categorical_cross_entropy() -> Loss:
 
 def softmax_cross_entropy_forward(
     outputs: Float[Array, "batch classes"],
-    targets: Int[Array, "batch"] | Float[Array, "batch classes"],
-    weights: Float[Array, "batch"] | None = None,
+    targets: Targets,
+    weights: Weights = None,
 ) -> tuple[Float[Array, ""], tuple[Array, Array, Array]]:
     """The loss; the residuals are probabilities, target distributions and each sample's share of the mean."""
     where = "softmax_cross_entropy"
@@ -78,7 +81,7 @@ def softmax_cross_entropy_forward(
     exponentials = xp.exp(shifted)
     sums = xp.sum(exponentials, axis=-1, keepdims=True)
     losses = xp.sum(targets * (xp.log(sums) - shifted), axis=-1)
-    return xp.sum(losses * shares), (exponentials / sums, targets, shares)
+    return shares @ losses, (exponentials / sums, targets, shares)
 
 
 def softmax_cross_entropy_vjp(residuals: tuple[Array, Array, Array]) -> Float[Array, "batch classes"]:
@@ -90,8 +93,8 @@ def softmax_cross_entropy_vjp(residuals: tuple[Array, Array, Array]) -> Float[Ar
 
 def categorical_cross_entropy_forward(
     outputs: Float[Array, "batch classes"],
-    targets: Int[Array, "batch"] | Float[Array, "batch classes"],
-    weights: Float[Array, "batch"] | None = None,
+    targets: Targets,
+    weights: Weights = None,
 ) -> tuple[Float[Array, ""], tuple[Array, Array, Array]]:
     """The loss; the residuals are clipped probabilities, target distributions and shares of the mean."""
     where = "categorical_cross_entropy"
@@ -100,7 +103,7 @@ def categorical_cross_entropy_forward(
     shares = _shares(where, outputs, weights)
     clipped = xp.clip(outputs, 1e-7, 1 - 1e-7)
     losses = -xp.sum(targets * xp.log(clipped), axis=-1)
-    return xp.sum(losses * shares), (clipped, targets, shares)
+    return shares @ losses, (clipped, targets, shares)
 
 
 def categorical_cross_entropy_vjp(residuals: tuple[Array, Array, Array]) -> Float[Array, "batch classes"]:
@@ -109,7 +112,7 @@ def categorical_cross_entropy_vjp(residuals: tuple[Array, Array, Array]) -> Floa
     return -targets / clipped * shares[:, None]
 
 
-def _distributions(where: str, outputs: Array, targets: Array) -> Array:
+def _distributions(where: str, outputs: Array, targets: Targets) -> Array:
     """Targets as distributions (batch, classes) of the outputs' dtype: integers become one-hot."""
     xp = namespace(outputs)
     if outputs.ndim != 2 or outputs.shape[0] == 0:
@@ -126,7 +129,7 @@ def _distributions(where: str, outputs: Array, targets: Array) -> Array:
     return xp.astype(targets[:, None] == xp.arange(classes), outputs.dtype)
 
 
-def _shares(where: str, outputs: Array, weights: Array | None) -> Array:
+def _shares(where: str, outputs: Array, weights: Weights) -> Array:
     """Each sample's share (batch,) of the mean: 1 / batch, or its weight over the sum of all weights."""
     xp = namespace(outputs)
     batch = outputs.shape[0]

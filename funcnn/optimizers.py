@@ -45,9 +45,10 @@ class MomentumState:
 
 @record
 class AdamState:
-    """The state of :func:`scale_by_adam`: finished updates, and the running means of g and g^2."""
+    """The state of :func:`adam`: finished updates, the rate of the latest, the running means of g and g^2."""
 
     step: int
+    learning_rate: float
     mu: Updates
     nu: Updates
 
@@ -103,22 +104,17 @@ def adam(learning_rate: Rate = 1e-3, beta1: float = 0.9, beta2: float = 0.999, e
     >>> adam(1e-3)
     adam()
     """
-    return chain(scale_by_adam(beta1, beta2, eps), scale_by_learning_rate(learning_rate))
+    for name, beta in (("beta1", beta1), ("beta2", beta2)):
+        require(0 <= beta < 1, "adam", f"a {name} in [0, 1)", beta)
+    require(eps > 0, "adam", "an eps above 0", eps)
+    schedule = as_schedule(learning_rate)
+    return Optimizer(partial(_adam_init, schedule), partial(_adam_update, schedule, beta1, beta2, eps))
 
 
 @described
 def accumulate_momentum(momentum: float, nesterov: bool = False) -> Optimizer:
     """v = momentum v + g; gives v, or g + momentum v with ``nesterov``."""
     return Optimizer(_momentum_init, partial(_momentum_update, momentum, nesterov))
-
-
-@described
-def scale_by_adam(beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> Optimizer:
-    """m' / (sqrt(v') + eps), as :func:`adam` says, before the learning rate."""
-    for name, beta in (("beta1", beta1), ("beta2", beta2)):
-        require(0 <= beta < 1, "adam", f"a {name} in [0, 1)", beta)
-    require(eps > 0, "adam", "an eps above 0", eps)
-    return Optimizer(_adam_init, partial(_adam_update, beta1, beta2, eps))
 
 
 @described
@@ -186,23 +182,44 @@ def _momentum_update(
     return tree.map(accumulated, grads, velocity) if nesterov else velocity, MomentumState(velocity)
 
 
-def _adam_init(params: Params) -> AdamState:
-    return AdamState(0, _zeros_like(params), _zeros_like(params))
+def _blend(difference: Array, old: Array, share: float) -> Array:
+    """old + share difference, in place on the difference, which is a fresh array."""
+    difference *= share
+    difference += old
+    return difference
+
+
+def _adam_init(schedule: Callable[[Any], Any], params: Params) -> AdamState:
+    return AdamState(0, schedule(0), _zeros_like(params), _zeros_like(params))
 
 
 def _adam_update(
-    beta1: float, beta2: float, eps: float, grads: Updates, state: AdamState, params: Params
+    schedule: Callable[[Any], Any],
+    beta1: float,
+    beta2: float,
+    eps: float,
+    grads: Updates,
+    state: AdamState,
+    params: Params,
 ) -> tuple[Updates, AdamState]:
     del params  # the gradients are enough
-    step = state.step + 1
-    mu = tree.map(lambda m, g: beta1 * m + (1 - beta1) * g, state.mu, grads)
-    nu = tree.map(lambda v, g: beta2 * v + (1 - beta2) * g * g, state.nu, grads)
-    # Dividing m and v by their corrections would be two passes more over memory: m' / (sqrt(v') + eps) is
+    step, rate = state.step + 1, schedule(state.step)
+    # Correcting m and v would be two passes more over memory: m' / (sqrt(v') + eps) is
     # m / (sqrt(v) + eps root) * root / correction, with root the square root of v's correction.
-    root, correction = (1 - beta2**step) ** 0.5, 1 - beta1**step
-    scale, floor = root / correction, eps * root
-    updates = tree.map(lambda m, v: m / (namespace(v).sqrt(v) + floor) * scale, mu, nu)
-    return updates, AdamState(step, mu, nu)
+    correction, root = 1 - beta1**step, (1 - beta2**step) ** 0.5
+    scale, floor = -rate * root / correction, eps * root
+
+    def rule(g: Array, m: Array, v: Array) -> tuple[Array, Array, Array]:
+        m = _blend(g - m, m, 1 - beta1)
+        v = _blend(g * g - v, v, 1 - beta2)
+        divisor = namespace(v).sqrt(v)
+        divisor += floor
+        update = m / divisor
+        update *= scale
+        return update, m, v
+
+    updates, mu, nu = tree.map_to(3, rule, grads, state.mu, state.nu)
+    return updates, AdamState(step, rate, mu, nu)
 
 
 def _learning_rate_init(schedule: Callable[[Any], Any], params: Params) -> LearningRateState:

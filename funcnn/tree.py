@@ -7,12 +7,12 @@ with ``optree`` (this is the only file that imports it), and from then on :func:
 
 import builtins
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 from typing import Any, TypeVar, dataclass_transform
 
 import attrs
 import numpy as np
 import optree
-from optree.integrations.attrs import register_node
 
 from funcnn.arrays import readonly
 
@@ -41,13 +41,36 @@ def record(cls: type[T]) -> type[T]:
     >>> doubled.left
     array([2., 2.])
     """
-    frozen = attrs.frozen(cls, eq=False, field_transformer=_as_views)
-    return register_node(frozen, namespace=_NAMESPACE)
+    frozen: Any = attrs.frozen(cls, eq=False, field_transformer=_as_views)
+    names = tuple(field.name for field in attrs.fields(frozen))
+    children = attrgetter(*names) if len(names) > 1 else lambda node: (getattr(node, *names),)
+    optree.register_pytree_node(
+        frozen,
+        lambda node: (children(node), None, names),
+        lambda _, values: frozen(*values),
+        path_entry_type=optree.GetAttrEntry,
+        namespace=_NAMESPACE,
+    )
+    registered: type[T] = frozen
+    return registered
 
 
 def map(f: Callable[..., Any], tree: Any, *rest: Any) -> Any:
     """Apply ``f`` to the leaves of ``tree`` and of ``rest``, which have its structure."""
     return optree.tree_map(f, tree, *rest, namespace=_NAMESPACE)
+
+
+def map_to(count: int, f: Callable[..., tuple[Any, ...]], tree: Any, *rest: Any) -> tuple[Any, ...]:
+    """Apply ``f``, which gives ``count`` values, as :func:`map` does; gives a tree of each.
+
+    >>> map_to(2, divmod, (7, 9), (2, 5))
+    ((3, 1), (1, 4))
+    """
+    first, structure = optree.tree_flatten(tree, namespace=_NAMESPACE)
+    others = builtins.map(structure.flatten_up_to, rest)
+    values = [*builtins.map(f, first, *others)]
+    columns = zip(*values, strict=True) if values else [()] * count
+    return tuple(builtins.map(structure.unflatten, columns))
 
 
 def leaves(tree: Any) -> list[Any]:

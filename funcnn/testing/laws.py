@@ -1,0 +1,81 @@
+"""How a law is tried: on random cases, the smallest failing one reported."""
+
+from collections.abc import Callable, Mapping
+from types import ModuleType
+
+import attrs
+import numpy as np
+
+from funcnn import tree
+from funcnn.arrays import Array, Shape
+from funcnn.keys import Key
+from funcnn.layer import Params
+
+
+class BrokenLaw(AssertionError):
+    """A law that does not hold; the message names the law, the counter-example and what differs."""
+
+
+@attrs.frozen
+class Case:
+    """What a law is tried on: a key for everything random, and a batch size."""
+
+    key: Key
+    batch: int
+
+    def array(self, label: str, shape: Shape, dtype: type = np.float64) -> Array:
+        """Random values for ``label``, of this case alone."""
+        return self.key.at(label).normal(shape, dtype)
+
+
+Law = Callable[[Case], None]
+
+
+def hold(subject: object, laws: Mapping[str, Law], examples: int = 20) -> None:
+    """Try each law on ``examples`` cases.
+
+    Raises:
+        BrokenLaw: At the first law that fails, with the smallest case that Hypothesis finds.
+        ModuleNotFoundError: Hypothesis is not installed.
+    """
+    for name, law in laws.items():
+        _try(subject, name, law, examples)
+
+
+def randomized(params: Params, key: Key) -> Params:
+    """Random values in place of all of ``params``: zero biases would sit exactly on the kink of a ReLU."""
+    leaves = enumerate(tree.leaves(params))
+    return tree.unflatten(params, [key.at(i).normal(leaf.shape, leaf.dtype) for i, leaf in leaves])
+
+
+def _try(subject: object, name: str, law: Law, examples: int) -> None:
+    hypothesis = _hypothesis()
+    case = Case(Key(0), 1)
+
+    def attempt(seed: int, batch: int) -> None:
+        nonlocal case  # Hypothesis runs the smallest failing case last
+        case = Case(Key(seed), batch)
+        law(case)
+
+    cases = hypothesis.given(hypothesis.strategies.integers(0, 2**16), hypothesis.strategies.integers(1, 5))
+    settings = hypothesis.settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        report_multiple_bugs=False,
+        phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink),
+    )
+    try:
+        settings(cases(attempt))()
+    except Exception as error:
+        text = f"{subject!r} breaks the law '{name}' at batch size {case.batch}, seed {case.key.seed}: {error}"
+        raise BrokenLaw(text) from error
+
+
+def _hypothesis() -> ModuleType:
+    try:
+        import hypothesis
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"{error}; the laws take the extra `test`: pip install 'funcnn[test]'") from None
+    return hypothesis

@@ -1,0 +1,118 @@
+"""The laws of a loss."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from funcnn import tree
+from funcnn.arrays import Array
+from funcnn.keys import Key
+from funcnn.layer import INFERENCE, Layer
+from funcnn.losses import Loss
+from funcnn.spec import from_plain, to_plain
+from funcnn.testing.gradients import check_vjp
+from funcnn.testing.laws import Case, Law, hold
+from funcnn.testing.purity import assert_pure, assert_trees_close
+
+Draw = Callable[[Key, int], tuple[Array, Array]]
+"""``draw(key, batch) -> (outputs, targets)`` in the loss's domain, float64."""
+
+
+def check_loss(loss: Loss, draw: Draw, *, jax: bool = False, examples: int = 20) -> None:
+    """Try every law of a loss on outputs and targets from ``draw``; with ``jax``, JAX is a second oracle.
+
+    Raises:
+        BrokenLaw: At the first that fails; it names the law and the smallest case.
+
+    >>> import funcnn as fn
+    >>> check_loss(fn.softmax_cross_entropy(), lambda key, n: (key.normal((n, 3), np.float64), np.arange(n) % 3))
+    """
+    hold(loss, loss_laws(loss, draw, jax=jax), examples)
+
+
+def loss_laws(loss: Loss, draw: Draw, *, jax: bool = False) -> Mapping[str, Law]:
+    """The laws by name; one that has no meaning for this loss is left out."""
+    laws: dict[str, Callable[[Loss, Draw, Case], None]] = {
+        "the value is one number of the outputs' dtype": _value,
+        "the gradient is like the outputs": _gradient,
+        "forward and vjp are pure": _purity,
+        "the gradient is that of central differences": partial(_vjp, oracle="differences"),
+        "a weight of two is the sample twice": _weights,
+        "the value is the mean over samples": _mean,
+    }
+    if jax:
+        laws["the gradient is that of JAX"] = partial(_vjp, oracle="jax")
+    if loss.spec is not None:
+        laws["the spec builds the same loss again"] = _spec
+    return {name: partial(law, loss, draw) for name, law in laws.items()}
+
+
+def as_layer(loss: Loss, targets: Array, weights: Array | None = None) -> Layer:
+    """The loss of given targets as a layer whose output is one number."""
+
+    def forward(params: Any, x: Array, mode: Any) -> tuple[Array, Any]:
+        del params, mode  # it has none, and is deterministic
+        return loss.forward(x, targets, weights)
+
+    def vjp(params: Any, residuals: Any, dy: Array, *, need_dx: bool = True) -> tuple[Any, Array | None]:
+        return params, dy * loss.vjp(residuals) if need_dx else None
+
+    return Layer(lambda key, in_shape, **options: ((), ()), forward, vjp)
+
+
+def _weighted(loss: Loss, draw: Draw, case: Case) -> tuple[Array, Array, Array]:
+    del loss  # it has no say
+    return *draw(case.key, case.batch), case.key.at("weights").uniform((case.batch,), np.float64, low=0.1)
+
+
+def _value(loss: Loss, draw: Draw, case: Case) -> None:
+    outputs, targets = draw(case.key, case.batch)
+    for dtype in (np.float32, np.float64):
+        value, _ = loss.forward(outputs.astype(dtype), targets)
+        assert (value.dtype, value.shape) == (np.dtype(dtype), ()), f"the value is {value.dtype} {value.shape}"
+        assert np.isfinite(value), f"the value is {value}"
+
+
+def _gradient(loss: Loss, draw: Draw, case: Case) -> None:
+    outputs, targets = draw(case.key, case.batch)
+    for dtype in (np.float32, np.float64):
+        doutputs = loss.vjp(loss.forward(outputs.astype(dtype), targets)[1])
+        assert_trees_close(np.zeros_like(doutputs), np.zeros(outputs.shape, dtype))
+
+
+def _purity(loss: Loss, draw: Draw, case: Case) -> None:
+    outputs, targets, weights = _weighted(loss, draw, case)
+    assert_pure(loss.forward, outputs, targets, weights)
+    assert_pure(loss.vjp, loss.forward(outputs, targets, weights)[1])
+
+
+def _vjp(loss: Loss, draw: Draw, case: Case, oracle: str) -> None:
+    outputs, targets, weights = _weighted(loss, draw, case)
+    for given in (None, weights):
+        check_vjp(as_layer(loss, targets, given), (), outputs, case.key, mode=INFERENCE, oracle=oracle)
+
+
+def _weights(loss: Loss, draw: Draw, case: Case) -> None:
+    outputs, targets = draw(case.key, case.batch)
+    times = 1 + np.arange(case.batch) % 3
+    value, residuals = loss.forward(outputs, targets, times.astype(np.float64))
+    expected, repeated = loss.forward(*(np.repeat(array, times, axis=0) for array in (outputs, targets)))
+    assert_trees_close(np.float64(value), np.float64(expected), rtol=1e-9)
+    sums = np.add.reduceat(loss.vjp(repeated), np.cumsum(times) - times, axis=0)
+    assert_trees_close(loss.vjp(residuals), sums, rtol=1e-9)
+
+
+def _mean(loss: Loss, draw: Draw, case: Case) -> None:
+    outputs, targets = draw(case.key, case.batch)
+    value, _ = loss.forward(outputs, targets)
+    singles = [loss.forward(outputs[i : i + 1], targets[i : i + 1])[0] for i in range(case.batch)]
+    assert_trees_close(np.float64(value), np.mean(singles), rtol=1e-9)
+
+
+def _spec(loss: Loss, draw: Draw, case: Case) -> None:
+    again = from_plain(to_plain(loss))
+    assert repr(again) == repr(loss), f"built again it is {again!r}"
+    outputs, targets = draw(case.key, case.batch)
+    assert tree.equal(again.forward(outputs, targets)[0], loss.forward(outputs, targets)[0]), "built again it differs"

@@ -1,0 +1,149 @@
+"""The laws of optimizers and schedules."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from funcnn import tree
+from funcnn.layer import Params
+from funcnn.optimizers import Optimizer, apply_updates
+from funcnn.spec import Described, from_plain, to_plain
+from funcnn.testing.laws import Case, Law, hold
+from funcnn.testing.purity import assert_pure, assert_trees_close
+
+STEPS = 50
+"""How many updates a law follows."""
+
+
+def check_optimizer(optimizer: Optimizer, *, examples: int = 10) -> None:
+    """Try every law of an optimizer on random params and gradients.
+
+    Raises:
+        BrokenLaw: At the first that fails; it names the law, the smallest case and the leaf.
+
+    >>> import funcnn as fn
+    >>> check_optimizer(fn.adam(0.01))
+    """
+    laws: dict[str, Callable[[Optimizer, Case], None]] = {
+        "init and update are pure": _purity,
+        "updates are like the params, in float32 for 50 steps": _shapes,
+        "zero gradients give exactly zero updates": _zero,
+        "the state keeps its structure": _structure,
+        "a quadratic descends": _descent,
+        "a leaf's update does not depend on the tree around it": _leaves,
+    }
+
+    def behaviour(optimizer: Optimizer, case: Case) -> Any:
+        return _updates(optimizer, case, np.float32)[-1]
+
+    hold(optimizer, _bound(laws, optimizer, behaviour), examples)
+
+
+def check_schedule(schedule: Callable[[Any], Any], *, jax: bool = False, examples: int = 10) -> None:
+    """Try every law of a schedule; with ``jax``, that JAX traces it too.
+
+    Raises:
+        BrokenLaw: At the first that fails; it names the law and the step.
+
+    >>> import funcnn as fn
+    >>> check_schedule(fn.inverse_time_decay(0.1, decay=0.01))
+    """
+    laws: dict[str, Callable[[Any, Case], None]] = {
+        "the value is a finite float of at least 0": _values,
+    }
+    if jax:
+        laws["JAX traces it"] = _traces
+    hold(schedule, _bound(laws, schedule, lambda schedule, case: schedule(case.key.seed)), examples)
+
+
+def _bound(
+    laws: Mapping[str, Callable[[Any, Case], None]], subject: Any, behaviour: Callable[[Any, Case], Any]
+) -> dict[str, Law]:
+    """The laws of this subject, with the spec's where it has one."""
+    if isinstance(subject, Described) and subject.spec is not None:
+        laws = {**laws, "the spec builds the same again": partial(_spec, behaviour)}
+    return {name: partial(law, subject) for name, law in laws.items()}
+
+
+def _params(case: Case, dtype: type = np.float32, label: str = "params") -> Params:
+    return {"w": case.array(f"{label} w", (case.batch, 3), dtype), "b": (case.array(f"{label} b", (3,), dtype),)}
+
+
+def _updates(optimizer: Optimizer, case: Case, dtype: type) -> list[tuple[Params, Params, Any]]:
+    """Params, updates and state of :data:`STEPS` steps with random gradients."""
+    params = _params(case, dtype)
+    state, steps = optimizer.init(params), []
+    for i in range(STEPS):
+        updates, state = optimizer.update(_params(case, dtype, f"grads {i}"), state, params)
+        params = apply_updates(params, updates)
+        steps.append((params, updates, state))
+    return steps
+
+
+def _purity(optimizer: Optimizer, case: Case) -> None:
+    params, grads = _params(case), _params(case, label="grads")
+    assert_pure(optimizer.init, params)
+    assert_pure(optimizer.update, grads, optimizer.init(params), params)
+
+
+def _shapes(optimizer: Optimizer, case: Case) -> None:
+    for dtype in (np.float32, np.float64):
+        zeros = tree.map(np.zeros_like, _params(case, dtype))
+        for params, updates, _ in _updates(optimizer, case, dtype):
+            assert_trees_close(tree.map(np.zeros_like, updates), zeros)
+            assert_trees_close(tree.map(np.zeros_like, params), zeros)
+
+
+def _zero(optimizer: Optimizer, case: Case) -> None:
+    params = _params(case)
+    zeros, state = tree.map(np.zeros_like, params), optimizer.init(params)
+    for _ in range(3):
+        updates, state = optimizer.update(zeros, state, params)
+        for path, leaf in tree.leaves_with_paths(updates):
+            assert not np.any(leaf), f"the update of {path} is {leaf}"
+
+
+def _structure(optimizer: Optimizer, case: Case) -> None:
+    states = [optimizer.init(_params(case)), *(state for _, _, state in _updates(optimizer, case, np.float32))]
+    assert all(tree.same_structure(a, b) for a, b in pairwise(states)), "an update gives a state of another structure"
+
+
+def _descent(optimizer: Optimizer, case: Case) -> None:
+    """On |params|^2 / 2, whose gradient is the params themselves."""
+    params = start = _params(case, np.float64)
+    state = optimizer.init(params)
+    for _ in range(STEPS):
+        updates, state = optimizer.update(params, state, params)
+        params = apply_updates(params, updates)
+    before, after = (sum(float(np.sum(leaf**2)) for leaf in tree.leaves(end)) for end in (start, params))
+    assert after < before, f"the sum of squares goes from {before:.3g} to {after:.3g}"
+
+
+def _leaves(optimizer: Optimizer, case: Case) -> None:
+    params, grads = _params(case), _params(case, label="grads")
+    updates, _ = optimizer.update(grads, optimizer.init(params), params)
+    alone, _ = optimizer.update(grads["w"], optimizer.init(params["w"]), params["w"])
+    assert tree.equal(updates["w"], alone), "w differs"
+
+
+def _spec(behaviour: Callable[[Any, Case], Any], subject: Any, case: Case) -> None:
+    again = from_plain(to_plain(subject))
+    assert repr(again) == repr(subject), f"built again it is {again!r}"
+    assert tree.equal(behaviour(again, case), behaviour(subject, case)), "built again it differs"
+
+
+def _values(schedule: Callable[[Any], Any], case: Case) -> None:
+    step = case.key.seed
+    value = schedule(step)
+    assert isinstance(value, float), f"{type(value).__name__} at step {step}"
+    assert 0 <= value < float("inf"), f"{value} at step {step}"
+
+
+def _traces(schedule: Callable[[Any], Any], case: Case) -> None:
+    import jax
+
+    step = case.key.seed
+    assert_trees_close(float(jax.jit(schedule)(step)), schedule(step), rtol=1e-5)

@@ -1,0 +1,16 @@
+"""Fixtures that several test files share."""
+
+import hypothesis
+import jaxtyping
+import pytest
+
+hypothesis.settings.register_profile("funcnn", deadline=None, derandomize=True)  # the same cases on every machine
+hypothesis.settings.load_profile("funcnn")
+
+
+@pytest.fixture
+def unchecked_annotations():
+    """Run as a user does, without the check of annotations that tests add: bad input must meet our own message."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

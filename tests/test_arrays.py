@@ -1,0 +1,48 @@
+"""Namespaces, read-only views and numbers."""
+
+import sys
+
+import array_api_strict
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import funcnn as fn
+from funcnn.arrays import check_floating, namespace, number, readonly
+
+
+def test_namespaces():
+    assert namespace(np.ones(2)) is np
+    assert namespace(jnp.ones(2)) is jnp
+    assert namespace(array_api_strict.ones(2)) is array_api_strict
+
+
+def test_readonly_is_a_view_that_leaves_the_original_alone():
+    array = np.zeros(2)
+    view = readonly(array)
+    assert view.base is array
+    assert readonly(view) is view
+    assert array.flags.writeable
+    assert readonly("text") == "text"
+
+
+@pytest.mark.parametrize("x", [np.float64(0.5), np.float32(0.5), np.array(0.5), 0.5])
+def test_number(x):
+    assert type(number(x)) is float
+    assert number(x) == 0.5
+
+
+def test_number_leaves_the_rest_alone():
+    array, traced = np.ones(1), jnp.ones(())
+    assert number(array) is array
+    assert number(traced) is traced
+
+
+def test_floating_arrays_of_any_library_pass():
+    for x in (np.ones(2, np.float32), jnp.ones(2, jnp.bfloat16), array_api_strict.ones(2)):
+        assert check_floating("here", x) is namespace(x)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the call is glibc's")
+def test_keep_freed_memory_is_told():
+    assert fn.keep_freed_memory()

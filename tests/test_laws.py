@@ -1,0 +1,272 @@
+"""The tests of the tests: for every checker, a wrong implementation that it must catch."""
+
+import attrs
+import numpy as np
+import pytest
+
+import funcnn as fn
+from funcnn import Key, tree
+from funcnn.layers import DenseParams
+from funcnn.schedules import Schedule
+from funcnn.testing import (
+    BrokenLaw,
+    assert_pure,
+    assert_trees_close,
+    check_layer,
+    check_loss,
+    check_optimizer,
+    check_schedule,
+    check_step,
+    check_vjp,
+)
+from funcnn.testing.laws import Case
+from funcnn.testing.layers import layer_laws
+from tests.catalogue import labels
+
+DENSE = fn.dense(3)
+
+
+def with_vjp(change):
+    """The dense layer with ``change(params, x, dy, dparams, dx)`` in place of its cotangents."""
+
+    def vjp(params, residuals, dy, *, need_dx=True):
+        dparams, dx = DENSE.vjp(params, residuals, dy)
+        dparams, dx = change(params, residuals, dy, dparams, dx)
+        return dparams, dx if need_dx else None
+
+    return attrs.evolve(DENSE, vjp=vjp, spec=None)
+
+
+def with_forward(change):
+    """The dense layer with ``change(y, x, mode)`` in place of its outputs."""
+
+    def forward(params, x, mode):
+        y, residuals = DENSE.forward(params, x, mode)
+        return change(y, x, mode), residuals
+
+    return attrs.evolve(DENSE, forward=forward, spec=None)
+
+
+def draws_without_a_key(y, x, mode):
+    return y + np.random.standard_normal(y.shape).astype(y.dtype)
+
+
+def writes_to_its_argument(y, x, mode):
+    x *= 2
+    return y
+
+
+WRONG_LAYERS = {
+    "wrong sign of dx": (with_vjp(lambda p, x, dy, dp, dx: (dp, -dx)), r"central differences.* in x$"),
+    "missing transpose": (
+        with_vjp(lambda p, x, dy, dp, dx: (attrs.evolve(dp, weights=dp.weights.T.reshape(dp.weights.shape)), dx)),
+        r"central differences.* in params\.weights$",
+    ),
+    "batch mean twice": (
+        with_vjp(lambda p, x, dy, dp, dx: (tree.map(lambda leaf: leaf / len(x), dp), dx)),
+        r"at batch size 2.* in .*params\.weights",
+    ),
+    "biases forgotten": (
+        with_vjp(lambda p, x, dy, dp, dx: (attrs.evolve(dp, biases=0 * dp.biases), dx)),
+        r"in params\.biases$",
+    ),
+    "bias gradient broadcast": (
+        with_vjp(lambda p, x, dy, dp, dx: (attrs.evolve(dp, biases=dy), dx)),
+        r"cotangents.*params\.biases is float32 \(1, 3\) instead of float32 \(3,\)",
+    ),
+    "dtype promoted": (with_forward(lambda y, x, mode: y.astype(np.float64)), "forward keeps shape and dtype"),
+    "argument mutated": (with_forward(writes_to_its_argument), "pure.*an argument is written to"),
+    "global randomness": (with_forward(draws_without_a_key), "pure.*global random state has changed"),
+    "rows mixed": (
+        attrs.evolve(
+            fn.identity(),
+            forward=lambda p, x, mode: (x - x.mean(axis=0), ()),
+            vjp=lambda p, r, dy, need_dx=True: (p, dy - dy.mean(axis=0) if need_dx else None),
+            spec=None,
+        ),
+        "rows do not depend on each other",
+    ),
+    "dx computed anyway": (
+        attrs.evolve(DENSE, vjp=lambda p, r, dy, need_dx=True: DENSE.vjp(p, r, dy), spec=None),
+        "need_dx",
+    ),
+    "another spec": (attrs.evolve(DENSE, spec=fn.relu().spec), "spec"),
+    "dtype ignored by init": (
+        attrs.evolve(DENSE, init=lambda key, shape, dtype=np.float32: DENSE.init(key, shape), spec=None),
+        "init is pure and keeps the dtype.*weights is float32",
+    ),
+}
+
+
+@pytest.mark.parametrize(("layer", "message"), WRONG_LAYERS.values(), ids=WRONG_LAYERS)
+def test_a_wrong_layer_is_caught(layer, message):
+    with pytest.raises(BrokenLaw, match=message):
+        check_layer(layer, (4,))
+
+
+def test_a_vjp_that_is_not_linear_is_caught():
+    layer = with_vjp(lambda p, x, dy, dp, dx: (dp, dx + 1e-4 * dy.sum() ** 2))
+    with pytest.raises(AssertionError, match=r"1 differs by up to"):
+        layer_laws(layer, (4,))["the vjp is linear in dy"](Case(Key(0), 2))
+
+
+def test_the_counter_example_is_the_smallest():
+    with pytest.raises(BrokenLaw, match="at batch size 1, seed 0: "):
+        check_layer(WRONG_LAYERS["wrong sign of dx"][0], (4,))
+
+
+@pytest.mark.parametrize("oracle", ["differences", "jax"])
+def test_both_oracles_catch_a_wrong_vjp(oracle):
+    params, _ = DENSE.init(Key(0), (4,), dtype=np.float64)
+    x = Key(1).normal((2, 4), np.float64)
+    check_vjp(DENSE, params, x, Key(2), oracle=oracle)
+    with pytest.raises(AssertionError, match="x"):
+        check_vjp(WRONG_LAYERS["wrong sign of dx"][0], params, x, Key(2), oracle=oracle)
+
+
+def test_a_kink_is_no_error():
+    x = np.array([[1e-7, -1e-7, 1.0, 3e-5]])
+    check_vjp(fn.relu(), (), x, Key(0))
+
+
+def wrong_loss(**changes):
+    return attrs.evolve(fn.softmax_cross_entropy(), spec=None, **changes)
+
+
+RIGHT_LOSS = fn.softmax_cross_entropy()
+
+WRONG_LOSSES = {
+    "wrong sign": (wrong_loss(vjp=lambda r: -RIGHT_LOSS.vjp(r)), "gradient is that of central differences"),
+    "sum instead of mean": (
+        wrong_loss(
+            forward=lambda o, t, w=None: (RIGHT_LOSS.forward(o, t, w)[0] * len(o), RIGHT_LOSS.forward(o, t, w)[1]),
+            vjp=lambda r: RIGHT_LOSS.vjp(r) * len(r[0]),
+        ),
+        "weight of two|mean over samples",
+    ),
+    "weights ignored": (wrong_loss(forward=lambda o, t, w=None: RIGHT_LOSS.forward(o, t)), "a weight of two"),
+    "promoted": (
+        wrong_loss(
+            forward=lambda o, t, w=None: (np.float64(RIGHT_LOSS.forward(o, t, w)[0]), RIGHT_LOSS.forward(o, t, w)[1])
+        ),
+        "one number of the outputs' dtype",
+    ),
+    "gradient in float64": (
+        wrong_loss(vjp=lambda r: RIGHT_LOSS.vjp(r).astype(np.float64)),
+        "gradient is like the outputs",
+    ),
+}
+
+
+@pytest.mark.parametrize(("loss", "message"), WRONG_LOSSES.values(), ids=WRONG_LOSSES)
+def test_a_wrong_loss_is_caught(loss, message):
+    with pytest.raises(BrokenLaw, match=message):
+        check_loss(loss, labels)
+
+
+def wrong_optimizer(change):
+    """SGD with ``change(updates, grads, state, params)`` in place of its updates."""
+    right = fn.sgd(0.1)
+
+    def update(grads, state, params):
+        updates, state = right.update(grads, state, params)
+        return change(updates, grads, params), state
+
+    return attrs.evolve(right, update=update, spec=None)
+
+
+def writes_to_gradients(updates, grads, params):
+    for leaf in tree.leaves(grads):
+        leaf *= 2
+    return updates
+
+
+WRONG_OPTIMIZERS = {
+    "wrong sign": (wrong_optimizer(lambda u, g, p: tree.map(np.negative, u)), "a quadratic descends"),
+    "noise at zero gradients": (wrong_optimizer(lambda u, g, p: tree.map(lambda a: a - 1e-9, u)), "exactly zero"),
+    "promoted": (wrong_optimizer(lambda u, g, p: tree.map(lambda a: a * np.float64(1), u)), "float32 for 50 steps"),
+    "writes to gradients": (wrong_optimizer(writes_to_gradients), "pure.*written to"),
+    "depends on the tree": (
+        wrong_optimizer(lambda u, g, p: tree.map(lambda a: a / len(tree.leaves(g)), u)),
+        "does not depend on the tree",
+    ),
+    "another state": (
+        attrs.evolve(
+            fn.sgd(0.1), update=lambda g, s, p: (fn.sgd(0.1).update(g, fn.sgd(0.1).init(p), p)[0], (s,)), spec=None
+        ),
+        "state keeps its structure",
+    ),
+}
+
+
+@pytest.mark.parametrize(("optimizer", "message"), WRONG_OPTIMIZERS.values(), ids=WRONG_OPTIMIZERS)
+def test_a_wrong_optimizer_is_caught(optimizer, message):
+    with pytest.raises(BrokenLaw, match=message):
+        check_optimizer(optimizer)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "message"),
+    [
+        (lambda step: -0.1, "finite float of at least 0.*at step 0"),
+        (lambda step: 1, "int at step"),
+        (lambda step: 0.1 if step < 10 else 0.01, "JAX traces it"),
+        (Schedule(lambda step: 0.1, spec=fn.constant(0.2).spec), "spec"),
+    ],
+)
+def test_a_wrong_schedule_is_caught(schedule, message):
+    with pytest.raises(BrokenLaw, match=message):
+        check_schedule(schedule, jax=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda params, state: (params, attrs.evolve(state, step=state.step + 1)), "step 2 follows 0"),
+        (lambda params, state: (params, attrs.evolve(state, key=state.key.at(0))), "key has changed"),
+        (lambda params, state: (tree.map(lambda a: a.astype(np.float64), params), state), "float64"),
+    ],
+)
+def test_a_wrong_step_is_caught(change, message):
+    model, optimizer, batch = fn.relu(), fn.sgd(0.1), fn.Batch(np.ones((2, 3), np.float32), np.array([0, 1]))
+    params = DenseParams(np.ones((2, 3), np.float32), np.ones(3, np.float32))
+    right = fn.train_step(model, fn.softmax_cross_entropy(), optimizer)
+
+    def step(params, state, batch):
+        _, state = right((), state, batch)
+        return change(params, state)
+
+    with pytest.raises(AssertionError, match=message):
+        check_step(step, params, fn.initial_state(optimizer, (), Key(0)), batch)
+
+
+def test_reading_global_randomness_is_caught():
+    def secretly(x):
+        state = np.random.get_state()
+        noise = np.random.standard_normal()
+        np.random.set_state(state)
+        return x + noise
+
+    with pytest.raises(AssertionError, match="another result"):
+        assert_pure(secretly, np.ones(2))
+
+
+def test_memory_between_calls_is_caught():
+    calls = []
+    with pytest.raises(AssertionError, match="another result"):
+        assert_pure(lambda x: x + (calls.append(1) or len(calls)), np.ones(2))
+
+
+@pytest.mark.parametrize(
+    ("actual", "message"),
+    [
+        ((np.zeros(2), 0.0), "structures differ"),
+        ([np.zeros(3)], r"0 is float64 \(3,\) instead of float64 \(2,\)"),
+        ([np.zeros(2, np.float32)], "0 is float32"),
+        ([np.array([0.0, 0.1])], r"0 differs by up to 0\.1"),
+        ([np.array([0.0, np.nan])], "0 differs"),
+    ],
+)
+def test_differing_trees_are_caught(actual, message):
+    with pytest.raises(AssertionError, match=message):
+        assert_trees_close(actual, [np.zeros(2)])

@@ -1,0 +1,179 @@
+"""Every layer obeys every law, and refuses what it cannot take."""
+
+import jax
+import numpy as np
+import pytest
+
+import funcnn as fn
+from funcnn import INFERENCE, InputError, Key, tree
+from funcnn.layers import DenseParams, dense_forward, dense_vjp, relu_forward, relu_vjp, serial_vjp
+from funcnn.testing import assert_trees_close, check_layer
+from tests.catalogue import LAYERS
+
+
+@pytest.mark.parametrize(("layer", "in_shape"), LAYERS, ids=str)
+def test_laws(layer, in_shape):
+    check_layer(layer, in_shape, jax=True)
+
+
+def parts(key):
+    """Three layers that fit each other, random inputs, and params for each."""
+    layers = fn.dense(4), fn.relu(), fn.serial(fn.dense(3), fn.softmax())
+    params, _ = fn.serial(*layers).init(key, (5,), dtype=np.float64)
+    return layers, params, key.at("x").normal((6, 5), np.float64)
+
+
+def test_serial_is_associative():
+    (a, b, c), (p, q, r), x = parts(Key(0))
+    y, pull = fn.pullback(fn.serial(a, fn.serial(b, c)), (p, (q, r)), x)
+    z, pull_other = fn.pullback(fn.serial(fn.serial(a, b), c), ((p, q), r), x)
+    assert tree.equal(y, z)
+    dy = Key(1).normal(y.shape, np.float64)
+    (dp, (dq, dr)), dx = pull(dy)
+    assert tree.equal((((dp, dq), dr), dx), pull_other(dy))
+
+
+@pytest.mark.parametrize("place", [0, 1, 2, 3])
+def test_identity_is_the_unit_of_serial(place):
+    layers, params, x = parts(Key(0))
+    y, pull = fn.pullback(fn.serial(*layers), params, x)
+    z, pull_other = fn.pullback(
+        fn.serial(*layers[:place], fn.identity(), *layers[place:]), (*params[:place], (), *params[place:]), x
+    )
+    assert tree.equal(y, z)
+    (dparams, dx), (others, other_dx) = pull(y), pull_other(y)
+    assert tree.equal((dparams, dx), ((*others[:place], *others[place + 1 :]), other_dx))
+
+
+def test_another_layer_at_the_end_changes_no_other_params():
+    layers, params, _ = parts(Key(0))
+    longer, _ = fn.serial(*layers, fn.dense(2)).init(Key(0), (5,), dtype=np.float64)
+    assert tree.equal(longer[:3], params)
+
+
+class Spy:
+    """A dense layer that notes each ``need_dx`` it is asked for."""
+
+    def __init__(self):
+        self.asked = []
+
+    def layer(self):
+        inner = fn.dense(3)
+
+        def vjp(params, residuals, dy, *, need_dx=True):
+            self.asked.append(need_dx)
+            return inner.vjp(params, residuals, dy, need_dx=need_dx)
+
+        return fn.Layer(inner.init, inner.forward, vjp)
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda spied: fn.serial(spied, fn.relu()),
+        lambda spied: fn.serial(fn.serial(fn.serial(spied)), fn.relu()),
+        lambda spied: fn.serial(fn.flatten(), fn.serial(fn.relu(), fn.serial(spied))),
+    ],
+    ids=["first", "nested", "behind layers without parameters"],
+)
+def test_the_first_input_gradient_is_skipped(around):
+    spy = Spy()
+    model = around(spy.layer())
+    params, _ = model.init(Key(0), (3,))
+    _, pull = fn.pullback(model, params, np.ones((2, 3), np.float32))
+    pull(np.ones((2, 3), np.float32), need_dx=False)
+    pull(np.ones((2, 3), np.float32))
+    assert spy.asked == [False, True]
+
+
+def test_layers_before_the_first_parameters_are_not_asked_at_all():
+    def refuse(*args, **kwargs):
+        raise AssertionError("nobody reads this gradient")
+
+    start = fn.Layer(fn.relu().init, fn.relu().forward, refuse)
+    model = fn.serial(start, fn.dense(2))
+    params, _ = model.init(Key(0), (3,))
+    _, pull = fn.pullback(model, params, np.ones((2, 3), np.float32))
+    dparams, dx = pull(np.ones((2, 2), np.float32), need_dx=False)
+    assert dparams[0] == ()
+    assert dx is None
+
+
+def test_functions_stand_alone():
+    params = DenseParams(np.ones((2, 3)), np.zeros(3))
+    y, residuals = dense_forward(params, np.ones((1, 2)), INFERENCE)
+    assert y.tolist() == [[2.0, 2.0, 2.0]]
+    dparams, dx = dense_vjp(params, residuals, np.ones((1, 3)))
+    assert_trees_close((dparams, dx), (DenseParams(np.ones((2, 3)), np.ones(3)), np.full((1, 2), 3.0)))
+    assert serial_vjp((), (), (), y) == ((), y)
+    y, residuals = relu_forward((), np.array([-1.0, 0.0, 2.0]), INFERENCE)
+    assert relu_vjp((), residuals, np.ones(3))[1].tolist() == [0.0, 0.0, 1.0]
+
+
+def test_softmax_is_stable():
+    y, pull = fn.pullback(fn.softmax(), (), np.array([[-800.0, 0.0], [1e300, -1e300]]))
+    assert y.tolist() == [[0.0, 1.0], [1.0, 0.0]]
+    assert np.isfinite(pull(np.ones((2, 2)))[1]).all()
+
+
+@pytest.mark.parametrize(("layer", "in_shape"), LAYERS, ids=str)
+def test_jit_gives_the_same_outputs(layer, in_shape):
+    params, _ = layer.init(Key(0), in_shape)
+    x = Key(1).normal((3, *in_shape))
+    leaves = tree.leaves(params)
+    compiled = jax.jit(lambda leaves, x: fn.predict(layer, tree.unflatten(params, leaves), x))
+    assert_trees_close(np.asarray(compiled(leaves, x)), fn.predict(layer, params, x))
+
+
+refused = pytest.mark.usefixtures("unchecked_annotations")
+
+
+@refused
+@pytest.mark.parametrize("dtype", [np.int64, np.uint8, np.bool_])
+@pytest.mark.parametrize("layer", [fn.dense(2), fn.relu(), fn.softmax(), fn.serial(fn.flatten(), fn.dense(2))], ids=str)
+def test_integers_are_refused(layer, dtype):
+    params, _ = layer.init(Key(0), (3,))
+    with pytest.raises(InputError, match=rf"expected floating inputs, got {np.dtype(dtype)}; convert and scale"):
+        layer.forward(params, np.ones((2, 3), dtype), INFERENCE)
+
+
+@refused
+def test_another_float_dtype_is_refused():
+    params, _ = fn.dense(2).init(Key(0), (3,))
+    with pytest.raises(InputError, match=r"dense\(2\): expected inputs of its weights' dtype, float32, got float64"):
+        fn.predict(fn.dense(2), params, np.ones((2, 3)))
+
+
+@refused
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((32, 10, 128), r"^serial\[3\] dense\(64\): expected inputs \(batch, 128\), got \(32, 10, 128\); put flatten"),
+        ((32, 127), r"^serial\[3\] dense\(64\): expected inputs \(batch, 128\), got \(32, 127\)$"),
+        ((128,), r"^serial\[3\] dense\(64\): expected inputs \(batch, 128\), got \(128,\)$"),
+    ],
+)
+def test_wrong_shapes_name_the_place(shape, message):
+    model = fn.serial(fn.identity(), fn.identity(), fn.relu(), fn.dense(64))
+    params, _ = model.init(Key(0), (128,))
+    with pytest.raises(InputError, match=message):
+        fn.predict(model, params, np.ones(shape, np.float32))
+
+
+def test_wrong_shapes_name_the_whole_path():
+    model = fn.serial(fn.relu(), fn.serial(fn.relu(), fn.dense(64)))
+    with pytest.raises(InputError, match=r"^serial\[1\] serial\[1\] dense\(64\): expected inputs \(batch, in\)"):
+        model.init(Key(0), (10, 128))
+
+
+@refused
+@pytest.mark.parametrize("features", [0, -1, 2.0, "3", True, None])
+def test_features_are_counted(features):
+    with pytest.raises(InputError, match="dense: expected features to be a positive whole number"):
+        fn.dense(features)
+
+
+@refused
+def test_a_constructor_is_no_layer():
+    with pytest.raises(InputError, match=r"serial\[1\]: expected a Layer, .*call its constructor"):
+        fn.serial(fn.dense(3), fn.relu)

@@ -1,0 +1,101 @@
+"""Every loss obeys every law, agrees with Optax, and refuses what it cannot take."""
+
+import jax
+import numpy as np
+import optax
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import funcnn as fn
+from funcnn import InputError, Key
+from funcnn.losses import softmax_cross_entropy_forward, softmax_cross_entropy_vjp
+from funcnn.testing import assert_trees_close, check_loss
+from tests.catalogue import LOSSES, labels, soft
+
+BOTH = [fn.softmax_cross_entropy(), fn.categorical_cross_entropy()]
+
+
+@pytest.mark.parametrize(("loss", "draw"), LOSSES, ids=str)
+def test_laws(loss, draw):
+    check_loss(loss, draw, jax=True)
+
+
+@given(st.integers(0, 1000), st.integers(1, 6), st.floats(0.01, 30))
+def test_softmax_cross_entropy_is_that_of_optax(seed, batch, scale):
+    logits, targets = soft(Key(seed), batch)
+    value, residuals = softmax_cross_entropy_forward(scale * logits, targets)
+    with jax.enable_x64(True):
+        expected, gradient = jax.value_and_grad(lambda z: optax.softmax_cross_entropy(z, targets).mean())(
+            scale * logits
+        )
+    assert_trees_close(float(value), float(expected), rtol=1e-9)
+    assert_trees_close(softmax_cross_entropy_vjp(residuals), np.asarray(gradient), rtol=1e-7, atol=1e-10)
+
+
+@given(st.integers(0, 1000), st.integers(1, 6))
+def test_both_routes_give_the_same_gradients(seed, batch):
+    logits, targets = labels(Key(seed), batch)
+    fused = fn.softmax_cross_entropy()
+    split = fn.categorical_cross_entropy()
+    probabilities, pull = fn.pullback(fn.softmax(), (), logits)
+    value, residuals = fused.forward(logits, targets)
+    other, other_residuals = split.forward(probabilities, targets)
+    assert_trees_close(float(value), float(other), rtol=1e-9)
+    assert_trees_close(fused.vjp(residuals), pull(split.vjp(other_residuals))[1], rtol=1e-7, atol=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1.0, 100.0, 1e4, 1e30])
+def test_large_logits_stay_finite(scale):
+    logits = np.array([[-scale, 0.0], [scale, -scale]], np.float32)
+    value, residuals = fn.softmax_cross_entropy().forward(logits, np.array([0, 1]))
+    assert np.isfinite(value)
+    assert np.isfinite(fn.softmax_cross_entropy().vjp(residuals)).all()
+
+
+def test_known_values():
+    value, residuals = fn.softmax_cross_entropy().forward(np.array([[-800.0, 0.0]]), np.array([0]))
+    assert float(value) == 800.0
+    assert fn.softmax_cross_entropy().vjp(residuals).tolist() == [[-1.0, 1.0]]
+    value, residuals = fn.categorical_cross_entropy().forward(np.array([[0.0, 1.0]]), np.array([0]))
+    assert float(value) == pytest.approx(16.118, abs=1e-3)
+    assert fn.categorical_cross_entropy().vjp(residuals)[0, 0] == pytest.approx(-1e7)
+
+
+@pytest.mark.parametrize("loss", BOTH, ids=str)
+def test_integer_one_hot_and_soft_targets_agree(loss):
+    outputs = np.full((3, 4), 0.25) + 0.01 * Key(0).normal((3, 4), np.float64)
+    targets = np.array([3, 0, 1])
+    values = [
+        loss.forward(outputs, form)[0] for form in (targets, np.eye(4)[targets], np.eye(4, dtype=np.int64)[targets])
+    ]
+    assert values[0] == values[1] == values[2]
+
+
+@pytest.mark.usefixtures("unchecked_annotations")
+@pytest.mark.parametrize("loss", BOTH, ids=str)
+@pytest.mark.parametrize(
+    ("outputs", "targets", "weights", "message"),
+    [
+        (np.ones((2, 3)), np.array([0, 3]), None, "expected labels from 0 to 2, got 3 in row 1$"),
+        (np.ones((2, 3)), np.array([-1, 0]), None, "expected labels from 0 to 2, got -1 in row 0$"),
+        (
+            np.ones((2, 3)),
+            np.array([[0], [1]]),
+            None,
+            r"targets as integers \(2,\) or distributions \(2, 3\), got int64 \(2, 1\)",
+        ),
+        (np.ones((2, 3)), np.array([0.0, 1.0]), None, r"got float64 \(2,\)"),
+        (np.ones((2, 3)), np.array([0, 1, 2]), None, r"got int64 \(3,\)"),
+        (np.ones((2, 3)), np.ones((2, 4)), None, r"got float64 \(2, 4\)"),
+        (np.ones((0, 3)), np.zeros(0, np.int64), None, r"at least one sample, got \(0, 3\)"),
+        (np.ones(3), np.array([0, 1, 1]), None, r"outputs \(batch, classes\) of at least one sample, got \(3,\)"),
+        (np.ones((2, 3), np.int64), np.array([0, 1]), None, "floating inputs, got int64"),
+        (np.ones((2, 3)), np.array([0, 1]), np.ones((2, 1)), r"weights \(2,\), got \(2, 1\)"),
+        (np.ones((2, 3)), np.array([0, 1]), np.zeros(2), "weights of at least 0, not all of them 0"),
+        (np.ones((2, 3)), np.array([0, 1]), np.array([2.0, -1.0]), "weights of at least 0"),
+    ],
+)
+def test_bad_input_is_refused(loss, outputs, targets, weights, message):
+    with pytest.raises(InputError, match=f"^{loss.spec.name}: .*{message}"):
+        loss.forward(outputs, targets, weights)

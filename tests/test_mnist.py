@@ -1,0 +1,184 @@
+"""The main job: its files, its figures, and how it ends when something is wrong."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import funcnn as fn
+from experiments.mnist import Config, main
+from funcnn.data import datasets
+
+FILES = ["config.json", "history.csv", "history.png", "model.safetensors"]
+QUICK = ["--hidden", "16", "--epochs", "2"]
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "run"
+
+
+def accuracy_of(folder):
+    saved = fn.load(folder / "model.safetensors")
+    data = fn.load_dataset("mnist_5k", scaling=saved.scaling)
+    return fn.evaluate(saved.model, fn.softmax_cross_entropy(), saved.params, data.test)["accuracy"]
+
+
+def rows(folder):
+    return list(csv.DictReader((folder / "history.csv").read_text().splitlines()))
+
+
+def test_the_default_run_reaches_93_percent(out, capsys):
+    assert main(["--out", str(out)]) == 0
+    assert sorted(path.name for path in out.iterdir()) == FILES
+    printed = capsys.readouterr().out
+    assert accuracy_of(out) >= 0.93
+    assert f"test accuracy {accuracy_of(out):.2%}; saved and loaded again {accuracy_of(out):.2%}" in printed
+    assert "[4] dense(10)" in printed
+    assert "\r" not in printed
+
+
+def test_the_folder_holds_what_happened(out):
+    assert main([*QUICK, "--out", str(out), "--optimizer", "sgd", "--learning-rate", "0.2", "--decay", "0.1"]) == 0
+    config = json.loads((out / "config.json").read_text())
+    assert config == {
+        "dataset": "mnist_5k",
+        "data_dir": None,
+        "scaling": "unit",
+        "hidden": [16],
+        "optimizer": "sgd",
+        "learning_rate": 0.2,
+        "decay": 0.1,
+        "batch_size": 128,
+        "epochs": 2,
+        "seed": 0,
+        "out": str(out),
+    }
+    history = rows(out)
+    assert [row["epoch"] for row in history] == ["1", "2"]
+    assert float(history[1]["training_loss"]) < float(history[0]["training_loss"])
+    assert float(history[1]["test_accuracy"]) == accuracy_of(out)
+    assert float(history[1]["learning_rate"]) == pytest.approx(0.2 / (1 + 0.1 * 63))
+    assert (out / "history.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_one_seed_one_result(tmp_path):
+    for name, seed in (("a", "3"), ("b", "3"), ("c", "4")):
+        assert main([*QUICK, "--seed", seed, "--out", str(tmp_path / name)]) == 0
+    a, b, c = ((tmp_path / name / "model.safetensors").read_bytes() for name in "abc")
+    assert a == b != c
+
+
+def test_symmetric_scaling_and_no_hidden_layer(out):
+    assert main(["--hidden", "--scaling", "symmetric", "--epochs", "1", "--out", str(out)]) == 0
+    saved = fn.load(out / "model.safetensors")
+    assert (repr(saved.model), saved.scaling) == ("serial(dense(10))", "symmetric")
+
+
+@pytest.mark.usefixtures("unchecked_annotations")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--hidden", "0"], "--hidden: expected positive whole numbers, got [0]"),
+        (["--hidden", "8", "-3"], "--hidden: expected positive whole numbers, got [8, -3]"),
+        (["--batch-size", "0"], "--batch-size: expected a positive whole number, got 0"),
+        (["--epochs", "0"], "--epochs: expected a positive whole number, got 0"),
+        (["--learning-rate", "-0.1"], "--learning-rate: expected a number of at least 0, got -0.1"),
+        (["--learning-rate", "nan"], "--learning-rate: expected a number of at least 0, got nan"),
+        (["--decay", "-1"], "--decay: expected a number of at least 0, got -1.0"),
+        (["--seed", "-1"], "--seed: expected a whole number in [0, 2**64), got -1"),
+        (["--dataset", "cifar"], "cifar"),
+        (["--colour", "red"], "--colour"),
+    ],
+)
+def test_bad_arguments_end_with_2(out, capsys, arguments, message):
+    with pytest.raises(SystemExit) as end:
+        main([*arguments, "--out", str(out)])
+    assert end.value.code == 2
+    assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert not out.exists()
+
+
+def test_failed_runs_end_with_1_and_one_message(out, capsys, monkeypatch):
+    monkeypatch.delenv(datasets.DATA_DIR_VARIABLE, raising=False)
+    out.mkdir()
+    (out / "precious.txt").write_text("mine")
+    for arguments, message in (
+        (["--dataset", "mnist", "--data-dir", "/nowhere"], "expected a folder in data_dir, got /nowhere"),
+        (["--data-dir", "/nowhere"], "expected no data_dir"),
+        ([], "--out: expected a folder that is new or empty"),
+    ):
+        assert main([*QUICK, *arguments, "--out", str(out)]) == 1
+        error = capsys.readouterr().err
+        assert error.startswith("error: ")
+        assert message in error
+        assert len(error.splitlines()) == 1
+    assert [path.name for path in out.iterdir()] == ["precious.txt"]
+
+
+def test_a_loss_that_is_not_finite_keeps_the_last_good_model(out, capsys):
+    assert main([*QUICK, "--learning-rate", "1e25", "--out", str(out)]) == 1
+    error = capsys.readouterr().err
+    assert "error: the loss is" in error
+    assert "at step 2; the last good model is saved" in error
+    assert sorted(path.name for path in out.iterdir()) == FILES
+    saved = fn.load(out / "model.safetensors")
+    assert all(np.isfinite(leaf).all() for leaf in fn.tree.leaves(saved.params))
+    initial, _ = saved.model.init(fn.Key(0).at("init"), (784,))
+    assert fn.tree.equal(saved.params, initial)
+
+
+def test_ctrl_c_saves_what_was_learned(out):
+    command = [sys.executable, "-m", "experiments.mnist", "--epochs", "100000", "--out", str(out)]
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (out / "history.csv").exists():
+        assert run.poll() is None, run.communicate()
+        time.sleep(0.05)
+    run.send_signal(signal.SIGINT)
+    printed, error = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert error.strip() == "interrupted: what was learned is saved"
+    assert "saved and loaded again" in printed
+    assert sorted(path.name for path in out.iterdir()) == FILES
+    assert accuracy_of(out) > 0.5
+    assert rows(out)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a terminal is opened by pty")
+def test_a_terminal_shows_a_bar(out):
+    import pty
+    import termios
+
+    terminal, inside = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 80))
+    command = [sys.executable, "-m", "experiments.mnist", *QUICK, "--out", str(out)]
+    run = subprocess.Popen(command, stdout=inside, stderr=inside)
+    os.close(inside)
+    shown = b""
+    try:
+        while part := os.read(terminal, 4096):
+            shown += part
+    except OSError:  # how Linux says that the other end is closed
+        pass
+    assert run.wait(timeout=60) == 0
+    assert b"epoch 1/2:" in shown
+    assert b"batch/s" in shown
+
+
+def test_the_full_sets_are_read_from_the_environment(out):
+    """On full MNIST where it is at hand, else on the embedded set: one epoch is enough for a digit classifier."""
+    full = bool(os.environ.get(datasets.DATA_DIR_VARIABLE))
+    chosen = ["--dataset", "mnist", "--epochs", "1"] if full else ["--epochs", "15"]
+    assert main([*chosen, "--out", str(out)]) == 0
+    assert float(rows(out)[-1]["test_accuracy"]) > (0.94 if full else 0.92)
+
+
+def test_the_config_is_frozen():
+    with pytest.raises(AttributeError):
+        Config().epochs = 3

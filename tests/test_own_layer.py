@@ -1,0 +1,52 @@
+"""A layer of one's own, defined outside the package: it obeys the laws, trains, is saved and loaded."""
+
+import runpy
+
+import numpy as np
+import pytest
+
+import funcnn as fn
+from funcnn.testing import check_layer
+
+SCRIPT = """
+import numpy as np, funcnn as fn
+@fn.described
+def scaled_tanh(scale):
+    return fn.Layer(lambda key, shape, dtype=None: ((), shape), lambda params, x, mode: (y := scale * np.tanh(x), y),
+        lambda params, y, dy, need_dx=True: (params, dy * (scale - y * y / scale) if need_dx else None))
+data, key, loss, optimizer = fn.load_dataset("mnist_5k"), fn.Key(0), fn.softmax_cross_entropy(), fn.adam()
+model = fn.serial(fn.dense(32), scaled_tanh(1.7), fn.dense(10))
+params, _ = model.init(key.at("init"), (784,))
+step, state = fn.train_step(model, loss, optimizer), fn.initial_state(optimizer, params, key.at("train"))
+*_, (params, state) = fn.trajectory(step, params, state, fn.batches(key.at("epoch", 0), data.train, 32))
+fn.save("own.safetensors", model, params, (784,))
+saved = fn.load("own.safetensors")
+"""
+
+
+@pytest.fixture
+def script(tmp_path, monkeypatch):
+    """What the script leaves, run in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "script.py").write_text(SCRIPT)
+    return runpy.run_path("script.py")
+
+
+def test_the_script_is_short():
+    assert len(SCRIPT.strip().splitlines()) <= 12
+
+
+def test_it_trains_saves_and_loads(script):
+    saved, data = script["saved"], script["data"]
+    assert repr(saved.model) == "serial(dense(32), scaled_tanh(1.7), dense(10))"
+    assert fn.tree.equal(saved.params, script["params"])
+    assert fn.evaluate(saved.model, script["loss"], saved.params, data.test)["accuracy"] > 0.8
+
+
+def test_it_obeys_the_laws(script):
+    check_layer(script["scaled_tanh"](1.7), in_shape=(5,))
+
+
+def test_the_formula_is_the_derivative():
+    y = 1.7 * np.tanh(0.3)
+    assert 1.7 - y * y / 1.7 == pytest.approx(1.7 / np.cosh(0.3) ** 2)

@@ -1,0 +1,151 @@
+"""The training step, its fold, and evaluation."""
+
+import subprocess
+import sys
+
+import attrs
+import numpy as np
+import pytest
+from toolz import last, take
+
+import funcnn as fn
+from funcnn import Batch, InputError, Key, tree
+from funcnn.testing import assert_trees_close, check_step
+
+MODEL = fn.serial(fn.dense(6), fn.relu(), fn.dense(3))
+LOSS = fn.softmax_cross_entropy()
+OPTIMIZER = fn.adam(fn.inverse_time_decay(0.01, decay=0.1))
+
+
+def samples(n=20, weights=None):
+    return Batch(Key(1).normal((n, 4)), Key(2).permutation(n) % 3, weights)
+
+
+def start(optimizer=OPTIMIZER):
+    params, _ = MODEL.init(Key(0).at("init"), (4,))
+    return fn.train_step(MODEL, LOSS, optimizer), params, fn.initial_state(optimizer, params, Key(0).at("train"))
+
+
+@pytest.mark.parametrize("optimizer", [OPTIMIZER, fn.sgd(0.1, momentum=0.9)], ids=str)
+@pytest.mark.parametrize("weights", [None, np.linspace(0, 1, 20, dtype=np.float32)], ids=["unweighted", "weighted"])
+def test_laws(optimizer, weights):
+    check_step(*start(optimizer), samples(weights=weights))
+
+
+def test_a_step_records_loss_accuracy_and_rate():
+    step, params, state = start()
+    assert np.isnan(state.metrics["loss"])
+    _, after = step(params, state, samples())
+    value, _, outputs = fn.loss_and_gradient(MODEL, LOSS, params, samples())
+    assert after.metrics == {"loss": float(value), "accuracy": fn.accuracy(outputs, samples().targets)}
+    assert fn.hyperparameters(after.optimizer) == {"learning_rate": 0.01}
+
+
+def test_a_step_follows_the_gradient():
+    step, params, state = start(fn.sgd(0.5))
+    _, grads, _ = fn.loss_and_gradient(MODEL, LOSS, params, samples())
+    after, _ = step(params, state, samples())
+    assert_trees_close(after, tree.map(lambda p, g: p - 0.5 * g, params, grads))
+
+
+def test_training_learns():
+    step, params, state = start(fn.adam(0.05))
+    final, _ = last(fn.trajectory(step, params, state, [samples()] * 200))
+    before, after = (fn.evaluate(MODEL, LOSS, p, samples()) for p in (params, final))
+    assert after["loss"] < 0.2 * before["loss"]
+
+
+def test_trajectory_is_the_fold_and_lazy():
+    step, params, state = start()
+
+    def endless():
+        while True:
+            yield samples()
+
+    pairs = list(take(4, fn.trajectory(step, params, state, endless())))
+    assert tree.equal(pairs[0], (params, state))
+    for batch in [samples()] * 3:
+        params, state = step(params, state, batch)
+    assert tree.equal(pairs[3], (params, state))
+
+
+def test_each_step_draws_from_a_key_of_its_own():
+    seen = []
+
+    def forward(params, x, mode):
+        seen.append(mode.key)
+        return MODEL.forward(params, x, mode)
+
+    _, params, state = start()
+    step = fn.train_step(attrs.evolve(MODEL, forward=forward), LOSS, OPTIMIZER)
+    last(fn.trajectory(step, params, state, [samples()] * 3))
+    assert seen == [Key(0).at("train", i) for i in range(3)]
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 20, 1000])
+@pytest.mark.parametrize("weights", [None, np.arange(20.0)], ids=["unweighted", "weighted"])
+def test_evaluation_does_not_depend_on_the_batch_size(batch_size, weights):
+    _, params, _ = start()
+    everything = samples(weights=None if weights is None else weights + 1)
+    whole, _ = LOSS.forward(fn.predict(MODEL, params, everything.inputs), everything.targets, everything.weights)
+    found = fn.evaluate(MODEL, LOSS, params, everything, batch_size=batch_size)
+    assert found["loss"] == pytest.approx(float(whole), rel=1e-6)
+    outputs = fn.predict(MODEL, params, everything.inputs)
+    assert found["accuracy"] == pytest.approx(fn.accuracy(outputs, everything.targets, everything.weights))
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 2.5])
+@pytest.mark.usefixtures("unchecked_annotations")
+def test_bad_batch_sizes_are_refused(batch_size):
+    _, params, _ = start()
+    with pytest.raises(InputError, match="evaluate: expected a batch_size that is a positive whole number"):
+        fn.evaluate(MODEL, LOSS, params, samples(), batch_size=batch_size)
+
+
+@pytest.mark.parametrize(
+    ("batch", "found"),
+    [
+        (samples(0), "inputs 0, targets 0"),
+        (attrs.evolve(samples(5), targets=np.zeros(4, np.int64)), "inputs 5, targets 4"),
+        (attrs.evolve(samples(5), weights=np.ones(6)), "inputs 5, targets 5, weights 6"),
+    ],
+)
+def test_bad_batches_are_refused(batch, found):
+    _, params, _ = start()
+    with pytest.raises(InputError, match=f"evaluate: expected the same number of samples, at least one.*got {found}"):
+        fn.evaluate(MODEL, LOSS, params, batch)
+
+
+def test_an_empty_batch_is_refused_by_a_step():
+    step, params, state = start()
+    with pytest.raises(
+        InputError, match=r"softmax_cross_entropy: expected outputs .* at least one sample, got \(0, 3\)"
+    ):
+        step(params, state, samples(0))
+
+
+DIGEST = """
+import hashlib, random
+import numpy as np
+import funcnn as fn
+
+untouched = repr(np.random.get_state()), random.getstate()
+key, data = fn.Key(7), fn.load_dataset("mnist_5k")
+model, optimizer = fn.serial(fn.dense(16), fn.relu(), fn.dense(10)), fn.adam()
+params, _ = model.init(key.at("init"), (784,))
+state = fn.initial_state(optimizer, params, key.at("train"))
+step = fn.train_step(model, fn.softmax_cross_entropy(), optimizer)
+for batch in fn.batches(key.at("epoch", 0), data.train, 256):
+    params, state = step(params, state, batch)
+assert (repr(np.random.get_state()), random.getstate()) == untouched
+print(hashlib.sha256(b"".join(leaf.tobytes() for leaf in fn.tree.leaves(params))).hexdigest(), state.metrics)
+"""
+
+
+def test_two_processes_with_one_seed_give_the_same_bytes():
+    runs = [
+        subprocess.run([sys.executable, "-W", "error", "-c", DIGEST], capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    ]
+    assert runs[0] == runs[1]
+    assert "accuracy" in runs[0]

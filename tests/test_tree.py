@@ -1,0 +1,95 @@
+"""Records are trees, and their arrays refuse writes."""
+
+import attrs
+import numpy as np
+import pytest
+
+from funcnn import tree
+from funcnn.tree import record
+
+
+@record
+class Pair:
+    left: object
+    right: object = None
+
+
+@record
+class Single:
+    only: object
+
+
+TREE = (Pair(np.ones(2), Single(np.zeros((2, 3)))), {"b": [1.0], "a": ()}, None)
+
+
+def test_paths_name_fields_positions_and_keys():
+    assert [path for path, _ in tree.leaves_with_paths(TREE)] == ["0.left", "0.right.only", "1.b.0"]
+    assert len(tree.leaves(TREE)) == 3
+    assert list(tree.leaves_with_paths(5.0)) == [("", 5.0)]
+
+
+def test_map_keeps_the_structure():
+    doubled = tree.map(lambda a, b: a + b, TREE, TREE)
+    assert tree.same_structure(doubled, TREE)
+    assert doubled[0].left.tolist() == [2.0, 2.0]
+    assert doubled[1] == {"b": [2.0], "a": ()}
+    with pytest.raises(ValueError, match="tuple"):
+        tree.map(np.add, TREE, TREE[:2])
+
+
+def test_map_to_gives_a_tree_for_each_value():
+    low, high = tree.map_to(2, lambda x: (x - 1, x + 1), TREE)
+    assert tree.equal(low, tree.map(lambda x: x - 1, TREE))
+    assert tree.equal(high, tree.map(lambda x: x + 1, TREE))
+    assert tree.map_to(2, divmod, ((), None)) == (((), None), ((), None))
+
+
+def test_unflatten_is_the_inverse_of_leaves():
+    assert tree.equal(tree.unflatten(TREE, tree.leaves(TREE)), TREE)
+
+
+def test_size_counts_elements():
+    assert tree.size(TREE) == 2 + 6 + 1
+    assert tree.size(()) == 0
+
+
+def test_arrays_in_records_are_read_only_views():
+    array = np.ones(2)
+    for pair in (Pair(array), tree.map(np.copy, Pair(array)), attrs.evolve(Pair(0.0), left=array)):
+        with pytest.raises(ValueError, match="read-only"):
+            pair.left[0] = 5.0
+    array[0] = 5.0  # one's own stays one's own
+
+
+def test_records_are_frozen_and_compare_by_identity():
+    pair = Pair(np.ones(2))
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        pair.left = 0
+    assert pair == pair
+    assert pair != Pair(pair.left)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "same"),
+    [
+        (Pair(np.ones(2)), Pair(np.ones(2)), True),
+        (Pair(np.ones(2)), Pair(np.ones(2), 1.0), False),
+        (np.ones(2), np.ones((2, 1)), False),
+        (np.ones(2), np.ones(2, np.float32), False),
+        (np.array([0.0]), np.array([-0.0]), False),
+        (np.array([np.nan]), np.array([np.nan]), True),
+        ((1.0,), [1.0], False),
+        (("a", 3), ("a", 3), True),
+        (("a", 3), ("b", 3), False),
+    ],
+)
+def test_equal_means_every_bit(left, right, same):
+    assert tree.equal(left, right) == same
+
+
+def test_allclose_allows_rounding_alone():
+    assert tree.allclose(Pair(np.ones(2)), Pair(np.ones(2) + 1e-9))
+    assert not tree.allclose(Pair(np.ones(2)), Pair(np.ones(2) + 1e-3))
+    assert tree.allclose(Pair(np.ones(2)), Pair(np.ones(2) + 1e-3), atol=1e-2)
+    assert not tree.allclose(np.ones(2), np.ones((2, 2)))
+    assert not tree.allclose(Pair(np.ones(2)), (np.ones(2),))
