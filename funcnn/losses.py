@@ -73,10 +73,8 @@ def softmax_cross_entropy_forward(
     weights: Weights = None,
 ) -> tuple[Float[Array, ""], tuple[Array, Array, Array]]:
     """The loss; the residuals are probabilities, target distributions and each sample's share of the mean."""
-    where = "softmax_cross_entropy"
-    xp = check_floating(where, outputs)
-    targets = _distributions(where, outputs, targets)
-    shares = _shares(where, outputs, weights)
+    xp = check_floating("softmax_cross_entropy", outputs)
+    targets, shares = _prepared("softmax_cross_entropy", outputs, targets, weights)
     shifted = outputs - xp.max(outputs, axis=-1, keepdims=True)
     exponentials = xp.exp(shifted)
     sums = xp.sum(exponentials, axis=-1, keepdims=True)
@@ -97,10 +95,8 @@ def categorical_cross_entropy_forward(
     weights: Weights = None,
 ) -> tuple[Float[Array, ""], tuple[Array, Array, Array]]:
     """The loss; the residuals are clipped probabilities, target distributions and shares of the mean."""
-    where = "categorical_cross_entropy"
-    xp = check_floating(where, outputs)
-    targets = _distributions(where, outputs, targets)
-    shares = _shares(where, outputs, weights)
+    xp = check_floating("categorical_cross_entropy", outputs)
+    targets, shares = _prepared("categorical_cross_entropy", outputs, targets, weights)
     clipped = xp.clip(outputs, 1e-7, 1 - 1e-7)
     losses = -xp.sum(targets * xp.log(clipped), axis=-1)
     return shares @ losses, (clipped, targets, shares)
@@ -110,6 +106,11 @@ def categorical_cross_entropy_vjp(residuals: tuple[Array, Array, Array]) -> Floa
     """dp = -t / p / batch, with the clipped p."""
     clipped, targets, shares = residuals
     return -targets / clipped * shares[:, None]
+
+
+def _prepared(where: str, outputs: Array, targets: Targets, weights: Weights) -> tuple[Array, Array]:
+    """Targets as distributions, and the samples' shares of the mean."""
+    return _distributions(where, outputs, targets), _shares(where, outputs, weights)
 
 
 def _distributions(where: str, outputs: Array, targets: Targets) -> Array:
