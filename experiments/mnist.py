@@ -3,11 +3,13 @@
 The run's folder gets config.json, history.csv, history.png and model.safetensors.
 """
 
+import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Annotated, Literal
 
 import attrs
 import tyro
@@ -16,7 +18,7 @@ from toolz import concat
 import funcnn as fn
 from experiments.report import HEADING, create_folder, line, write_config, write_history, write_picture
 from experiments.run import Experiment, Outcome, Row, run
-from funcnn.errors import InputError, is_count, require
+from funcnn.errors import InputError, is_count, is_real, require
 
 OPTIMIZERS: Mapping[str, Callable[..., fn.Optimizer]] = MappingProxyType({"adam": fn.adam, "sgd": fn.sgd})
 
@@ -26,21 +28,21 @@ class Config:
     """Train a multilayer perceptron on MNIST or Fashion-MNIST, and save what it learned.
 
     Attributes:
-        dataset: What to learn. mnist_5k comes with funcnn, the others are downloaded once.
+        dataset: The data set to learn: mnist_5k comes with funcnn, the others are downloaded once.
         data_dir: A local folder with the dataset's files, instead of $FUNCNN_DATA_DIR or a download.
-        scaling: Of the pixels: unit to [0, 1], symmetric to [-1, 1].
-        hidden: The widths of the hidden layers.
-        optimizer: The rule of the updates.
-        learning_rate: Of the first update.
-        decay: The rate of update t is learning_rate / (1 + decay t).
-        batch_size: Samples an update.
-        epochs: Passes over the training samples.
-        seed: Of everything random.
+        scaling: How pixels are scaled: unit to [0, 1], symmetric to [-1, 1].
+        hidden: The widths of the hidden layers; without a number the model is linear.
+        optimizer: The optimizer.
+        learning_rate: The learning rate of the first update.
+        decay: The decay of the learning rate: update t has learning_rate / (1 + decay t).
+        batch_size: The number of samples an update.
+        epochs: The number of passes over the training samples.
+        seed: The seed of everything random.
         out: The folder of the run, new or empty, instead of runs/DATASET-DATE-TIME.
     """
 
     dataset: Literal["mnist_5k", "mnist", "fashion_mnist"] = "mnist_5k"
-    data_dir: Path | None = None
+    data_dir: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     scaling: Literal["unit", "symmetric"] = "unit"
     hidden: tuple[int, ...] = (128, 64)
     optimizer: Literal["adam", "sgd"] = "adam"
@@ -49,12 +51,12 @@ class Config:
     batch_size: int = 128
     epochs: int = 20
     seed: int = 0
-    out: Path | None = None
+    out: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
 
     def __attrs_post_init__(self) -> None:
         require(all(map(is_count, self.hidden)), "--hidden", "positive whole numbers", list(self.hidden))
-        require(self.learning_rate >= 0, "--learning-rate", "a number of at least 0", self.learning_rate)
-        require(self.decay >= 0, "--decay", "a number of at least 0", self.decay)
+        require(is_real(self.learning_rate, low=0), "--learning-rate", "a number of at least 0", self.learning_rate)
+        require(is_real(self.decay, low=0), "--decay", "a number of at least 0", self.decay)
         require(is_count(self.batch_size), "--batch-size", "a positive whole number", self.batch_size)
         require(is_count(self.epochs), "--epochs", "a positive whole number", self.epochs)
         require(0 <= self.seed < 2**64, "--seed", "a whole number in [0, 2**64)", self.seed)
@@ -80,19 +82,18 @@ def train(config: Config) -> int:
     """Run ``config``, show it and save it; gives the exit status."""
     fn.keep_freed_memory()
     planned = experiment(config)
+    summary = fn.summary(planned.model, planned.data.train.inputs.shape[1:])
     folder = create_folder(config.out, config.dataset)
     write_config(folder / "config.json", config)
-    print(fn.summary(planned.model, planned.data.train.inputs.shape[1:]), HEADING, sep="\n\n")
+    print(summary, HEADING, sep="\n\n")
 
     def on_epoch(history: Sequence[Row]) -> None:
         print(line(history[-1]), flush=True)
         write_history(folder / "history.csv", history)
 
     outcome = run(planned, on_epoch)
-    write_history(folder / "history.csv", outcome.history)
-    write_picture(folder / "history.png", outcome.history)
-    _save(folder / "model.safetensors", planned, outcome)
-    print(f"\nwrote config.json, history.csv, history.png and model.safetensors to {folder}")
+    with uninterrupted():
+        _save(folder, planned, outcome)
     if outcome.failure:
         print(f"error: {outcome.failure}; the last good model is saved; try a smaller --learning-rate", file=sys.stderr)
         return 1
@@ -102,21 +103,30 @@ def train(config: Config) -> int:
     return 0
 
 
-def _save(path: Path, planned: Experiment, outcome: Outcome) -> None:
-    """Save the model, load it again, and show that nothing was lost."""
-    data = planned.data
-    before = fn.evaluate(planned.model, planned.loss, outcome.params, data.test)["accuracy"]
-    fn.save(
-        path,
-        planned.model,
-        outcome.params,
-        data.train.inputs.shape[1:],
-        scaling=data.scaling,
-        class_names=data.class_names,
-    )
+def _save(folder: Path, planned: Experiment, outcome: Outcome) -> None:
+    """Save all that was learned; load the model again, and show that nothing was lost."""
+    data, path = planned.data, folder / "model.safetensors"
+    in_shape, names = data.train.inputs.shape[1:], data.class_names
+    fn.save(path, planned.model, outcome.params, in_shape, scaling=data.scaling, class_names=names)
+    write_history(folder / "history.csv", outcome.history)
+    write_picture(folder / "history.png", outcome.history)
     saved = fn.load(path)
-    after = fn.evaluate(saved.model, planned.loss, saved.params, data.test)["accuracy"]
+    before, after = (
+        fn.evaluate(model, planned.loss, params, data.test)["accuracy"]
+        for model, params in ((planned.model, outcome.params), (saved.model, saved.params))
+    )
     print(f"\ntest accuracy {before:.2%}; saved and loaded again {after:.2%}")
+    print(f"\nwrote config.json, history.csv, history.png and model.safetensors to {folder}")
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ctrl-C does nothing inside: a second one must not lose what the first one saves."""
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -124,11 +134,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     config = tyro.cli(Config, prog="python -m experiments.mnist", args=arguments)
     try:
         return train(config)
-    except (InputError, ModuleNotFoundError, OSError) as error:
+    except (InputError, MemoryError, ModuleNotFoundError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted before training", file=sys.stderr)
+        print("interrupted", file=sys.stderr)
         return 130
 
 

@@ -1,6 +1,7 @@
 """What a run leaves behind: lines on the screen, and files in its folder."""
 
 import csv
+import itertools
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -33,13 +34,33 @@ def create_folder(out: Path | None, name: str) -> Path:
     """The run's folder, new or empty; without ``out`` it is ``runs/NAME-DATE-TIME``.
 
     Raises:
-        InputError: ``out`` is a file, or holds something already.
+        InputError: ``out`` is a file, holds something already, or cannot be created.
     """
-    folder = out or Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise InputError("--out", "a folder that is new or empty", folder, "name another one, or remove it")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    try:
+        return _named_folder(out) if out is not None else _dated_folder(Path("runs"), name)
+    except OSError as error:
+        hint = "choose another place, or its permissions"
+        raise InputError("--out", "a folder that can be created", f"{out or 'runs'}: {error.strerror}", hint) from error
+
+
+def _named_folder(out: Path) -> Path:
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise InputError("--out", "a folder that is new or empty", out, "name another one, or remove it")
+    out.mkdir(parents=True, exist_ok=True)
+    return out
+
+
+def _dated_folder(parent: Path, name: str) -> Path:
+    """A new folder; runs that begin in the same second are numbered."""
+    stem = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    for number in itertools.count(1):
+        folder = parent / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError("the numbers have no end")
 
 
 def write_config(path: Path, config: Any) -> None:

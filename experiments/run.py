@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import attrs
 import numpy as np
@@ -13,6 +14,8 @@ from funcnn.data import Dataset, batches
 from funcnn.layer import Params
 from funcnn.metrics import weighted_mean
 from funcnn.training import total_weight
+
+T = TypeVar("T")
 
 
 @attrs.frozen(eq=False)
@@ -64,8 +67,8 @@ class Outcome:
 def run(experiment: Experiment, on_epoch: Callable[[Sequence[Row]], None]) -> Outcome:
     """Train from fresh params; ``on_epoch`` is called with the history so far after every epoch.
 
-    Ctrl-C ends the run after the latest finished step. A loss that is not finite ends it with the latest params
-    that gave a finite one.
+    Ctrl-C and a loss that is not finite end the run early. What comes back are the latest params that are known to
+    give a finite loss.
     """
     step = train_step(experiment.model, experiment.loss, experiment.optimizer)
     params, _ = experiment.model.init(experiment.key.at("init"), experiment.data.train.inputs.shape[1:])
@@ -76,18 +79,26 @@ def run(experiment: Experiment, on_epoch: Callable[[Sequence[Row]], None]) -> Ou
         for epoch in range(experiment.epochs):
             start, parts = time.perf_counter(), []
             for batch in _watched_batches(experiment, epoch):
-                with np.errstate(all="ignore"):  # the loss tells
-                    updated, state = step(params, state, batch)
+                before = params
+                params, state = _quietly(step, params, state, batch)
                 if not math.isfinite(state.metrics["loss"]):
                     return Outcome(good, history, failure=f"the loss is {state.metrics['loss']} at step {state.step}")
-                good, params = params, updated
+                good = before
                 parts.append((total_weight(batch), state.metrics))
-            seconds = time.perf_counter() - start
-            history = (*history, _row(experiment, params, state, epoch, weighted_mean(parts), seconds))
+            row = _row(experiment, params, state, epoch, weighted_mean(parts), time.perf_counter() - start)
+            if not math.isfinite(row.test_loss):
+                return Outcome(good, history, failure=f"the test loss is {row.test_loss} after step {state.step}")
+            good, history = params, (*history, row)
             on_epoch(history)
     except KeyboardInterrupt:
-        return Outcome(params, history, interrupted=True)
-    return Outcome(params, history)
+        return Outcome(good, history, interrupted=True)
+    return Outcome(good, history)
+
+
+def _quietly(function: Callable[..., T], *args: Any) -> T:
+    """Call ``function`` without NumPy's warnings of overflow and NaN: the loss tells."""
+    with np.errstate(all="ignore"):
+        return function(*args)
 
 
 def _watched_batches(experiment: Experiment, epoch: int) -> Iterator[Batch]:
@@ -102,7 +113,7 @@ def _watched_batches(experiment: Experiment, epoch: int) -> Iterator[Batch]:
 def _row(
     experiment: Experiment, params: Params, state: State, epoch: int, training: Mapping[str, float], seconds: float
 ) -> Row:
-    test = evaluate(experiment.model, experiment.loss, params, experiment.data.test)
+    test = _quietly(evaluate, experiment.model, experiment.loss, params, experiment.data.test)
     return Row(
         epoch=epoch + 1,
         training_loss=training["loss"],

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import array_api_compat
 import numpy as np
 
-from funcnn.errors import InputError
+from funcnn.errors import InputError, is_count
 
 Array: TypeAlias = Any
 """An array of any library that follows the array API: NumPy's, JAX's, torch's."""
@@ -71,6 +71,12 @@ def check_floating(where: str, x: Array) -> ModuleType:
     if not is_floating(xp, x.dtype):
         raise InputError(where, "floating inputs", x.dtype, "convert and scale them first, x.astype('float32') / 255")
     return xp
+
+
+def check_in_shape(where: str, in_shape: Any) -> None:
+    """Raise unless ``in_shape``, the shape of one sample, is a tuple of positive whole numbers."""
+    if not isinstance(in_shape, tuple | list) or not all(map(is_count, in_shape)):
+        raise InputError(where, "a shape of positive whole numbers, such as (784,)", repr(in_shape))
 
 
 def keep_freed_memory() -> bool:

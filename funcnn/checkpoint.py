@@ -2,10 +2,11 @@
 
 The arrays stand under their paths in the tree of params, ``0.weights`` for instance, so that any safetensors
 reader can open them. The header carries one JSON text: the model as plain data (see :mod:`funcnn.spec`), the
-input shape, dtype, scaling of the inputs, class names and versions. Loading calls registered constructors and
-nothing else, and refuses a file whose arrays are not exactly those of its architecture.
+input shape, dtype, scaling of the inputs, class names, versions, and the SHA-256 of all that and the arrays. Loading
+calls registered constructors and nothing else, and refuses a file that is not exactly what was saved.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -26,7 +27,7 @@ from funcnn.layer import Layer, Params
 from funcnn.spec import from_plain, to_plain
 from funcnn.version import __version__
 
-_HEADER = "funcnn"
+_HEADER, _DIGEST = "funcnn", "sha256"
 
 
 @attrs.frozen(eq=False)
@@ -72,20 +73,22 @@ def save(
     Raises:
         InputError: A part of the model was made by hand, or the params are not those of the model.
     """
-    arrays = {name: np.asarray(leaf) for name, leaf in tree.leaves_with_paths(params)}
+    arrays = {name: np.ascontiguousarray(leaf) for name, leaf in tree.leaves_with_paths(params)}
+    if len(arrays) != len(tree.leaves(params)):
+        raise InputError("save", "a path of its own for every array", "two the same", "take the dots out of dict keys")
     dtype = str(next(iter(arrays.values())).dtype) if arrays else "float32"
+    _check("save", _template(model, in_shape, dtype), arrays)
     header = {
         "model": to_plain(model),
-        "in_shape": list(in_shape),
+        "in_shape": [int(size) for size in in_shape],
         "dtype": dtype,
         "scaling": scaling,
-        "class_names": list(class_names),
+        "class_names": [str(name) for name in class_names],
         "versions": {"funcnn": __version__, "numpy": np.__version__},
     }
-    _check("save", _template(model, in_shape, dtype), arrays)
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    signed = {**header, _DIGEST: _digest(header, arrays)}
     with replacing(path) as part:
-        safetensors.numpy.save_file(contiguous, part, {_HEADER: json.dumps(header, sort_keys=True)})
+        safetensors.numpy.save_file(arrays, part, {_HEADER: json.dumps(signed, sort_keys=True)})
 
 
 def load(path: str | Path) -> SavedModel:
@@ -102,18 +105,20 @@ def load(path: str | Path) -> SavedModel:
         model, in_shape = from_plain(header["model"]), tuple(header["in_shape"])
         template = _template(model, in_shape, header["dtype"])
         _check("params", template, arrays)
-        return SavedModel(
-            model=model,
-            params=tree.unflatten(template, [arrays[name] for name, _ in tree.leaves_with_paths(template)]),
-            in_shape=in_shape,
-            scaling=header["scaling"],
-            class_names=tuple(header["class_names"]),
-            versions=MappingProxyType(header["versions"]),
-        )
     except InputError as error:
         raise error.within(f"{path}:") from None
-    except (KeyError, TypeError) as error:
+    except Exception as error:  # whatever a constructor says of a header that was changed
         raise InputError(str(path), "a header as funcnn writes it", repr(error)) from error
+    if header.pop(_DIGEST, None) != _digest(header, arrays):
+        raise InputError(str(path), "the bytes that were saved", "others", "the file is damaged, get it again")
+    return SavedModel(
+        model=model,
+        params=tree.unflatten(template, [arrays[name] for name, _ in tree.leaves_with_paths(template)]),
+        in_shape=in_shape,
+        scaling=header["scaling"],
+        class_names=tuple(header["class_names"]),
+        versions=MappingProxyType(header["versions"]),
+    )
 
 
 def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -124,12 +129,16 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Array]]:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 it is no dict
     except FileNotFoundError:
         raise InputError(str(path), "a saved model", "no such file") from None
-    except (SafetensorError, OSError) as error:
-        raise InputError(str(path), "a whole safetensors file", str(error), "save the model again") from error
+    except (SafetensorError, OSError, AttributeError) as error:  # the last for a dtype that NumPy does not have
+        hint = "the file is damaged, get it again"
+        raise InputError(str(path), "a whole safetensors file", str(error), hint) from error
     try:
-        return json.loads(metadata[_HEADER]), arrays
-    except (KeyError, json.JSONDecodeError) as error:
+        header = json.loads(metadata[_HEADER])
+    except (KeyError, ValueError, RecursionError) as error:
         raise InputError(str(path), "a model that funcnn saved", f"a header without one ({error!r})") from error
+    if not isinstance(header, dict):
+        raise InputError(str(path), "a header as funcnn writes it", type(header).__name__)
+    return header, arrays
 
 
 def _template(model: Any, in_shape: Shape, dtype: str) -> Params:
@@ -154,6 +163,14 @@ def _mismatches(expected: Mapping[str, Array], found: Mapping[str, Array]) -> It
             yield f"{name} is extra"
         elif (a := _described(found[name])) != (b := _described(expected[name])):
             yield f"{name} is {a} instead of {b}"
+
+
+def _digest(header: Mapping[str, Any], arrays: Mapping[str, Array]) -> str:
+    """The SHA-256 of the header and of every array, in the order of their names."""
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    for name in sorted(arrays):
+        digest.update(name.encode() + arrays[name].tobytes())
+    return digest.hexdigest()
 
 
 def _described(array: Array) -> str:

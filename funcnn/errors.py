@@ -4,6 +4,9 @@ Every message has the same four parts: where it happened, what was expected, wha
 combinator puts its own place in front, so the message of a nested layer names the whole path to it.
 """
 
+import math
+from numbers import Integral, Real
+
 
 class InputError(ValueError):
     """Input that a function cannot take.
@@ -37,4 +40,15 @@ def is_count(value: object) -> bool:
     >>> [is_count(value) for value in (3, 0, 2.0, True)]
     [True, False, False, False]
     """
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) > 0
+
+
+def is_real(value: object, low: float = -math.inf, below: float = math.inf) -> bool:
+    """Whether ``value`` is a finite number in [low, below) (``True`` is not).
+
+    >>> [is_real(value, low=0) for value in (0, 0.5, -1.0, float("inf"), float("nan"), "0.5", True)]
+    [True, True, False, False, False, False, False]
+    """
+    return (
+        isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value) and low <= float(value) < below
+    )

@@ -11,6 +11,8 @@ from pathlib import Path
 def replacing(path: str | Path) -> Iterator[Path]:
     """A temporary path to write to; ``path`` becomes that file if the block ends well, and stays as it was if not.
 
+    Folders on the way to ``path`` are created.
+
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     target = Path(folder) / "a.txt"
     ...     with replacing(target) as part:

@@ -14,7 +14,7 @@ import attrs
 import numpy as np
 
 from funcnn.arrays import Array, Shape
-from funcnn.errors import require
+from funcnn.errors import InputError, is_real, require
 from funcnn.keys import Key
 from funcnn.spec import DescribedFunction, described
 
@@ -55,7 +55,7 @@ def normal(stddev: float) -> Initializer:
     >>> normal(0.01)(Key(0), (2,), np.float32).dtype
     dtype('float32')
     """
-    require(stddev >= 0, "normal", "a stddev of at least 0", stddev)
+    require(is_real(stddev, low=0), "normal", "a stddev that is a number of at least 0", repr(stddev))
     return Initializer(partial(_normal, stddev))
 
 
@@ -67,6 +67,12 @@ def zeros() -> Initializer:
     array([0., 0.], dtype=float32)
     """
     return Initializer(_zeros)
+
+
+def check_initializer(where: str, initializer: object) -> None:
+    """Raise unless it is an initializer, rather than its constructor for instance."""
+    if not isinstance(initializer, Initializer):
+        raise InputError(where, "an initializer", repr(initializer), "call its constructor: he_normal()")
 
 
 def fans(shape: Shape) -> tuple[int, int]:

@@ -6,7 +6,6 @@ not by the order of calls, so adding a layer or a metric never changes what anot
 reads or changes global random state.
 """
 
-import functools
 import hashlib
 from collections.abc import Iterable
 from typing import Any, TypeAlias
@@ -15,7 +14,7 @@ import attrs
 import numpy as np
 
 from funcnn.arrays import Array, Shape, number
-from funcnn.errors import InputError, require
+from funcnn.errors import InputError
 
 Label: TypeAlias = int | str
 
@@ -24,13 +23,12 @@ def _is_word(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**64
 
 
-@functools.lru_cache(maxsize=1024, typed=True)  # a training step asks for the same few over and over
 def _label(value: Any) -> Label:
     """A label as the plain int or str that prints and goes through JSON."""
     label: Label = number(value)
-    expected = "labels that are strings or whole numbers in [0, 2**64)"
-    require(isinstance(label, str) or _is_word(label), "Key.at", expected, repr(value))
-    return label
+    if isinstance(label, str) or _is_word(label):
+        return label
+    raise InputError("Key.at", "labels that are strings or whole numbers in [0, 2**64)", repr(value))
 
 
 def _labels(values: Iterable[Any]) -> tuple[Label, ...]:
@@ -41,7 +39,7 @@ def _words(label: Label) -> tuple[int, ...]:
     """A label as 32-bit words; the first tells numbers from strings, so two paths never read the same."""
     if isinstance(label, int):
         return (0, label & 0xFFFFFFFF, label >> 32)
-    digest = hashlib.blake2b(label.encode(), digest_size=16).digest()
+    digest = hashlib.blake2b(label.encode(errors="surrogatepass"), digest_size=16).digest()
     return (1, *(int.from_bytes(digest[i : i + 4], "little") for i in range(0, 16, 4)))
 
 
@@ -49,8 +47,9 @@ def _words(label: Label) -> tuple[int, ...]:
 class Key:
     """A seed and a path of labels, from which arrays are drawn.
 
-    The bits come from PCG64, seeded by ``numpy.random.SeedSequence(seed, spawn_key=path)``. Draws are a
-    function of key, method, shape and dtype alone. Two draws from *one* key are related; take a child for each.
+    The bits come from PCG64, seeded by ``numpy.random.SeedSequence`` with the seed as entropy and the path, in
+    words of 32 bits, as spawn key. Draws are a function of key, method, shape and dtype alone. Two draws from *one*
+    key are related; take a child for each.
 
     Args:
         seed: A whole number in [0, 2**64).

@@ -54,8 +54,9 @@ def softmax_cross_entropy() -> Loss:
 def categorical_cross_entropy() -> Loss:
     """-sum_i t_i log p_i for probabilities p, which are clipped to [1e-7, 1 - 1e-7] (so the most is 16.118).
 
-    The outputs are probabilities (batch, classes), so the model ends with a softmax. The gradient is -t / p of
-    the clipped p everywhere: finite, and not zero where the clipping is flat, so that a model can leave it.
+    The outputs are probabilities (batch, classes), so the model ends with a softmax. The gradient is -t / p with the
+    clipped p, finite everywhere. Behind a softmax it agrees with :func:`softmax_cross_entropy` where p is at least
+    1e-7; below, the gradient of the logits fades with p, and only the fused loss still learns.
 
     Raises:
         InputError: Outputs that are not floating (batch, classes), or targets or weights that do not fit them.
@@ -83,10 +84,9 @@ def softmax_cross_entropy_forward(
 
 
 def softmax_cross_entropy_vjp(residuals: tuple[Array, Array, Array]) -> Float[Array, "batch classes"]:
-    """dz = (p sum(t) - t) / batch; the sum is 1 for a distribution."""
+    """dz = (p - t) / batch, for targets that sum to 1."""
     probabilities, targets, shares = residuals
-    xp = namespace(probabilities)
-    return (probabilities * xp.sum(targets, axis=-1, keepdims=True) - targets) * shares[:, None]
+    return (probabilities - targets) * shares[:, None]
 
 
 def categorical_cross_entropy_forward(
@@ -119,6 +119,7 @@ def _distributions(where: str, outputs: Array, targets: Targets) -> Array:
     if outputs.ndim != 2 or outputs.shape[0] == 0:
         raise InputError(where, "outputs (batch, classes) of at least one sample", outputs.shape)
     if targets.shape == outputs.shape:
+        _check_distributions(where, targets)
         return xp.astype(targets, outputs.dtype)
     batch, classes = outputs.shape
     if targets.shape != (batch,) or not namespace(targets).isdtype(targets.dtype, "integral"):
@@ -130,6 +131,15 @@ def _distributions(where: str, outputs: Array, targets: Targets) -> Array:
     return xp.astype(targets[:, None] == xp.arange(classes), outputs.dtype)
 
 
+def _check_distributions(where: str, targets: Array) -> None:
+    """On NumPy, where the values are known: each row is at least 0 and sums to 1."""
+    if isinstance(targets, np.ndarray):
+        fits = (targets.min(axis=1) >= 0) & (abs(targets.sum(axis=1) - 1) < 1e-3)
+        if not fits.all():
+            row = int(np.argmin(fits))
+            raise InputError(where, "distributions, at least 0 with a sum of 1", f"{targets[row]} in row {row}")
+
+
 def _shares(where: str, outputs: Array, weights: Weights) -> Array:
     """Each sample's share (batch,) of the mean: 1 / batch, or its weight over the sum of all weights."""
     xp = namespace(outputs)
@@ -138,7 +148,8 @@ def _shares(where: str, outputs: Array, weights: Weights) -> Array:
         return xp.full((batch,), 1 / batch, dtype=outputs.dtype)
     if weights.shape != (batch,):
         raise InputError(where, f"weights ({batch},)", weights.shape)
-    if isinstance(weights, np.ndarray) and not (weights.min() >= 0 and weights.sum() > 0):
-        raise InputError(where, "weights of at least 0, not all of them 0", weights)
+    if isinstance(weights, np.ndarray) and not (weights.min() >= 0 and 0 < weights.sum() < np.inf):
+        found = f"a least of {weights.min()} and a sum of {weights.sum()}"
+        raise InputError(where, "finite weights of at least 0, not all of them 0", found)
     weights = xp.astype(weights, outputs.dtype)
     return weights / xp.sum(weights)

@@ -18,21 +18,23 @@ def accuracy(outputs: Array, targets: Array, weights: Array | None = None) -> An
         weights: Sample weights, (batch,).
 
     Raises:
-        InputError: Targets that fit neither form.
+        InputError: Targets or weights of another shape, or no samples.
 
     >>> import numpy as np
     >>> accuracy(np.array([[0.1, 0.9], [0.8, 0.2]]), np.array([1, 1]))
     0.5
     """
-    xp = namespace(outputs)
-    if targets.shape not in (outputs.shape, outputs.shape[:1]):
-        raise InputError("accuracy", f"targets {outputs.shape[:1]} or {outputs.shape}", targets.shape)
-    labels = xp.argmax(targets, axis=-1) if targets.shape == outputs.shape else targets
-    correct = xp.astype(xp.argmax(outputs, axis=-1) == labels, outputs.dtype)
+    xp, (batch, _) = namespace(outputs), outputs.shape
+    if targets.shape not in (outputs.shape, (batch,)) or batch == 0:
+        expected = f"targets ({batch},) or {outputs.shape} of at least one sample"
+        raise InputError("accuracy", expected, targets.shape)
+    if weights is not None and weights.shape != (batch,):
+        raise InputError("accuracy", f"weights ({batch},)", weights.shape)
+    labels = xp.argmax(targets, axis=-1) if targets.ndim == 2 else targets
+    correct = xp.argmax(outputs, axis=-1) == labels
     if weights is None:
-        return number(xp.sum(correct)) / len(outputs)
-    weights = xp.astype(weights, outputs.dtype)
-    return number(xp.sum(correct * weights)) / number(xp.sum(weights))
+        return number(xp.count_nonzero(correct)) / batch
+    return number(xp.sum(xp.where(correct, weights, xp.zeros_like(weights)))) / number(xp.sum(weights))
 
 
 def weighted_mean(parts: Iterable[tuple[float, Mapping[str, float]]]) -> dict[str, float]:

@@ -1,8 +1,8 @@
 """Optimizers: gradients in, updates out, each a pair of pure functions that :func:`chain` composes.
 
-The convention is Optax's, so one of its optimizers drops in and ours drop into its loops. An update is *added*
-to the params by :func:`apply_updates`; the minus of gradient descent stands in the learning rate. A state is a
-tree like any other, and a learning rate is a number or a schedule; :func:`hyperparameters` reads the current one.
+The convention is Optax's: ``init(params)`` and ``update(grads, state, params)``. An update is *added* to the params
+by :func:`apply_updates`; the minus of gradient descent stands in the learning rate. A state is a tree like any
+other, and a learning rate is a number or a schedule; :func:`hyperparameters` reads the current one.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ import attrs
 
 from funcnn import tree
 from funcnn.arrays import Array, namespace
-from funcnn.errors import require
+from funcnn.errors import is_real, require
 from funcnn.layer import Params
 from funcnn.schedules import Rate, as_schedule
 from funcnn.spec import Described, described
@@ -64,6 +64,9 @@ class LearningRateState:
 @described
 def chain(*optimizers: Optimizer) -> Optimizer:
     """The updates of each optimizer are the gradients of the next; the state is a tuple of theirs."""
+    for i, optimizer in enumerate(optimizers):
+        fits = isinstance(optimizer, Optimizer)
+        require(fits, f"chain[{i}]", "an Optimizer", repr(optimizer), "call its constructor: adam()")
     return Optimizer(partial(_chain_init, optimizers), partial(_chain_update, optimizers))
 
 
@@ -83,9 +86,9 @@ def sgd(learning_rate: Rate, momentum: float = 0.0, nesterov: bool = False) -> O
     >>> updates
     array([-0.1,  0.2])
     """
-    require(0 <= momentum < 1, "sgd", "a momentum in [0, 1)", momentum)
-    require(momentum > 0 or not nesterov, "sgd", "a momentum above 0 for nesterov", momentum)
-    steps = [accumulate_momentum(momentum, nesterov)] if momentum else []
+    as_schedule("sgd", learning_rate)  # a bad one is refused by the name that was called
+    require(momentum != 0 or not nesterov, "sgd", "a momentum above 0 for nesterov", momentum)
+    steps = [accumulate_momentum(momentum, nesterov)] if momentum != 0 else []
     return chain(*steps, scale_by_learning_rate(learning_rate))
 
 
@@ -105,22 +108,23 @@ def adam(learning_rate: Rate = 1e-3, beta1: float = 0.9, beta2: float = 0.999, e
     adam()
     """
     for name, beta in (("beta1", beta1), ("beta2", beta2)):
-        require(0 <= beta < 1, "adam", f"a {name} in [0, 1)", beta)
-    require(eps > 0, "adam", "an eps above 0", eps)
-    schedule = as_schedule(learning_rate)
+        require(is_real(beta, low=0, below=1), "adam", f"a {name} in [0, 1)", repr(beta))
+    require(is_real(eps, low=0) and eps > 0, "adam", "an eps above 0", repr(eps))
+    schedule = as_schedule("adam", learning_rate)
     return Optimizer(partial(_adam_init, schedule), partial(_adam_update, schedule, beta1, beta2, eps))
 
 
 @described
 def accumulate_momentum(momentum: float, nesterov: bool = False) -> Optimizer:
     """v = momentum v + g; gives v, or g + momentum v with ``nesterov``."""
+    require(is_real(momentum, low=0, below=1), "accumulate_momentum", "a momentum in [0, 1)", repr(momentum))
     return Optimizer(_momentum_init, partial(_momentum_update, momentum, nesterov))
 
 
 @described
 def scale_by_learning_rate(learning_rate: Rate) -> Optimizer:
     """-rate times the gradients; the state holds the rate of the latest update (before any, of the first)."""
-    schedule = as_schedule(learning_rate)
+    schedule = as_schedule("scale_by_learning_rate", learning_rate)
     return Optimizer(partial(_learning_rate_init, schedule), partial(_learning_rate_update, schedule))
 
 
@@ -134,7 +138,7 @@ def apply_updates(params: Params, updates: Updates) -> Params:
 
 
 def hyperparameters(state: Any) -> dict[str, Any]:
-    """The current hyperparameters that stand anywhere in an optimizer state, by name.
+    """The current hyperparameters in an optimizer state, by name; of two with one name, the later in the chain.
 
     >>> import numpy as np
     >>> hyperparameters(sgd(0.1, momentum=0.9).init(np.zeros(2)))

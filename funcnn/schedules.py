@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from funcnn.errors import require
+from funcnn.errors import is_real, require
 from funcnn.spec import DescribedFunction, described
 
 
@@ -29,7 +29,7 @@ def constant(value: float) -> Schedule:
     >>> constant(0.1)(1000)
     0.1
     """
-    require(value >= 0, "constant", "a value of at least 0", value)
+    _check("constant", "value", value)
     return Schedule(partial(_constant, value))
 
 
@@ -43,14 +43,25 @@ def inverse_time_decay(value: float, decay: float) -> Schedule:
     >>> inverse_time_decay(1e-3, decay=1e-3)(4689)
     0.00017577781683951485
     """
-    require(value >= 0, "inverse_time_decay", "a value of at least 0", value)
-    require(decay >= 0, "inverse_time_decay", "a decay of at least 0", decay)
+    _check("inverse_time_decay", "value", value)
+    _check("inverse_time_decay", "decay", decay)
     return Schedule(partial(_inverse_time_decay, value, decay))
 
 
-def as_schedule(rate: Rate) -> Callable[[Any], Any]:
-    """A number as the constant schedule; a function as it is."""
-    return rate if callable(rate) else constant(rate)
+def as_schedule(where: str, rate: Rate) -> Callable[[Any], Any]:
+    """A number as the constant schedule; a function as it is.
+
+    Raises:
+        InputError: Neither, or a number that is negative or not finite; ``where`` names the caller.
+    """
+    if callable(rate):
+        return rate
+    require(is_real(rate, low=0), where, "a learning rate of at least 0, or a schedule", repr(rate))
+    return constant(rate)
+
+
+def _check(where: str, name: str, value: object) -> None:
+    require(is_real(value, low=0), where, f"a {name} that is a number of at least 0", repr(value))
 
 
 def _constant(value: float, step: Any) -> float:

@@ -7,6 +7,7 @@ which calls registered constructors and nothing else. What a user describes is r
 
 import functools
 import inspect
+import reprlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
@@ -43,9 +44,12 @@ class Spec:
 
 @attrs.frozen(eq=False, repr=False)
 class Described:
-    """What a described constructor makes; ``spec`` is ``None`` for one that was made by hand."""
+    """What a described constructor makes; ``spec`` is ``None`` for one that was made, or changed, by hand.
 
-    spec: Spec | None = attrs.field(default=None, kw_only=True)
+    ``attrs.evolve`` leaves the spec behind: what it changes is no longer what the call made.
+    """
+
+    spec: Spec | None = attrs.field(default=None, init=False)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} without a spec>" if self.spec is None else str(self.spec)
@@ -53,7 +57,11 @@ class Described:
 
 @attrs.frozen(eq=False, repr=False)
 class DescribedFunction(Described):
-    """A function that remembers how it was made; called, it is that function."""
+    """A function that remembers how it was made; called, it is that function.
+
+    Attributes:
+        function: The function.
+    """
 
     function: Callable[..., Any]
 
@@ -70,10 +78,11 @@ _CONSTRUCTORS: dict[str, Callable[..., Described]] = {}
 def described(constructor: Callable[P, D]) -> Callable[P, D]:
     """Make ``constructor`` remember its calls, and register it under its name for :func:`from_plain`.
 
-    NumPy scalars among the arguments become Python numbers, which never promote an array.
+    NumPy scalars among the arguments become Python numbers, which never promote an array, and lists become tuples.
 
     Raises:
         InputError: Another module has registered the name already.
+        TypeError: At a call: the arguments do not fit, or what is made cannot remember.
 
     >>> @described
     ... def doubled(schedule, times=1):
@@ -92,9 +101,13 @@ def described(constructor: Callable[P, D]) -> Callable[P, D]:
         except TypeError as error:
             raise TypeError(f"{constructor.__name__}(): {error}") from None
         bound.apply_defaults()
-        bound.arguments.update({name: number(value) for name, value in bound.arguments.items()})
+        bound.arguments.update({name: _frozen(value) for name, value in bound.arguments.items()})
         made = constructor(*bound.args, **bound.kwargs)
-        return attrs.evolve(made, spec=Spec(construct, dict(bound.arguments)))
+        if not isinstance(made, Described):
+            raise TypeError(f"{constructor.__name__}(): @described makes layers, losses and the like, not {made!r}")
+        made = attrs.evolve(made)  # a copy: the constructor may have given back what it was given
+        object.__setattr__(made, "spec", Spec(construct, dict(bound.arguments)))
+        return made
 
     _register(construct)
     return construct
@@ -133,7 +146,7 @@ def to_plain(value: Any) -> Plain:
             return [to_plain(part) for part in value]
         case _:
             hint = "make it with a constructor decorated by @described that takes plain data"
-            raise InputError("to_plain", "described things and plain data", repr(value), hint)
+            raise InputError("to_plain", "described things and plain data", reprlib.repr(value), hint)
 
 
 def from_plain(plain: Plain) -> Any:
@@ -151,6 +164,10 @@ def from_plain(plain: Plain) -> Any:
         hint = "import the module that defines it"
         raise InputError("from_plain", "registered constructors", ", ".join(found), hint)
     return _built(plain)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else number(value)
 
 
 def _register(constructor: Callable[..., Described]) -> None:

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from toolz import accumulate
 
 from funcnn import tree
-from funcnn.arrays import Array, number
+from funcnn.arrays import Array, namespace, number
 from funcnn.errors import InputError, is_count, require
 from funcnn.keys import Key
 from funcnn.layer import INFERENCE, Layer, Mode, Params, Training
@@ -67,6 +67,9 @@ def initial_state(optimizer: Optimizer, params: Params, key: Key) -> State:
 def train_step(model: Layer, loss: Loss, optimizer: Optimizer) -> Step:
     """The pure function ``(params, state, batch) -> (params, state)`` of one gradient step.
 
+    Raises:
+        InputError: An argument is a constructor that was not called, or of another kind.
+
     >>> import numpy as np, funcnn as fn
     >>> model, optimizer, key = fn.dense(2), fn.sgd(0.5), Key(0)
     >>> params, _ = model.init(key.at("init"), (3,))
@@ -76,6 +79,10 @@ def train_step(model: Layer, loss: Loss, optimizer: Optimizer) -> Step:
     >>> state.step, sorted(state.metrics)
     (1, ['accuracy', 'loss'])
     """
+    require(isinstance(model, Layer), "train_step", "a Layer", repr(model), "call its constructor: dense(10)")
+    require(isinstance(loss, Loss), "train_step", "a Loss", repr(loss), "call its constructor: softmax_cross_entropy()")
+    fits = hasattr(optimizer, "init") and hasattr(optimizer, "update")
+    require(fits, "train_step", "an Optimizer", repr(optimizer), "call its constructor: adam()")
     return partial(_train_step, model, loss, optimizer)
 
 
@@ -104,12 +111,16 @@ def evaluate(model: Layer, loss: Loss, params: Params, batch: Batch, *, batch_si
     The pieces count by their samples' weights, so the result does not depend on ``batch_size`` but for rounding.
 
     Raises:
-        InputError: ``batch_size`` is no positive whole number, the batch is empty, or its rows do not match.
+        InputError: ``batch_size`` is no positive whole number, the batch is empty or weighs nothing, or its rows do
+            not match.
     """
     require(is_count(batch_size), "evaluate", "a batch_size that is a positive whole number", repr(batch_size))
-    starts = range(0, count_rows("evaluate", batch), batch_size)
-    pieces = [tree.map(itemgetter(slice(start, start + batch_size)), batch) for start in starts]
-    return weighted_mean((total_weight(piece), _evaluated(model, loss, params, piece)) for piece in pieces)
+    rows = count_rows("evaluate", batch)
+    require(total_weight(batch) > 0, "evaluate", "a weight above 0", "none")
+    slices = (slice(start, min(start + batch_size, rows)) for start in range(0, rows, batch_size))
+    pieces = (tree.map(itemgetter((piece, ...)), batch) for piece in slices)
+    counted = ((weight, piece) for piece in pieces if (weight := total_weight(piece)) > 0)
+    return weighted_mean((weight, _evaluated(model, loss, params, piece)) for weight, piece in counted)
 
 
 def count_rows(where: str, batch: Batch) -> int:
@@ -118,7 +129,8 @@ def count_rows(where: str, batch: Batch) -> int:
     Raises:
         InputError: There are none, or inputs, targets and weights differ in their number.
     """
-    counts = {path: len(array) for path, array in tree.leaves_with_paths(batch)}
+    require(isinstance(batch, Batch), where, "a Batch", type(batch).__name__, "of a Dataset, give train or test")
+    counts: dict[str, int] = {path: array.shape[0] for path, array in tree.leaves_with_paths(batch)}
     if len(set(counts.values())) != 1 or 0 in counts.values():
         found = ", ".join(f"{path} {count}" for path, count in counts.items())
         raise InputError(where, "the same number of samples, at least one, in inputs, targets and weights", found)
@@ -127,7 +139,7 @@ def count_rows(where: str, batch: Batch) -> int:
 
 def total_weight(batch: Batch) -> float:
     """What the metrics of ``batch`` are a mean over: its samples, or the sum of their weights."""
-    return float(len(batch.inputs) if batch.weights is None else batch.weights.sum())
+    return float(batch.inputs.shape[0] if batch.weights is None else namespace(batch.weights).sum(batch.weights))
 
 
 def _advance(step: Step, pair: tuple[Params, State], batch: Batch) -> tuple[Params, State]:

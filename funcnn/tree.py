@@ -7,6 +7,7 @@ with ``optree`` (this is the only file that imports it), and from then on :func:
 
 import builtins
 from collections.abc import Callable, Iterator
+from functools import partial
 from operator import attrgetter
 from typing import Any, TypeVar, dataclass_transform
 
@@ -22,8 +23,15 @@ T = TypeVar("T")
 
 
 def _as_views(cls: type, fields: list[Any]) -> list[Any]:
-    del cls  # attrs hands it over, the fields are enough
+    for field in fields:
+        if field.converter is not None:
+            raise TypeError(f"{cls.__name__}.{field.name}: a record's field has no converter, it is mapped over")
     return [field.evolve(converter=readonly) for field in fields]
+
+
+def _children(names: tuple[str, ...], node: Any) -> tuple[Any, ...]:
+    """What ``attrgetter`` gives for two names or more, for any number of them."""
+    return tuple(getattr(node, name) for name in names)
 
 
 @dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(attrs.field,))
@@ -43,7 +51,7 @@ def record(cls: type[T]) -> type[T]:
     """
     frozen: Any = attrs.frozen(cls, eq=False, field_transformer=_as_views)
     names = tuple(field.name for field in attrs.fields(frozen))
-    children = attrgetter(*names) if len(names) > 1 else lambda node: (getattr(node, *names),)
+    children: Callable[[Any], tuple[Any, ...]] = attrgetter(*names) if len(names) > 1 else partial(_children, names)
     optree.register_pytree_node(
         frozen,
         lambda node: (children(node), None, names),

@@ -77,7 +77,9 @@ def test_damaged_gzip_is_refused(tmp_path, change):
 
 
 def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(InputError, match="nowhere: expected an idx file, got no such file"):
+    with pytest.raises(InputError, match="expected a file that can be read, got Is a directory"):
+        read_idx(tmp_path)
+    with pytest.raises(InputError, match="nowhere: expected a file that can be read, got No such file"):
         read_idx(tmp_path / "nowhere")
 
 

@@ -54,5 +54,5 @@ def test_fans():
 
 
 def test_negative_deviation_is_refused():
-    with pytest.raises(InputError, match="normal: expected a stddev of at least 0, got -1"):
+    with pytest.raises(InputError, match="normal: expected a stddev that is a number of at least 0, got -1"):
         normal(-1)

@@ -87,7 +87,7 @@ def test_bad_seeds_are_refused(seed):
 
 
 @pytest.mark.usefixtures("unchecked_annotations")
-@pytest.mark.parametrize("label", [-1, 2**64, 1.0, True, None, ("a",)])
+@pytest.mark.parametrize("label", [-1, 2**64, 1.0, True, None, ("a",), [1]])
 def test_bad_labels_are_refused(label):
     with pytest.raises(InputError, match=r"Key.at: expected labels that are strings or whole numbers"):
         Key(0).at(label)

@@ -7,6 +7,7 @@ import pytest
 import funcnn as fn
 from funcnn import Key, tree
 from funcnn.layers import DenseParams
+from funcnn.optimizers import accumulate_momentum
 from funcnn.schedules import Schedule
 from funcnn.testing import (
     BrokenLaw,
@@ -34,7 +35,7 @@ def with_vjp(change):
         dparams, dx = change(params, residuals, dy, dparams, dx)
         return dparams, dx if need_dx else None
 
-    return attrs.evolve(DENSE, vjp=vjp, spec=None)
+    return attrs.evolve(DENSE, vjp=vjp)
 
 
 def with_forward(change):
@@ -44,7 +45,13 @@ def with_forward(change):
         y, residuals = DENSE.forward(params, x, mode)
         return change(y, x, mode), residuals
 
-    return attrs.evolve(DENSE, forward=forward, spec=None)
+    return attrs.evolve(DENSE, forward=forward)
+
+
+def with_spec(made, spec):
+    """``made`` with a spec that is not its own."""
+    object.__setattr__(made, "spec", spec)
+    return made
 
 
 def draws_without_a_key(y, x, mode):
@@ -82,17 +89,16 @@ WRONG_LAYERS = {
             fn.identity(),
             forward=lambda p, x, mode: (x - x.mean(axis=0), ()),
             vjp=lambda p, r, dy, need_dx=True: (p, dy - dy.mean(axis=0) if need_dx else None),
-            spec=None,
         ),
         "rows do not depend on each other",
     ),
     "dx computed anyway": (
-        attrs.evolve(DENSE, vjp=lambda p, r, dy, need_dx=True: DENSE.vjp(p, r, dy), spec=None),
+        attrs.evolve(DENSE, vjp=lambda p, r, dy, need_dx=True: DENSE.vjp(p, r, dy)),
         "need_dx",
     ),
-    "another spec": (attrs.evolve(DENSE, spec=fn.relu().spec), "spec"),
+    "another spec": (with_spec(attrs.evolve(DENSE), fn.relu().spec), "spec"),
     "dtype ignored by init": (
-        attrs.evolve(DENSE, init=lambda key, shape, dtype=np.float32: DENSE.init(key, shape), spec=None),
+        attrs.evolve(DENSE, init=lambda key, shape, dtype=np.float32: DENSE.init(key, shape)),
         "init is pure and keeps the dtype.*weights is float32",
     ),
 }
@@ -130,7 +136,7 @@ def test_a_kink_is_no_error():
 
 
 def wrong_loss(**changes):
-    return attrs.evolve(fn.softmax_cross_entropy(), spec=None, **changes)
+    return attrs.evolve(fn.softmax_cross_entropy(), **changes)
 
 
 RIGHT_LOSS = fn.softmax_cross_entropy()
@@ -172,7 +178,7 @@ def wrong_optimizer(change):
         updates, state = right.update(grads, state, params)
         return change(updates, grads, params), state
 
-    return attrs.evolve(right, update=update, spec=None)
+    return attrs.evolve(right, update=update)
 
 
 def writes_to_gradients(updates, grads, params):
@@ -181,20 +187,32 @@ def writes_to_gradients(updates, grads, params):
     return updates
 
 
+MOMENTUM = attrs.evolve(accumulate_momentum(0.9))
+
+
+def promoted_state(updates, state):
+    return updates, tree.map(lambda leaf: leaf.astype(np.float64), state)
+
+
 WRONG_OPTIMIZERS = {
     "wrong sign": (wrong_optimizer(lambda u, g, p: tree.map(np.negative, u)), "a quadratic descends"),
     "noise at zero gradients": (wrong_optimizer(lambda u, g, p: tree.map(lambda a: a - 1e-9, u)), "exactly zero"),
-    "promoted": (wrong_optimizer(lambda u, g, p: tree.map(lambda a: a * np.float64(1), u)), "float32 for 50 steps"),
+    "promoted": (
+        wrong_optimizer(lambda u, g, p: tree.map(lambda a: a * np.float64(1), u)),
+        "keep structure, shape and dtype",
+    ),
     "writes to gradients": (wrong_optimizer(writes_to_gradients), "pure.*written to"),
     "depends on the tree": (
         wrong_optimizer(lambda u, g, p: tree.map(lambda a: a / len(tree.leaves(g)), u)),
         "does not depend on the tree",
     ),
+    "state promoted": (
+        attrs.evolve(MOMENTUM, update=lambda g, s, p: promoted_state(*MOMENTUM.update(g, s, p))),
+        r"keep structure, shape and dtype.*velocity\.b\.0 is float64",
+    ),
     "another state": (
-        attrs.evolve(
-            fn.sgd(0.1), update=lambda g, s, p: (fn.sgd(0.1).update(g, fn.sgd(0.1).init(p), p)[0], (s,)), spec=None
-        ),
-        "state keeps its structure",
+        attrs.evolve(fn.sgd(0.1), update=lambda g, s, p: (fn.sgd(0.1).update(g, fn.sgd(0.1).init(p), p)[0], (s,))),
+        "keep structure, shape and dtype",
     ),
 }
 
@@ -211,7 +229,7 @@ def test_a_wrong_optimizer_is_caught(optimizer, message):
         (lambda step: -0.1, "finite float of at least 0.*at step 0"),
         (lambda step: 1, "int at step"),
         (lambda step: 0.1 if step < 10 else 0.01, "JAX traces it"),
-        (Schedule(lambda step: 0.1, spec=fn.constant(0.2).spec), "spec"),
+        (with_spec(Schedule(lambda step: 0.1), fn.constant(0.2).spec), "spec"),
     ],
 )
 def test_a_wrong_schedule_is_caught(schedule, message):

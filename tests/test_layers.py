@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 import funcnn as fn
-from funcnn import INFERENCE, InputError, Key, tree
+from funcnn import INFERENCE, InputError, Key, Training, tree
+from funcnn.initializers import he_normal, normal
 from funcnn.layers import DenseParams, dense_forward, dense_vjp, relu_forward, relu_vjp, serial_vjp
 from funcnn.testing import assert_trees_close, check_layer
 from tests.catalogue import LAYERS
@@ -49,6 +50,29 @@ def test_another_layer_at_the_end_changes_no_other_params():
     layers, params, _ = parts(Key(0))
     longer, _ = fn.serial(*layers, fn.dense(2)).init(Key(0), (5,), dtype=np.float64)
     assert tree.equal(longer[:3], params)
+
+
+def names_its_key():
+    """A layer whose params and outputs name the key it was given."""
+    return fn.Layer(
+        lambda key, in_shape, dtype=np.float32: (key.path, in_shape),
+        lambda params, x, mode: (x, mode.key.path),
+        lambda params, residuals, dy, need_dx=True: (params, dy),
+    )
+
+
+def test_every_layer_has_a_key_of_its_own():
+    model = fn.serial(names_its_key(), fn.serial(names_its_key(), names_its_key()))
+    params, _ = model.init(Key(0).at("init"), (3,))
+    assert params == (("init", 0), (("init", 1, 0), ("init", 1, 1)))
+    _, residuals = model.forward(params, np.ones((1, 3)), Training(Key(0).at("step", 5)))
+    assert residuals == (("step", 5, 0), (("step", 5, 1, 0), ("step", 5, 1, 1)))
+
+
+def test_weights_and_biases_are_drawn_independently():
+    params, _ = fn.serial(fn.dense(3, biases=normal(1.0)), fn.dense(3)).init(Key(0), (3,))
+    assert np.abs(np.corrcoef(params[0].weights[0], params[0].biases)[0, 1]) < 0.999
+    assert not np.array_equal(params[0].weights, params[1].weights)
 
 
 class Spy:
@@ -150,7 +174,10 @@ def test_another_float_dtype_is_refused():
     [
         ((32, 10, 128), r"^serial\[3\] dense\(64\): expected inputs \(batch, 128\), got \(32, 10, 128\); put flatten"),
         ((32, 127), r"^serial\[3\] dense\(64\): expected inputs \(batch, 128\), got \(32, 127\)$"),
-        ((128,), r"^serial\[3\] dense\(64\): expected inputs \(batch, 128\), got \(128,\)$"),
+        (
+            (128,),
+            r"^serial\[3\] dense\(64\): expected inputs \(batch, 128\), got \(128,\); one sample alone is x\[None\]$",
+        ),
     ],
 )
 def test_wrong_shapes_name_the_place(shape, message):
@@ -177,3 +204,26 @@ def test_features_are_counted(features):
 def test_a_constructor_is_no_layer():
     with pytest.raises(InputError, match=r"serial\[1\]: expected a Layer, .*call its constructor"):
         fn.serial(fn.dense(3), fn.relu)
+
+
+@refused
+@pytest.mark.parametrize("in_shape", [(0,), (-3,), 5, (2.5,), None, "784"])
+def test_bad_input_shapes_are_refused(in_shape):
+    with pytest.raises(
+        InputError, match=r"dense\(3\): expected a shape of positive whole numbers, such as \(784,\), got"
+    ):
+        fn.dense(3).init(Key(0), in_shape)
+
+
+@refused
+def test_an_initializer_that_was_not_called_is_refused():
+    with pytest.raises(
+        InputError, match=r"dense weights: expected an initializer, .*call its constructor: he_normal\(\)"
+    ):
+        fn.dense(3, weights=he_normal)
+
+
+def test_shape_layers_take_any_dtype():
+    """Flatten and identity compute nothing, so bytes may pass through them to a layer that scales."""
+    for layer in (fn.flatten(), fn.identity()):
+        assert fn.predict(layer, (), np.ones((2, 3), np.uint8)).dtype == np.uint8

@@ -45,6 +45,14 @@ def test_both_routes_give_the_same_gradients(seed, batch):
     assert_trees_close(fused.vjp(residuals), pull(split.vjp(other_residuals))[1], rtol=1e-7, atol=1e-12)
 
 
+def test_where_p_underflows_only_the_fused_loss_learns():
+    logits, targets = np.array([[-40.0, 0.0]]), np.array([0])
+    fused, split = fn.softmax_cross_entropy(), fn.categorical_cross_entropy()
+    assert fused.vjp(fused.forward(logits, targets)[1]).tolist() == [[-1.0, 1.0]]
+    p, pull = fn.pullback(fn.softmax(), (), logits)
+    assert abs(pull(split.vjp(split.forward(p, targets)[1]))[1]).max() < 1e-9
+
+
 @pytest.mark.parametrize("scale", [1.0, 100.0, 1e4, 1e30])
 def test_large_logits_stay_finite(scale):
     logits = np.array([[-scale, 0.0], [scale, -scale]], np.float32)
@@ -87,13 +95,27 @@ def test_integer_one_hot_and_soft_targets_agree(loss):
         ),
         (np.ones((2, 3)), np.array([0.0, 1.0]), None, r"got float64 \(2,\)"),
         (np.ones((2, 3)), np.array([0, 1, 2]), None, r"got int64 \(3,\)"),
+        (
+            np.ones((2, 3)),
+            np.array([[1, 0, 0], [0.5, 0.6, 0]]),
+            None,
+            r"distributions, .* a sum of 1, got \[.*\] in row 1$",
+        ),
+        (np.ones((2, 3)), np.array([[2, -1, 0], [1, 0, 0]]), None, "distributions, .*in row 0$"),
+        (np.ones((2, 3)), np.array([[np.nan, 0, 1], [1, 0, 0]]), None, "distributions, .*in row 0$"),
+        (np.ones((2, 3)), np.array([0, 1]), np.array([np.inf, 1]), "finite weights of at least 0"),
         (np.ones((2, 3)), np.ones((2, 4)), None, r"got float64 \(2, 4\)"),
         (np.ones((0, 3)), np.zeros(0, np.int64), None, r"at least one sample, got \(0, 3\)"),
         (np.ones(3), np.array([0, 1, 1]), None, r"outputs \(batch, classes\) of at least one sample, got \(3,\)"),
         (np.ones((2, 3), np.int64), np.array([0, 1]), None, "floating inputs, got int64"),
         (np.ones((2, 3)), np.array([0, 1]), np.ones((2, 1)), r"weights \(2,\), got \(2, 1\)"),
-        (np.ones((2, 3)), np.array([0, 1]), np.zeros(2), "weights of at least 0, not all of them 0"),
-        (np.ones((2, 3)), np.array([0, 1]), np.array([2.0, -1.0]), "weights of at least 0"),
+        (
+            np.ones((2, 3)),
+            np.array([0, 1]),
+            np.zeros(2),
+            "finite weights of at least 0, not all of them 0, got a least of 0",
+        ),
+        (np.ones((2, 3)), np.array([0, 1]), np.array([2.0, -1.0]), "weights of at least 0.*a least of -1"),
     ],
 )
 def test_bad_input_is_refused(loss, outputs, targets, weights, message):

@@ -18,8 +18,20 @@ def test_accuracy():
 
 
 def test_targets_of_another_shape_are_refused():
-    with pytest.raises(InputError, match=r"accuracy: expected targets \(3,\) or \(3, 2\), got \(3, 1\)"):
+    with pytest.raises(
+        InputError, match=r"accuracy: expected targets \(3,\) or \(3, 2\) of at least one sample, got \(3, 1\)"
+    ):
         accuracy(OUTPUTS, np.array([[1], [1], [0]]))
+
+
+def test_weights_do_not_broadcast():
+    with pytest.raises(InputError, match=r"accuracy: expected weights \(3,\), got \(3, 1\)"):
+        accuracy(OUTPUTS, np.array([1, 1, 0]), np.ones((3, 1)))
+
+
+def test_half_precision_counts_exactly():
+    outputs = np.tile(np.array([[0.0, 1.0]], np.float16), (70_001, 1))
+    assert accuracy(outputs, np.ones(70_001, np.int64)) == 1.0
 
 
 @given(st.lists(st.tuples(st.integers(1, 50), st.floats(-10, 10)), min_size=1, max_size=10))

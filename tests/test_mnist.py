@@ -13,7 +13,8 @@ import pytest
 
 import funcnn as fn
 from experiments.mnist import Config, main
-from funcnn.data import datasets
+from experiments.report import create_folder
+from funcnn.data.sources import DATA_DIR_VARIABLE
 
 FILES = ["config.json", "history.csv", "history.png", "model.safetensors"]
 QUICK = ["--hidden", "16", "--epochs", "2"]
@@ -91,6 +92,7 @@ def test_symmetric_scaling_and_no_hidden_layer(out):
         (["--epochs", "0"], "--epochs: expected a positive whole number, got 0"),
         (["--learning-rate", "-0.1"], "--learning-rate: expected a number of at least 0, got -0.1"),
         (["--learning-rate", "nan"], "--learning-rate: expected a number of at least 0, got nan"),
+        (["--decay", "inf"], "--decay: expected a number of at least 0, got inf"),
         (["--decay", "-1"], "--decay: expected a number of at least 0, got -1.0"),
         (["--seed", "-1"], "--seed: expected a whole number in [0, 2**64), got -1"),
         (["--dataset", "cifar"], "cifar"),
@@ -106,7 +108,7 @@ def test_bad_arguments_end_with_2(out, capsys, arguments, message):
 
 
 def test_failed_runs_end_with_1_and_one_message(out, capsys, monkeypatch):
-    monkeypatch.delenv(datasets.DATA_DIR_VARIABLE, raising=False)
+    monkeypatch.delenv(DATA_DIR_VARIABLE, raising=False)
     out.mkdir()
     (out / "precious.txt").write_text("mine")
     for arguments, message in (
@@ -120,6 +122,35 @@ def test_failed_runs_end_with_1_and_one_message(out, capsys, monkeypatch):
         assert message in error
         assert len(error.splitlines()) == 1
     assert [path.name for path in out.iterdir()] == ["precious.txt"]
+
+
+def test_a_place_that_cannot_be_a_folder_is_refused(tmp_path, capsys):
+    (tmp_path / "file").write_text("mine")
+    for out in (tmp_path / "file", tmp_path / "file" / "deeper"):
+        assert main([*QUICK, "--out", str(out)]) == 1
+        assert "error: --out: expected a folder that" in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_too_large_a_model_leaves_no_folder(out, capsys):
+    assert main(["--hidden", "99999999999", "--out", str(out)]) == 1
+    assert capsys.readouterr().err.startswith("error: Unable to allocate")
+    assert not out.exists()
+
+
+def test_default_folders_never_collide(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folders = [create_folder(None, "mnist_5k") for _ in range(3)]
+    assert len(set(folders)) == 3
+    assert all(folder.is_dir() for folder in folders)
+
+
+@pytest.mark.parametrize("arguments", [["--learning-rate", "1e30"], ["--optimizer", "sgd", "--learning-rate", "1e38"]])
+def test_a_last_update_that_diverges_is_noticed(out, capsys, arguments):
+    assert main([*arguments, "--batch-size", "4000", "--epochs", "1", "--out", str(out)]) == 1
+    assert "after step 1; the last good model is saved" in capsys.readouterr().err
+    saved = fn.load(out / "model.safetensors")
+    assert fn.tree.equal(saved.params, saved.model.init(fn.Key(0).at("init"), (784,))[0])
 
 
 def test_a_loss_that_is_not_finite_keeps_the_last_good_model(out, capsys):
@@ -150,6 +181,20 @@ def test_ctrl_c_saves_what_was_learned(out):
     assert rows(out)
 
 
+def test_a_second_ctrl_c_loses_nothing(out):
+    command = [sys.executable, "-m", "experiments.mnist", "--epochs", "100000", "--out", str(out)]
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (out / "history.csv").exists():
+        assert run.poll() is None, run.communicate()
+        time.sleep(0.05)
+    run.send_signal(signal.SIGINT)
+    time.sleep(0.1)
+    run.send_signal(signal.SIGINT)
+    run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert sorted(path.name for path in out.iterdir()) == FILES
+
+
 @pytest.mark.skipif(os.name != "posix", reason="a terminal is opened by pty")
 def test_a_terminal_shows_a_bar(out):
     import pty
@@ -171,9 +216,9 @@ def test_a_terminal_shows_a_bar(out):
     assert b"batch/s" in shown
 
 
-def test_the_full_sets_are_read_from_the_environment(out):
-    """On full MNIST where it is at hand, else on the embedded set: one epoch is enough for a digit classifier."""
-    full = bool(os.environ.get(datasets.DATA_DIR_VARIABLE))
+def test_the_largest_set_at_hand_is_learned(out):
+    """Full MNIST where ``FUNCNN_DATA_DIR`` names it, else the embedded set."""
+    full = bool(os.environ.get(DATA_DIR_VARIABLE))
     chosen = ["--dataset", "mnist", "--epochs", "1"] if full else ["--epochs", "15"]
     assert main([*chosen, "--out", str(out)]) == 0
     assert float(rows(out)[-1]["test_accuracy"]) > (0.94 if full else 0.92)

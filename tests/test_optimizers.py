@@ -85,16 +85,22 @@ def test_no_parameters_are_no_trouble():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: fn.sgd(-0.1), "expected a value of at least 0, got -0.1"),
-        (lambda: fn.adam(-1), "expected a value of at least 0, got -1"),
-        (lambda: fn.adam(float("nan")), "at least 0, got nan"),
-        (lambda: fn.sgd(0.1, momentum=1.0), r"sgd: expected a momentum in \[0, 1\), got 1.0"),
+        (lambda: fn.sgd(-0.1), "sgd: expected a learning rate of at least 0, or a schedule, got -0.1"),
+        (lambda: fn.adam(-1), "adam: expected a learning rate of at least 0, or a schedule, got -1"),
+        (lambda: fn.adam(float("nan")), "adam: .*got nan"),
+        (lambda: fn.adam(float("inf")), "adam: .*got inf"),
+        (lambda: fn.adam("fast"), "adam: .*or a schedule, got 'fast'"),
+        (lambda: fn.sgd(None), "sgd: .*got None"),
+        (lambda: fn.sgd(0.1, momentum=1.0), r"accumulate_momentum: expected a momentum in \[0, 1\), got 1.0"),
+        (lambda: accumulate_momentum(-0.5), r"accumulate_momentum: expected a momentum in \[0, 1\), got -0.5"),
         (lambda: fn.sgd(0.1, nesterov=True), "sgd: expected a momentum above 0 for nesterov"),
         (lambda: fn.adam(beta1=1.0), r"adam: expected a beta1 in \[0, 1\)"),
         (lambda: fn.adam(beta2=-0.1), r"adam: expected a beta2 in \[0, 1\)"),
         (lambda: fn.adam(eps=0.0), "adam: expected an eps above 0"),
+        (lambda: fn.chain(fn.adam(), fn.sgd), r"chain\[1\]: expected an Optimizer, .*call its constructor"),
     ],
 )
+@pytest.mark.usefixtures("unchecked_annotations")
 def test_bad_hyperparameters_are_refused(make, message):
     with pytest.raises(InputError, match=message):
         make()

@@ -1,28 +1,18 @@
 """The package as a whole: what it imports, what it shows, and the first example."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 import funcnn as fn
 
 HEAVY = ("matplotlib", "tyro", "jax", "torch", "hypothesis", "pooch", "tqdm")
 
-TEN_LINES = """
-import funcnn as fn
-from toolz import reduce
-
-data      = fn.load_dataset("mnist_5k")                                   # embedded, no network
-model     = fn.serial(fn.dense(128), fn.relu(), fn.dense(64), fn.relu(), fn.dense(10))
-optimizer = fn.adam(fn.inverse_time_decay(1e-3, decay=1e-5))
-step      = fn.train_step(model, fn.softmax_cross_entropy(), optimizer)   # pure
-
-key       = fn.Key(0)
-params, _ = model.init(key.at("init"), data.train.inputs.shape[1:])
-state     = fn.initial_state(optimizer, params, key.at("train"))
-for batch in fn.batches(key.at("epoch", 0), data.train, batch_size=128):
-    params, state = step(params, state, batch)                            # new params, new state
-print(state.metrics, fn.evaluate(model, fn.softmax_cross_entropy(), params, data.test))
-"""
+README = (Path(__file__).parent.parent / "README.md").read_text()
+TEN_LINES, OWN_LAYER = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 def fresh(code):
@@ -31,10 +21,21 @@ def fresh(code):
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def test_the_ten_lines_run():
-    step, evaluation = fresh(TEN_LINES).strip().split("} {")
-    assert "loss" in step
-    assert float(evaluation.split("'accuracy': ")[1].rstrip("}")) > 0.75
+def test_the_first_example_prints_what_the_readme_shows():
+    shown = re.search(r"```text\n({'loss'.*?)\n```", README, re.DOTALL).group(1)
+    numbers = re.compile(r"\d+\.\d+")
+    assert numbers.sub("N", fresh(TEN_LINES).strip()) == numbers.sub("N", shown)
+    found, expected = ([float(number) for number in numbers.findall(text)] for text in (fresh(TEN_LINES), shown))
+    assert found == pytest.approx(expected, abs=0.02)  # the last digits depend on the BLAS kernel
+
+
+def test_the_own_layer_of_the_readme_obeys_the_laws_and_its_fault_is_named():
+    fresh(OWN_LAYER)
+    wrong = OWN_LAYER.replace("dy * (scale - y", "-dy * (scale - y")
+    assert wrong != OWN_LAYER
+    command = [sys.executable, "-c", wrong]
+    end = subprocess.run(command, capture_output=True, text=True, check=False).stderr.strip().splitlines()[-1]
+    assert end in README
 
 
 def test_importing_pulls_in_nothing_heavy():

@@ -21,10 +21,12 @@ def test_known_values():
 
 @pytest.mark.parametrize("make", [lambda: fn.constant(-1.0), lambda: fn.inverse_time_decay(-1.0, 0.1)])
 def test_negative_rates_are_refused(make):
-    with pytest.raises(InputError, match=r"expected a value of at least 0, got -1\.0"):
+    with pytest.raises(InputError, match=r"expected a value that is a number of at least 0, got -1\.0"):
         make()
 
 
 def test_negative_decay_is_refused():
-    with pytest.raises(InputError, match=r"inverse_time_decay: expected a decay of at least 0, got -0\.1"):
+    with pytest.raises(
+        InputError, match=r"inverse_time_decay: expected a decay that is a number of at least 0, got -0\.1"
+    ):
         fn.inverse_time_decay(1.0, -0.1)

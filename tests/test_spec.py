@@ -2,6 +2,7 @@
 
 import json
 
+import attrs
 import numpy as np
 import pytest
 
@@ -105,3 +106,39 @@ def test_map_parts_reaches_every_argument():
     assert seen == [*model.spec.arguments["layers"]]
     bare = fn.Layer(None, None, None)
     assert map_parts(lambda part: part, bare) is bare
+
+
+def test_what_is_changed_by_hand_has_no_spec():
+    changed = attrs.evolve(fn.dense(2), forward=fn.relu().forward)
+    assert repr(changed) == "<Layer without a spec>"
+    assert repr(fn.dense(2)) == "dense(2)"
+
+
+def test_a_constructor_may_give_back_what_it_was_given():
+    @described
+    def same(layer):
+        return layer
+
+    inner = fn.relu()
+    assert repr(same(inner)) == "same(relu())"
+    assert repr(inner) == "relu()"
+
+
+def test_lists_become_tuples_that_nobody_can_change():
+    @described
+    def picked(places):
+        return fn.relu()
+
+    places = [1, [2, np.int64(3)]]
+    layer = picked(places)
+    places.append(4)
+    assert repr(layer) == "picked((1, (2, 3)))" == repr(from_plain(to_plain(layer)))
+
+
+def test_only_what_can_remember_is_described():
+    @described
+    def nothing():
+        return None
+
+    with pytest.raises(TypeError, match=r"nothing\(\): @described makes layers, losses and the like, not None"):
+        nothing()

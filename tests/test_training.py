@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import array_api_strict
 import attrs
 import numpy as np
 import pytest
@@ -83,15 +84,60 @@ def test_each_step_draws_from_a_key_of_its_own():
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 20, 1000])
-@pytest.mark.parametrize("weights", [None, np.arange(20.0)], ids=["unweighted", "weighted"])
+@pytest.mark.parametrize("weights", [None, np.maximum(np.arange(20.0) - 9, 0)], ids=["unweighted", "weighted"])
 def test_evaluation_does_not_depend_on_the_batch_size(batch_size, weights):
     _, params, _ = start()
-    everything = samples(weights=None if weights is None else weights + 1)
+    everything = samples(weights=weights)
     whole, _ = LOSS.forward(fn.predict(MODEL, params, everything.inputs), everything.targets, everything.weights)
     found = fn.evaluate(MODEL, LOSS, params, everything, batch_size=batch_size)
     assert found["loss"] == pytest.approx(float(whole), rel=1e-6)
     outputs = fn.predict(MODEL, params, everything.inputs)
     assert found["accuracy"] == pytest.approx(fn.accuracy(outputs, everything.targets, everything.weights))
+
+
+def test_no_weight_at_all_is_refused():
+    _, params, _ = start()
+    with pytest.raises(InputError, match="evaluate: expected a weight above 0, got none"):
+        fn.evaluate(MODEL, LOSS, params, samples(weights=np.zeros(20)))
+
+
+def test_the_step_runs_on_any_namespace():
+    xp = array_api_strict
+    step, params, state = start(fn.sgd(0.1, momentum=0.9))
+    strict = tree.map(lambda leaf: xp.asarray(np.array(leaf)), (params, samples(weights=np.ones(20, np.float32))))
+    strict_state = fn.initial_state(fn.sgd(0.1, momentum=0.9), strict[0], state.key)
+    after, _ = step(strict[0], strict_state, strict[1])
+    expected, _ = step(params, state, samples())
+    assert_trees_close(tree.map(np.asarray, after), expected)
+    found = fn.evaluate(MODEL, LOSS, after, strict[1], batch_size=7)
+    assert found == pytest.approx(fn.evaluate(MODEL, LOSS, expected, samples()), rel=1e-5)
+    assert len(list(fn.batches(Key(0), strict[1], 7))) == 3
+
+
+@pytest.mark.usefixtures("unchecked_annotations")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((fn.dense, LOSS, OPTIMIZER), r"expected a Layer, .*call its constructor: dense\(10\)"),
+        (
+            (MODEL, fn.softmax_cross_entropy, OPTIMIZER),
+            r"expected a Loss, .*call its constructor: softmax_cross_entropy",
+        ),
+        ((MODEL, LOSS, fn.adam), r"expected an Optimizer, .*call its constructor: adam\(\)"),
+    ],
+)
+def test_constructors_that_were_not_called_are_refused(arguments, message):
+    with pytest.raises(InputError, match=f"train_step: {message}"):
+        fn.train_step(*arguments)
+
+
+@pytest.mark.usefixtures("unchecked_annotations")
+def test_a_whole_dataset_is_no_batch():
+    _, params, _ = start()
+    data = fn.load_dataset("mnist_5k")
+    for call in (lambda: fn.evaluate(MODEL, LOSS, params, data), lambda: fn.batches(Key(0), data, 10)):
+        with pytest.raises(InputError, match="expected a Batch, got Dataset; of a Dataset, give train or test"):
+            call()
 
 
 @pytest.mark.parametrize("batch_size", [0, -1, 2.5])

@@ -93,3 +93,16 @@ def test_allclose_allows_rounding_alone():
     assert tree.allclose(Pair(np.ones(2)), Pair(np.ones(2) + 1e-3), atol=1e-2)
     assert not tree.allclose(np.ones(2), np.ones((2, 2)))
     assert not tree.allclose(Pair(np.ones(2)), (np.ones(2),))
+
+
+def test_a_record_may_be_empty_but_converts_nothing():
+    @record
+    class Empty:
+        pass
+
+    assert tree.leaves((Empty(), 1.0)) == [1.0]
+    with pytest.raises(TypeError, match=r"Wrong\.x: a record's field has no converter"):
+
+        @record
+        class Wrong:
+            x: float = attrs.field(converter=float)

@@ -1,9 +1,10 @@
 """Batches: one shuffled pass over the samples, as a function of a key."""
 
 from collections.abc import Iterator
-from operator import itemgetter
+from functools import partial
 
 from funcnn import tree
+from funcnn.arrays import Array, namespace
 from funcnn.errors import is_count, require
 from funcnn.keys import Key
 from funcnn.training import Batch, count_rows
@@ -24,5 +25,10 @@ def batches(key: Key, batch: Batch, batch_size: int) -> Iterator[Batch]:
     """
     require(is_count(batch_size), "batches", "a batch_size that is a positive whole number", repr(batch_size))
     order = key.permutation(count_rows("batches", batch))
-    pieces = (order[i : i + batch_size] for i in range(0, len(order), batch_size))
-    return (tree.map(itemgetter(rows), batch) for rows in pieces)
+    pieces = (order[i : i + batch_size] for i in range(0, order.shape[0], batch_size))
+    return (tree.map(partial(_rows, rows), batch) for rows in pieces)
+
+
+def _rows(rows: Array, array: Array) -> Array:
+    xp = namespace(array)
+    return xp.take(array, xp.asarray(rows), axis=0)

@@ -15,11 +15,9 @@ import numpy as np
 from funcnn.arrays import Array
 from funcnn.data.download import downloaded
 from funcnn.data.idx import parse_idx, read_bytes
-from funcnn.data.sources import FILES, SOURCES, verified
+from funcnn.data.sources import DATA_DIR_VARIABLE, FILES, SOURCES, verified
 from funcnn.errors import InputError, require
 from funcnn.training import Batch
-
-DATA_DIR_VARIABLE = "FUNCNN_DATA_DIR"
 
 SCALINGS: Mapping[str, tuple[float, float]] = MappingProxyType({"unit": (0.0, 255.0), "symmetric": (127.5, 127.5)})
 """By name, the offset and the divisor of pixels: "unit" is x / 255, "symmetric" is (x - 127.5) / 127.5."""

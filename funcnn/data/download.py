@@ -5,7 +5,7 @@ from pathlib import Path
 from types import ModuleType
 
 from funcnn.data.idx import read_bytes
-from funcnn.data.sources import SOURCES, verified
+from funcnn.data.sources import DATA_DIR_VARIABLE, SOURCES, verified
 from funcnn.errors import InputError
 from funcnn.files import replacing
 
@@ -24,8 +24,7 @@ def downloaded(name: str, file: str) -> bytes:
     try:
         return verified(name, file, read_bytes(path), str(path))
     except InputError:
-        _download(name, file, path)
-        return read_bytes(path)
+        return _download(name, file, path)
 
 
 def cache_folder() -> Path:
@@ -33,21 +32,29 @@ def cache_folder() -> Path:
     return Path(_pooch().os_cache("funcnn"))
 
 
-def _download(name: str, file: str, path: Path) -> None:
+def _download(name: str, file: str, path: Path) -> bytes:
+    where, failures = f"load_dataset({name!r})", []
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(where, "a cache folder that can be written", f"{path.parent}: {error.strerror}") from error
     fetch = _pooch().HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=TIMEOUT)
-    failures = []
     for mirror in SOURCES[name].mirrors:
         url = f"{mirror}{file}.gz"
         try:
             with replacing(path) as part:
                 fetch(url, str(part), None)
-                verified(name, file, read_bytes(part), url)
+                return verified(name, file, read_bytes(part), url)
         except (OSError, InputError) as error:  # what requests raises is an OSError too
-            failures.append(f"{url}: {error}")
-        else:
-            return
-    hint = "check the network, or give data_dir, a folder that holds the files"
-    raise InputError(f"load_dataset({name!r})", f"a mirror that serves {file}.gz", "; ".join(failures), hint)
+            failures.append(_reason(url, error))
+    hint = f"check the network, or put the files in a folder and name it by data_dir or {DATA_DIR_VARIABLE}"
+    raise InputError(where, f"a mirror that serves {file}.gz", "; ".join(failures), hint)
+
+
+def _reason(url: str, error: Exception) -> str:
+    """A mirror's answer in a few words; what requests says of a lost connection fills a page."""
+    answered = isinstance(error, InputError) or getattr(error, "response", None) is not None
+    return str(error) if answered else f"{url}: {type(error).__name__}"
 
 
 def _pooch() -> ModuleType:

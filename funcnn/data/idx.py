@@ -48,8 +48,8 @@ def read_bytes(path: str | Path) -> bytes:
     """The uncompressed bytes of a file, gzipped or plain, whatever its name."""
     try:
         content = Path(path).read_bytes()
-    except FileNotFoundError:
-        raise InputError(str(path), "an idx file", "no such file") from None
+    except OSError as error:
+        raise InputError(str(path), "a file that can be read", error.strerror) from error
     if not content.startswith(_GZIP_MAGIC):
         return content
     try:

@@ -8,6 +8,9 @@ import attrs
 
 from funcnn.errors import InputError
 
+DATA_DIR_VARIABLE = "FUNCNN_DATA_DIR"
+"""The environment variable that names a local folder of data sets."""
+
 FILES = (
     "train-images-idx3-ubyte",
     "train-labels-idx1-ubyte",
@@ -87,14 +90,18 @@ def verified(name: str, file: str, content: bytes, where: str) -> bytes:
     expected = SOURCES[name].md5s[FILES.index(file)]
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if found != expected:
-        owners = [
-            f"{file} of {other}"
-            for other, source in SOURCES.items()
-            for file, md5 in zip(FILES, source.md5s, strict=True)
-            if md5 == found
-        ]
-        got = f"MD5 {found}, " + (
-            f"which is {owners[0]}" if owners else f"in {len(content)} bytes that are no known file's"
-        )
-        raise InputError(where, f"{file} of {name}, whose uncompressed MD5 is {expected}", got, "get the file again")
+        owner, hint = _owner(found), "get the file again"
+        if owner is None:
+            raise InputError(where, f"the bytes of {name}'s {file}", f"{len(content)} other bytes (MD5 {found})", hint)
+        raise InputError(where, f"the bytes of {name}'s {file}", f"those of {owner}", "the files are swapped; " + hint)
     return content
+
+
+def _owner(found: str) -> str | None:
+    """Whose file has this MD5, where that is known."""
+    owners = {
+        md5: f"{name}'s {file}"
+        for name, source in SOURCES.items()
+        for file, md5 in zip(FILES, source.md5s, strict=True)
+    }
+    return owners.get(found)

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from funcnn.arrays import Array, Shape, check_floating, namespace
+from funcnn.arrays import Array, Shape, check_floating, check_in_shape, namespace
 from funcnn.errors import InputError, is_count, require
-from funcnn.initializers import Initializer, he_normal, zeros
+from funcnn.initializers import Initializer, check_initializer, he_normal, zeros
 from funcnn.keys import Key
 from funcnn.layer import Layer, Mode
 from funcnn.spec import described
@@ -41,6 +41,8 @@ def dense(features: int, weights: Initializer = he_normal(), biases: Initializer
     ((2, 3), (3,), (3,))
     """
     require(is_count(features), "dense", "features to be a positive whole number", repr(features))
+    check_initializer("dense weights", weights)
+    check_initializer("dense biases", biases)
     return Layer(partial(dense_init, features, weights, biases), dense_forward, dense_vjp)
 
 
@@ -48,6 +50,7 @@ def dense_init(
     features: int, weights: Initializer, biases: Initializer, key: Key, in_shape: Shape, *, dtype: Any = np.float32
 ) -> tuple[DenseParams, Shape]:
     """Params for inputs (batch, in), and the output shape (features,)."""
+    check_in_shape(f"dense({features})", in_shape)
     if len(in_shape) != 1:
         raise InputError(f"dense({features})", "inputs (batch, in)", _batched(in_shape), "put flatten() before it")
     params = DenseParams(
@@ -80,7 +83,7 @@ def _check_inputs(params: DenseParams, x: Array) -> None:
     inputs, features = params.weights.shape
     where = f"dense({features})"
     if x.ndim != 2 or x.shape[1] != inputs:
-        hint = "put flatten() before it" if x.ndim > 2 else ""
+        hint = "put flatten() before it" if x.ndim > 2 else "one sample alone is x[None]" if x.ndim == 1 else ""
         raise InputError(where, f"inputs (batch, {inputs})", x.shape, hint)
     if x.dtype != params.weights.dtype:
         check_floating(where, x)

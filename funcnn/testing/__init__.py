@@ -10,12 +10,13 @@ from funcnn.testing.laws import BrokenLaw
 from funcnn.testing.layers import check_layer
 from funcnn.testing.losses import check_loss
 from funcnn.testing.optimizers import check_optimizer, check_schedule
-from funcnn.testing.purity import assert_pure, assert_trees_close
+from funcnn.testing.purity import assert_pure, assert_trees_alike, assert_trees_close
 from funcnn.testing.training import check_step
 
 __all__ = [
     "BrokenLaw",
     "assert_pure",
+    "assert_trees_alike",
     "assert_trees_close",
     "check_layer",
     "check_loss",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from types import ModuleType
+from typing import Any
 
 import attrs
 import numpy as np
@@ -10,6 +11,8 @@ from funcnn import tree
 from funcnn.arrays import Array, Shape
 from funcnn.keys import Key
 from funcnn.layer import Params
+from funcnn.spec import from_plain, to_plain
+from funcnn.testing.purity import ensure
 
 
 class BrokenLaw(AssertionError):
@@ -46,6 +49,17 @@ def randomized(params: Params, key: Key) -> Params:
     """Random values in place of all of ``params``: zero biases would sit exactly on the kink of a ReLU."""
     leaves = enumerate(tree.leaves(params))
     return tree.unflatten(params, [key.at(i).normal(leaf.shape, leaf.dtype) for i, leaf in leaves])
+
+
+def check_spec(subject: Any, behaviour: Callable[[Any], Any]) -> None:
+    """What the spec of ``subject`` builds again reads the same and behaves the same, bit for bit.
+
+    Raises:
+        AssertionError: It does not.
+    """
+    again = from_plain(to_plain(subject))
+    ensure(repr(again) == repr(subject), f"built again it is {again!r}")
+    ensure(tree.equal(behaviour(again), behaviour(subject)), "built again it differs")
 
 
 def _try(subject: object, name: str, law: Law, examples: int) -> None:

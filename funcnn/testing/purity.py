@@ -1,6 +1,6 @@
 """Purity: the same arguments give the same bits, and nothing else changes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ def assert_pure(f: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
     before, state = tree.map(np.copy, _arrays((args, kwargs))), np.random.get_state(legacy=False)
     try:
         first = f(*args, **kwargs)
-        assert repr(np.random.get_state(legacy=False)) == repr(state), "the global random state has changed"
+        ensure(repr(np.random.get_state(legacy=False)) == repr(state), "the global random state has changed")
         np.random.standard_normal()  # in another global state the result must be the same
         second = f(*args, **kwargs)
     except ValueError as error:
@@ -34,12 +34,26 @@ def assert_pure(f: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         raise
     finally:
         np.random.set_state(state)
-    assert tree.equal(first, second), "the second call with the same arguments gives another result"
-    assert tree.equal(_arrays((args, kwargs)), before), "an argument has changed"
+    ensure(tree.equal(first, second), "the second call with the same arguments gives another result")
+    ensure(tree.equal(_arrays((args, kwargs)), before), "an argument has changed")
+
+
+def assert_trees_alike(actual: Any, expected: Any) -> None:
+    """Both trees have the same structure, shapes and dtypes.
+
+    Raises:
+        AssertionError: Names every leaf that differs.
+
+    >>> assert_trees_alike({"a": np.zeros(2, np.float32)}, {"a": np.ones(2)})
+    Traceback (most recent call last):
+    AssertionError: a is float32 (2,) instead of float64 (2,)
+    """
+    ensure(tree.same_structure(actual, expected), f"structures differ: {actual} and {expected}")
+    _ensure_none(_unlike(*triple) for triple in _triples(actual, expected))
 
 
 def assert_trees_close(actual: Any, expected: Any, *, rtol: float = 1e-5, atol: float = 1e-6) -> None:
-    """Both trees have the same structure, shapes and dtypes, and elements differ by at most atol + rtol |expected|.
+    """Both trees are alike, and elements differ by at most atol + rtol |expected|.
 
     Raises:
         AssertionError: Names every leaf that differs, and by how much.
@@ -48,19 +62,34 @@ def assert_trees_close(actual: Any, expected: Any, *, rtol: float = 1e-5, atol: 
     Traceback (most recent call last):
     AssertionError: a differs by up to 0.5
     """
-    assert tree.same_structure(actual, expected), f"structures differ: {actual} and {expected}"
+    assert_trees_alike(actual, expected)
+    _ensure_none(
+        f"{path} differs by up to {np.max(np.abs(a - b)):.3g}"
+        for path, a, b in _triples(actual, expected)
+        if not np.allclose(a, b, rtol=rtol, atol=atol)
+    )
+
+
+def ensure(condition: bool, message: str) -> None:
+    """An assertion that ``python -O`` keeps."""
+    if not condition:
+        raise AssertionError(message)
+
+
+def _ensure_none(found: Iterable[str]) -> None:
+    messages = [*filter(None, found)]
+    ensure(not messages, "; ".join(messages))
+
+
+def _triples(actual: Any, expected: Any) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Path and both leaves, as arrays."""
     pairs = zip(tree.leaves_with_paths(actual), tree.leaves(expected), strict=True)
-    found = [difference for (path, a), b in pairs if (difference := _difference(path or "the value", a, b, rtol, atol))]
-    assert not found, "; ".join(found)
+    return ((path or "the value", np.asarray(a), np.asarray(b)) for (path, a), b in pairs)
 
 
-def _difference(path: str, actual: Any, expected: Any, rtol: float, atol: float) -> str:
-    a, b = np.asarray(actual), np.asarray(expected)
-    if (a.shape, a.dtype) != (b.shape, b.dtype):
-        return f"{path} is {a.dtype} {a.shape} instead of {b.dtype} {b.shape}"
-    if np.allclose(a, b, rtol=rtol, atol=atol):
-        return ""
-    return f"{path} differs by up to {np.max(np.abs(a - b)):.3g}"
+def _unlike(path: str, a: np.ndarray, b: np.ndarray) -> str:
+    same = (a.dtype, a.shape) == (b.dtype, b.shape)
+    return "" if same else f"{path} is {a.dtype} {a.shape} instead of {b.dtype} {b.shape}"
 
 
 def _arrays(arguments: Any) -> list[np.ndarray]:
