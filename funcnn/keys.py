@@ -25,14 +25,16 @@ def _is_word(value: object) -> bool:
 
 def _label(value: Any) -> Label:
     """A label as the plain int or str that prints and goes through JSON."""
-    label: Label = number(value)
+    label: Label = (
+        value if type(value) in (int, str) else number(value)
+    )  # a step asks for several: the first test is fast
     if isinstance(label, str) or _is_word(label):
         return label
     raise InputError("Key.at", "labels that are strings or whole numbers in [0, 2**64)", repr(value))
 
 
 def _labels(values: Iterable[Any]) -> tuple[Label, ...]:
-    return tuple(map(_label, values))
+    return tuple([_label(value) for value in values])
 
 
 def _words(label: Label) -> tuple[int, ...]:

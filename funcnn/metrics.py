@@ -37,7 +37,7 @@ def accuracy(outputs: Array, targets: Array, weights: Array | None = None) -> An
     return number(xp.sum(xp.where(correct, weights, xp.zeros_like(weights)))) / number(xp.sum(weights))
 
 
-def weighted_mean(parts: Iterable[tuple[float, Mapping[str, float]]]) -> dict[str, float]:
+def weighted_mean(parts: Iterable[tuple[float, Mapping[str, Any]]]) -> dict[str, float]:
     """The mean of metrics over pairs of weight and metrics: exact where a weight is what its metrics average over.
 
     >>> weighted_mean([(3, {"loss": 1.0}), (1, {"loss": 5.0})])
@@ -46,7 +46,7 @@ def weighted_mean(parts: Iterable[tuple[float, Mapping[str, float]]]) -> dict[st
     weights, metrics = zip(*parts, strict=True)
     total = sum(weights)
 
-    def mean(values: Sequence[float]) -> float:
+    def mean(values: Sequence[Any]) -> float:
         return float(sum(weight * value for weight, value in zip(weights, values, strict=True)) / total)
 
     means: dict[str, float] = merge_with(mean, *metrics)
