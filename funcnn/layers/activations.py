@@ -1,14 +1,42 @@
-"""Activations: layers without parameters that keep the shape."""
+"""Activations: layers without parameters that keep the shape.
 
-from typing import Any
+All but the softmaxes are elementwise: a function f, and its derivative df as a function of the input or, where
+that is simpler, of the output. They come from one helper, :func:`elementwise`, which serves one's own as well.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
 
+from funcnn import special
 from funcnn.arrays import Array, Shape, check_floating, namespace
+from funcnn.errors import require
 from funcnn.keys import Key
 from funcnn.layer import Layer, Mode
 from funcnn.spec import described
+
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+"""The constants of Klambauer et al. 2017, with which unit normal inputs give unit normal outputs."""
+
+
+def elementwise(f: Callable[[Array], Array], df: Callable[[Array], Array], *, of: Literal["x", "y"] = "x") -> Layer:
+    """y = f(x), dx = dy df(x), element by element; for a layer of one's own.
+
+    With ``of="y"``, ``df`` takes the output: the smaller residual where the next layer keeps y anyway. The layer
+    holds functions, so it has no spec; a constructor decorated by ``described`` that returns it gives it one.
+
+    >>> import funcnn as fn
+    >>> square = elementwise(lambda x: x * x, lambda x: 2 * x)
+    >>> y, pull = fn.pullback(square, (), np.array([3.0]))
+    >>> y, pull(np.array([1.0]))
+    (array([9.]), ((), array([6.])))
+    """
+    require(of in ("x", "y"), "elementwise", "of to be 'x' or 'y'", repr(of))
+    return Layer(init_same_shape, partial(elementwise_forward, f, of == "y"), partial(elementwise_vjp, df))
 
 
 @described
@@ -20,6 +48,63 @@ def relu() -> Layer:
     array([0., 2.])
     """
     return Layer(init_same_shape, relu_forward, relu_vjp)
+
+
+@described
+def leaky_relu(slope: float = 0.01) -> Layer:
+    """y = x where x > 0, else slope x (Maas et al. 2013); 0 <= slope < 1."""
+    require(0 <= slope < 1, "leaky_relu", "a slope in [0, 1)", slope)
+    return elementwise(partial(_leaky, slope), partial(_leaky_slope, slope))
+
+
+@described
+def elu(alpha: float = 1.0) -> Layer:
+    """y = x where x > 0, else alpha (exp(x) - 1) (Clevert et al. 2016)."""
+    require(alpha > 0, "elu", "an alpha above 0", alpha)
+    return elementwise(partial(_elu, alpha, 1.0), partial(_elu_slope, alpha, 1.0), of="y")
+
+
+@described
+def selu() -> Layer:
+    """y = scale elu(x, alpha) with the constants that keep mean and variance (Klambauer et al. 2017)."""
+    return elementwise(partial(_elu, SELU_ALPHA, SELU_SCALE), partial(_elu_slope, SELU_ALPHA, SELU_SCALE), of="y")
+
+
+@described
+def gelu(approximate: bool = False) -> Layer:
+    """y = x P(X <= x) for a standard normal X (Hendrycks and Gimpel 2016).
+
+    With ``approximate``, P is (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2, as in GPT-2. The default is exact,
+    as in PyTorch; ``jax.nn.gelu`` approximates unless told otherwise.
+    """
+    return elementwise(_gelu_tanh, _gelu_tanh_slope) if approximate else elementwise(_gelu, _gelu_slope)
+
+
+@described
+def silu() -> Layer:
+    """y = x sigmoid(x), also called swish (Elfwing et al. 2018)."""
+    return elementwise(_silu, _silu_slope)
+
+
+@described
+def softplus() -> Layer:
+    """y = log(1 + exp(x)), a smooth ReLU."""
+    return elementwise(special.softplus, special.sigmoid)
+
+
+@described
+def sigmoid() -> Layer:
+    """y = 1 / (1 + exp(-x)).
+
+    To train a binary classifier, leave it out and use a loss on the logits.
+    """
+    return elementwise(special.sigmoid, _sigmoid_slope, of="y")
+
+
+@described
+def tanh() -> Layer:
+    """y = tanh(x)."""
+    return elementwise(_tanh, _tanh_slope, of="y")
 
 
 @described
@@ -36,26 +121,114 @@ def softmax() -> Layer:
     return Layer(init_same_shape, softmax_forward, softmax_vjp)
 
 
+@described
+def log_softmax() -> Layer:
+    """y_i = x_i - log sum_j exp(x_j) over the last axis: log probabilities that do not underflow."""
+    return Layer(init_same_shape, log_softmax_forward, log_softmax_vjp)
+
+
 def init_same_shape(key: Key, in_shape: Shape, *, dtype: Any = np.float32) -> tuple[tuple[()], Shape]:
     """No parameters, and the output shape is the input shape."""
     del key, dtype  # nothing is drawn
     return (), in_shape
 
 
-def relu_forward(
-    params: tuple[()], x: Float[Array, "*shape"], mode: Mode
+def elementwise_forward(
+    f: Callable[[Array], Array], keep_y: bool, params: tuple[()], x: Float[Array, "*shape"], mode: Mode
 ) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
-    """y = max(x, 0); the residual is y, which the next layer keeps anyway."""
+    """y = f(x); the residual is y or x."""
     del params, mode  # it has none, and is deterministic
-    y = check_floating("relu()", x).maximum(x, 0)
-    return y, y
+    check_floating("an activation", x)
+    y = f(x)
+    return y, y if keep_y else x
 
 
-def relu_vjp(
-    params: tuple[()], residuals: Float[Array, "*shape"], dy: Float[Array, "*shape"], *, need_dx: bool = True
+def elementwise_vjp(
+    df: Callable[[Array], Array],
+    params: tuple[()],
+    residuals: Float[Array, "*shape"],
+    dy: Float[Array, "*shape"],
+    *,
+    need_dx: bool = True,
 ) -> tuple[tuple[()], Float[Array, "*shape"] | None]:
-    """dx = dy where y > 0, else 0."""
-    return params, dy * namespace(dy).astype(residuals > 0, dy.dtype) if need_dx else None
+    """dx = dy df(residual)."""
+    return params, dy * df(residuals) if need_dx else None
+
+
+def _relu(x: Array) -> Array:
+    return namespace(x).maximum(x, 0)
+
+
+def _relu_slope(y: Array) -> Array:
+    return namespace(y).astype(y > 0, y.dtype)
+
+
+relu_forward = partial(elementwise_forward, _relu, True)
+"""y = max(x, 0); the residual is y, which the next layer keeps anyway."""
+
+relu_vjp = partial(elementwise_vjp, _relu_slope)
+"""dx = dy where y > 0, else 0."""
+
+
+def _leaky(slope: float, x: Array) -> Array:
+    return namespace(x).maximum(x, slope * x)
+
+
+def _leaky_slope(slope: float, x: Array) -> Array:
+    return slope + (1 - slope) * _relu_slope(x)
+
+
+def _elu(alpha: float, scale: float, x: Array) -> Array:
+    xp = namespace(x)
+    return scale * (xp.maximum(x, 0) + alpha * xp.expm1(xp.minimum(x, 0)))
+
+
+def _elu_slope(alpha: float, scale: float, y: Array) -> Array:
+    """scale where y > 0; below, the derivative scale alpha exp(x) is y + scale alpha."""
+    xp = namespace(y)
+    positive = _relu_slope(y)
+    return scale * positive + (1 - positive) * (xp.minimum(y, 0) + scale * alpha)
+
+
+def _gelu(x: Array) -> Array:
+    return x * special.normal_cdf(x)
+
+
+def _gelu_slope(x: Array) -> Array:
+    return special.normal_cdf(x) + x * special.normal_pdf(x)
+
+
+_GELU_SCALE, _GELU_CUBE = math.sqrt(2 / math.pi), 0.044715
+
+
+def _gelu_tanh(x: Array) -> Array:
+    return x * special.sigmoid(2 * _GELU_SCALE * (x + _GELU_CUBE * x * x * x))
+
+
+def _gelu_tanh_slope(x: Array) -> Array:
+    s = special.sigmoid(2 * _GELU_SCALE * (x + _GELU_CUBE * x * x * x))
+    return s + x * s * (1 - s) * 2 * _GELU_SCALE * (1 + 3 * _GELU_CUBE * x * x)
+
+
+def _silu(x: Array) -> Array:
+    return x * special.sigmoid(x)
+
+
+def _silu_slope(x: Array) -> Array:
+    s = special.sigmoid(x)
+    return s + x * s * (1 - s)
+
+
+def _sigmoid_slope(y: Array) -> Array:
+    return y * (1 - y)
+
+
+def _tanh(x: Array) -> Array:
+    return namespace(x).tanh(x)
+
+
+def _tanh_slope(y: Array) -> Array:
+    return 1 - y * y
 
 
 def softmax_forward(
@@ -77,3 +250,24 @@ def softmax_vjp(
         return params, None
     y = residuals
     return params, y * (dy - namespace(dy).sum(dy * y, axis=-1, keepdims=True))
+
+
+def log_softmax_forward(
+    params: tuple[()], x: Float[Array, "*shape"], mode: Mode
+) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
+    """Stable for any finite inputs, since the largest is subtracted first; the residual is y."""
+    del params, mode  # it has none, and is deterministic
+    xp = check_floating("log_softmax()", x)
+    y = x - xp.max(x, axis=-1, keepdims=True)
+    y -= xp.log(xp.sum(xp.exp(y), axis=-1, keepdims=True))
+    return y, y
+
+
+def log_softmax_vjp(
+    params: tuple[()], residuals: Float[Array, "*shape"], dy: Float[Array, "*shape"], *, need_dx: bool = True
+) -> tuple[tuple[()], Float[Array, "*shape"] | None]:
+    """dx = dy - exp(y) sum(dy), the sum over the last axis."""
+    if not need_dx:
+        return params, None
+    xp = namespace(dy)
+    return params, dy - xp.exp(residuals) * xp.sum(dy, axis=-1, keepdims=True)

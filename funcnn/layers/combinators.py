@@ -1,14 +1,16 @@
 """Layers made of layers: a combinator gives a :class:`Layer` again, so nesting needs no special case."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
+import itertools
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
 
 from funcnn import tree
-from funcnn.arrays import Array, Shape
-from funcnn.errors import InputError, require
+from funcnn.arrays import Array, Shape, namespace
+from funcnn.errors import InputError, is_count, require
 from funcnn.keys import Key
 from funcnn.layer import Layer, Mode, Params, Residuals
 from funcnn.layers.activations import init_same_shape
@@ -19,6 +21,63 @@ from funcnn.spec import described
 def identity() -> Layer:
     """y = x: the unit of :func:`serial`."""
     return Layer(init_same_shape, identity_forward, identity_vjp)
+
+
+@described
+def repeat(times: int, layer: Layer) -> Layer:
+    """``layer`` that many times in a row, each with params of its own.
+
+    >>> import funcnn as fn
+    >>> params, _ = repeat(2, fn.dense(3)).init(Key(0), (5,))
+    >>> [layer.weights.shape for layer in params]
+    [(5, 3), (3, 3)]
+    """
+    require(is_count(times), "repeat", "times to be a positive whole number", repr(times))
+    return serial(*[layer] * times)
+
+
+@described
+def residual(layer: Layer) -> Layer:
+    """y = x + layer(x) (He et al. 2016); the layer keeps the shape.
+
+    >>> import funcnn as fn
+    >>> residual(fn.serial(fn.layer_norm(), fn.dense(64), fn.relu(), fn.dense(16))).init(Key(0), (16,))[1]
+    (16,)
+    """
+    return add(identity(), layer)
+
+
+@described
+def add(*layers: Layer) -> Layer:
+    """The sum of what each layer gives for the same x; the output shapes must be the same."""
+    layers = _checked("add", layers)
+    return Layer(partial(add_init, layers), partial(add_forward, layers), partial(add_vjp, layers))
+
+
+@described
+def concatenate(*layers: Layer) -> Layer:
+    """What each layer gives for the same x, one beside the other along the last axis.
+
+    >>> import funcnn as fn
+    >>> concatenate(fn.identity(), fn.dense(3)).init(Key(0), (5,))[1]
+    (8,)
+    """
+    layers = _checked("concatenate", layers)
+    return Layer(
+        partial(concatenate_init, layers), partial(concatenate_forward, layers), partial(concatenate_vjp, layers)
+    )
+
+
+@described
+def parallel(*layers: Layer) -> Layer:
+    """A tuple of inputs to a tuple of outputs, a layer for each; shapes and cotangents are tuples too.
+
+    >>> import funcnn as fn
+    >>> parallel(fn.dense(3), fn.identity()).init(Key(0), ((5,), (2,)))[1]
+    ((3,), (2,))
+    """
+    layers = _checked("parallel", layers)
+    return Layer(partial(parallel_init, layers), partial(parallel_forward, layers), partial(parallel_vjp, layers))
 
 
 @described
@@ -39,8 +98,7 @@ def serial(*layers: Layer) -> Layer:
     funcnn.errors.InputError: serial[1] dense(64): expected inputs (batch, in), got (batch, 10, 128);
         put flatten() before it
     """
-    for i, layer in enumerate(layers):
-        require(isinstance(layer, Layer), f"serial[{i}]", "a Layer", repr(layer), "call its constructor: relu()")
+    layers = _checked("serial", layers)
     return Layer(partial(serial_init, layers), partial(serial_forward, layers), partial(serial_vjp, layers))
 
 
@@ -64,7 +122,7 @@ def serial_init(
     """The params of each layer for the output shape of the one before, and the last output shape."""
     params, shape = [], in_shape
     for i, layer in enumerate(layers):
-        layer_params, shape = _located(i, layer.init, key.at(i), shape, dtype=dtype)
+        layer_params, shape = _located(f"serial[{i}]", layer.init, key.at(i), shape, dtype=dtype)
         params.append(layer_params)
     return tuple(params), shape
 
@@ -75,7 +133,7 @@ def serial_forward(
     """The composition of all forward functions; the residuals are those of each layer."""
     residuals = []
     for i, (layer, layer_params) in enumerate(zip(layers, params, strict=True)):
-        x, layer_residuals = _located(i, layer.forward, layer_params, x, mode.at(i))
+        x, layer_residuals = _located(f"serial[{i}]", layer.forward, layer_params, x, mode.at(i))
         residuals.append(layer_residuals)
     return x, tuple(residuals)
 
@@ -101,13 +159,127 @@ def serial_vjp(
     return (*params[:end], *reversed(dparams)), dy if need_dx else None
 
 
+def parallel_init(
+    layers: Sequence[Layer], key: Key, in_shape: Sequence[Shape], *, dtype: Any = np.float32
+) -> tuple[tuple[Params, ...], tuple[Shape, ...]]:
+    """The params and output shape of each layer for the input shape of its own."""
+    if len(in_shape) != len(layers):
+        raise InputError("parallel", f"a tuple of {len(layers)} inputs", f"{len(in_shape)}")
+    inits = (
+        _located(f"parallel[{i}]", layer.init, key.at(i), shape, dtype=dtype)
+        for i, (layer, shape) in enumerate(zip(layers, in_shape, strict=True))
+    )
+    return _transposed(inits)
+
+
+def parallel_forward(
+    layers: Sequence[Layer], params: Sequence[Params], x: Sequence[Array], mode: Mode
+) -> tuple[tuple[Array, ...], tuple[Residuals, ...]]:
+    """Each layer on the input of its own; the residuals are those of each."""
+    forwards = (
+        _located(f"parallel[{i}]", layer.forward, layer_params, layer_x, mode.at(i))
+        for i, (layer, layer_params, layer_x) in enumerate(zip(layers, params, x, strict=True))
+    )
+    return _transposed(forwards)
+
+
+def parallel_vjp(
+    layers: Sequence[Layer],
+    params: Sequence[Params],
+    residuals: Sequence[Residuals],
+    dy: Sequence[Array],
+    *,
+    need_dx: bool = True,
+) -> tuple[tuple[Params, ...], tuple[Array, ...] | None]:
+    """Each layer's VJP on the cotangent of its own."""
+    pulls = (
+        layer.vjp(layer_params, layer_residuals, layer_dy, need_dx=need_dx)
+        for layer, layer_params, layer_residuals, layer_dy in zip(layers, params, residuals, dy, strict=True)
+    )
+    dparams, dx = _transposed(pulls)
+    return dparams, dx if need_dx else None
+
+
+def add_init(
+    layers: Sequence[Layer], key: Key, in_shape: Shape, *, dtype: Any = np.float32
+) -> tuple[tuple[Params, ...], Shape]:
+    """The params of each layer, and the output shape that all of them have."""
+    params, shapes = parallel_init(layers, key, [in_shape] * len(layers), dtype=dtype)
+    if len(set(shapes)) != 1:
+        raise InputError("add", "layers with the same output shape", shapes)
+    return params, shapes[0]
+
+
+def add_forward(
+    layers: Sequence[Layer], params: Sequence[Params], x: Array, mode: Mode
+) -> tuple[Array, tuple[Residuals, ...]]:
+    """The sum of the outputs; the residuals are those of each layer."""
+    outputs, residuals = parallel_forward(layers, params, [x] * len(layers), mode)
+    return reduce(operator.add, outputs), residuals
+
+
+def add_vjp(
+    layers: Sequence[Layer], params: Sequence[Params], residuals: Sequence[Residuals], dy: Array, *, need_dx: bool = True
+) -> tuple[tuple[Params, ...], Array | None]:
+    """The same dy to every layer; dx is the sum of theirs."""
+    dparams, dx = parallel_vjp(layers, params, residuals, [dy] * len(layers), need_dx=need_dx)
+    return dparams, None if dx is None else reduce(operator.add, dx)
+
+
+def concatenate_init(
+    layers: Sequence[Layer], key: Key, in_shape: Shape, *, dtype: Any = np.float32
+) -> tuple[tuple[Params, ...], Shape]:
+    """The params of each layer, and the output shape with all their features."""
+    params, shapes = parallel_init(layers, key, [in_shape] * len(layers), dtype=dtype)
+    if len({shape[:-1] for shape in shapes}) != 1:
+        raise InputError("concatenate", "layers with the same output shape but for the last axis", shapes)
+    return params, (*shapes[0][:-1], sum(shape[-1] for shape in shapes))
+
+
+def concatenate_forward(
+    layers: Sequence[Layer], params: Sequence[Params], x: Array, mode: Mode
+) -> tuple[Array, tuple[tuple[Residuals, ...], tuple[int, ...]]]:
+    """The outputs side by side; the residuals are those of each layer, and where each one's features end."""
+    outputs, residuals = parallel_forward(layers, params, [x] * len(layers), mode)
+    ends = tuple(itertools.accumulate(y.shape[-1] for y in outputs))
+    return namespace(x).concat(outputs, axis=-1), (residuals, ends)
+
+
+def concatenate_vjp(
+    layers: Sequence[Layer],
+    params: Sequence[Params],
+    residuals: tuple[Sequence[Residuals], tuple[int, ...]],
+    dy: Array,
+    *,
+    need_dx: bool = True,
+) -> tuple[tuple[Params, ...], Array | None]:
+    """Its own features of dy to every layer; dx is the sum of theirs."""
+    residuals_of_layers, ends = residuals
+    parts = [dy[..., start:end] for start, end in zip((0, *ends), ends, strict=False)]
+    dparams, dx = parallel_vjp(layers, params, residuals_of_layers, parts, need_dx=need_dx)
+    return dparams, None if dx is None else reduce(operator.add, dx)
+
+
+def _checked(name: str, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    require(len(layers) > 0 or name == "serial", name, "at least one layer", "none")
+    for i, layer in enumerate(layers):
+        require(isinstance(layer, Layer), f"{name}[{i}]", "a Layer", repr(layer), "call its constructor: relu()")
+    return layers
+
+
+def _transposed(pairs: Iterable[tuple[Any, Any]]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """A sequence of pairs as a pair of tuples."""
+    first, second = zip(*pairs, strict=True)
+    return first, second
+
+
 def _first_with_parameters(params: Sequence[Params]) -> int:
     return next((i for i, layer_params in enumerate(params) if tree.leaves(layer_params)), len(params))
 
 
-def _located(i: int, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Call ``function``; what it refuses, it refuses at place ``i``."""
+def _located(place: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call ``function``; what it refuses, it refuses at ``place``."""
     try:
         return function(*args, **kwargs)
     except InputError as error:
-        raise error.within(f"serial[{i}]") from None
+        raise error.within(place) from None

@@ -1,12 +1,14 @@
 """Layers that only change the shape."""
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped
 
 from funcnn.arrays import Array, Shape, namespace
+from funcnn.errors import InputError, is_count, require
 from funcnn.keys import Key
 from funcnn.layer import Layer, Mode
 from funcnn.spec import described
@@ -20,6 +22,36 @@ def flatten() -> Layer:
     ((), (784,))
     """
     return Layer(flatten_init, flatten_forward, flatten_vjp)
+
+
+@described
+def reshape(*shape: int) -> Layer:
+    """Inputs (batch, ...) as (batch, *shape), in row-major order.
+
+    Raises:
+        InputError: A size is no positive whole number; later, inputs with another number of elements.
+
+    >>> reshape(28, 28, 1).init(Key(0), (784,))
+    ((), (28, 28, 1))
+    """
+    require(all(map(is_count, shape)), "reshape", "sizes that are positive whole numbers", shape)
+    return Layer(partial(reshape_init, shape), partial(reshape_forward, shape), flatten_vjp)
+
+
+def reshape_init(shape: Shape, key: Key, in_shape: Shape, *, dtype: Any = np.float32) -> tuple[tuple[()], Shape]:
+    """No parameters; the output shape is ``shape``."""
+    del key, dtype  # nothing is drawn
+    if math.prod(shape) != math.prod(in_shape):
+        raise InputError(f"reshape{shape}", f"{math.prod(shape)} elements a sample", f"{math.prod(in_shape)}: {in_shape}")
+    return (), shape
+
+
+def reshape_forward(
+    shape: Shape, params: tuple[()], x: Shaped[Array, "batch ..."], mode: Mode
+) -> tuple[Shaped[Array, "batch ..."], Shape]:
+    """The residual is the shape of x."""
+    del params, mode  # it has none, and is deterministic
+    return namespace(x).reshape(x, (x.shape[0], *shape)), x.shape
 
 
 def flatten_init(key: Key, in_shape: Shape, *, dtype: Any = np.float32) -> tuple[tuple[()], Shape]:
@@ -37,7 +69,7 @@ def flatten_forward(
 
 
 def flatten_vjp(
-    params: tuple[()], residuals: Shape, dy: Shaped[Array, "batch features"], *, need_dx: bool = True
+    params: tuple[()], residuals: Shape, dy: Shaped[Array, "batch ..."], *, need_dx: bool = True
 ) -> tuple[tuple[()], Shaped[Array, "batch ..."] | None]:
     """dx is dy in the shape of x."""
     return params, namespace(dy).reshape(dy, residuals) if need_dx else None

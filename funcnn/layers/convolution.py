@@ -1,0 +1,319 @@
+"""Convolution and pooling of images (batch, height, width, channels).
+
+All of them look at the windows of an image, (batch, rows, columns, kernel height, kernel width, channels): a
+convolution is one matrix product with them, a pooling their maximum or mean. Windows are stacked slices, and
+their VJP lays the slices back and adds them up, so both are array-API expressions.
+"""
+
+import math
+import operator
+from functools import partial, reduce
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from jaxtyping import Float
+
+from funcnn.arrays import Array, Shape, check_floating, namespace
+from funcnn.errors import InputError, is_count, require
+from funcnn.initializers import Initializer, he_normal, zeros
+from funcnn.keys import Key
+from funcnn.layer import Layer, Mode
+from funcnn.spec import described
+from funcnn.tree import record
+
+Pair: TypeAlias = tuple[int, int]
+Padding: TypeAlias = Literal["same", "valid"]
+
+
+@record
+class Conv2dParams:
+    """The params of :func:`conv2d`."""
+
+    weights: Float[Array, "height width in out"]
+    biases: Float[Array, "out"]
+
+
+@described
+def conv2d(
+    features: int,
+    kernel: int | Pair = 3,
+    *,
+    stride: int | Pair = 1,
+    padding: Padding = "same",
+    weights: Initializer = he_normal(),
+    biases: Initializer = zeros(),
+) -> Layer:
+    """y[r, c] = sum over the window at (stride r, stride c) of x times W, plus b: a cross-correlation, as everywhere.
+
+    Args:
+        features: The number of output channels.
+        kernel: Height and width of the window.
+        stride: Steps between windows, down and to the right.
+        padding: ``"valid"`` for windows inside the image; ``"same"`` pads zeros, the odd one below and to the right,
+            so that there are ceil(size / stride) windows (as in TensorFlow and JAX).
+        weights: Initializer of the weights, (height, width, in, features).
+        biases: Initializer of the biases, (features,).
+
+    Raises:
+        InputError: A size is no positive whole number, or padding another word; later, inputs of another shape.
+    """
+    require(is_count(features), "conv2d", "features to be a positive whole number", repr(features))
+    require(padding in ("same", "valid"), "conv2d", "a padding of 'same' or 'valid'", repr(padding))
+    kernel, stride = _pair("conv2d", "kernel", kernel), _pair("conv2d", "stride", stride)
+    return Layer(
+        partial(conv2d_init, features, kernel, stride, padding, weights, biases),
+        partial(conv2d_forward, stride, padding),
+        partial(conv2d_vjp, stride, padding),
+    )
+
+
+@described
+def max_pool2d(size: int | Pair = 2, *, stride: int | Pair | None = None) -> Layer:
+    """The maximum of each window and channel; the stride is the size unless given. The first of equals has the gradient."""
+    size, stride = _pool("max_pool2d", size, stride)
+    return Layer(
+        partial(_pool_init, "max_pool2d", size, stride),
+        partial(max_pool2d_forward, size, stride),
+        partial(max_pool2d_vjp, size, stride),
+    )
+
+
+@described
+def avg_pool2d(size: int | Pair = 2, *, stride: int | Pair | None = None) -> Layer:
+    """The mean of each window and channel; the stride is the size unless given."""
+    size, stride = _pool("avg_pool2d", size, stride)
+    return Layer(
+        partial(_pool_init, "avg_pool2d", size, stride),
+        partial(avg_pool2d_forward, size, stride),
+        partial(avg_pool2d_vjp, size, stride),
+    )
+
+
+def conv2d_init(
+    features: int,
+    kernel: Pair,
+    stride: Pair,
+    padding: Padding,
+    weights: Initializer,
+    biases: Initializer,
+    key: Key,
+    in_shape: Shape,
+    *,
+    dtype: Any = np.float32,
+) -> tuple[Conv2dParams, Shape]:
+    """Params for inputs (batch, height, width, in), and the output shape."""
+    where = f"conv2d({features}, {kernel})"
+    height, width, channels = _image(where, in_shape)
+    params = Conv2dParams(
+        weights=weights(key.at("weights"), (*kernel, channels, features), dtype),
+        biases=biases(key.at("biases"), (features,), dtype),
+    )
+    pads = _pads((height, width), kernel, stride, padding)
+    padded = tuple(size + sum(pad) for size, pad in zip((height, width), pads, strict=True))
+    return params, (*_counts(where, padded, kernel, stride), features)
+
+
+def conv2d_forward(
+    stride: Pair, padding: Padding, params: Conv2dParams, x: Float[Array, "batch height width in"], mode: Mode
+) -> tuple[Float[Array, "batch rows columns out"], Array]:
+    """The residuals are x; its windows are stacked again for the VJP, since they are as many times larger."""
+    del mode  # deterministic
+    *kernel, channels, features = params.weights.shape
+    where = f"conv2d({features}, {tuple(kernel)})"
+    xp = check_floating(where, x)
+    if x.ndim != 4 or x.shape[3] != channels:
+        raise InputError(where, f"inputs (batch, height, width, {channels})", x.shape)
+    columns = _columns(x, tuple(kernel), stride, padding)
+    y = xp.reshape(columns, (-1, columns.shape[-1])) @ xp.reshape(params.weights, (-1, features))
+    y += params.biases
+    return xp.reshape(y, (*columns.shape[:3], features)), x
+
+
+def conv2d_vjp(
+    stride: Pair,
+    padding: Padding,
+    params: Conv2dParams,
+    residuals: Float[Array, "batch height width in"],
+    dy: Float[Array, "batch rows columns out"],
+    *,
+    need_dx: bool = True,
+) -> tuple[Conv2dParams, Float[Array, "batch height width in"] | None]:
+    """dW is the windows' transpose times dy, db the sum of dy, and dx lays dy W^T back on the windows."""
+    xp, x = namespace(dy), residuals
+    *kernel, channels, features = params.weights.shape
+    columns = _columns(x, tuple(kernel), stride, padding)
+    rows = xp.reshape(dy, (-1, features))
+    dparams = Conv2dParams(
+        weights=xp.reshape(xp.reshape(columns, (-1, columns.shape[-1])).T @ rows, params.weights.shape),
+        biases=xp.sum(rows, axis=0),
+    )
+    if not need_dx:
+        return dparams, None
+    dwindows = xp.reshape(rows @ xp.reshape(params.weights, (-1, features)).T, (*dy.shape[:3], *kernel, channels))
+    pads = _pads(x.shape[1:3], tuple(kernel), stride, padding)
+    (top, bottom), (left, right) = pads
+    padded = (x.shape[1] + top + bottom, x.shape[2] + left + right)
+    dx = windows_vjp(dwindows, padded, stride)
+    return dparams, dx[:, top : top + x.shape[1], left : left + x.shape[2], :]
+
+
+def max_pool2d_forward(
+    size: Pair, stride: Pair, params: tuple[()], x: Float[Array, "batch height width channels"], mode: Mode
+) -> tuple[Float[Array, "batch rows columns channels"], tuple[Array, Shape]]:
+    """The residuals are where in each window the maximum stands, and the size of the image."""
+    del params, mode  # it has none, and is deterministic
+    xp = check_floating(f"max_pool2d({size})", x)
+    seen = _flat_windows(x, size, stride)
+    return xp.max(seen, axis=3), (xp.argmax(seen, axis=3), x.shape[1:3])
+
+
+def max_pool2d_vjp(
+    size: Pair,
+    stride: Pair,
+    params: tuple[()],
+    residuals: tuple[Array, Shape],
+    dy: Float[Array, "batch rows columns channels"],
+    *,
+    need_dx: bool = True,
+) -> tuple[tuple[()], Float[Array, "batch height width channels"] | None]:
+    """dx is dy where the maximum stood."""
+    if not need_dx:
+        return params, None
+    xp = namespace(dy)
+    places, image = residuals
+    chosen = xp.arange(math.prod(size))[:, None] == places[:, :, :, None, :]
+    dwindows = xp.astype(chosen, dy.dtype) * dy[:, :, :, None, :]
+    return params, windows_vjp(xp.reshape(dwindows, (*dy.shape[:3], *size, dy.shape[3])), image, stride)
+
+
+def avg_pool2d_forward(
+    size: Pair, stride: Pair, params: tuple[()], x: Float[Array, "batch height width channels"], mode: Mode
+) -> tuple[Float[Array, "batch rows columns channels"], Shape]:
+    """The residual is the size of the image."""
+    del params, mode  # it has none, and is deterministic
+    xp = check_floating(f"avg_pool2d({size})", x)
+    return xp.mean(_flat_windows(x, size, stride), axis=3), x.shape[1:3]
+
+
+def avg_pool2d_vjp(
+    size: Pair,
+    stride: Pair,
+    params: tuple[()],
+    residuals: Shape,
+    dy: Float[Array, "batch rows columns channels"],
+    *,
+    need_dx: bool = True,
+) -> tuple[tuple[()], Float[Array, "batch height width channels"] | None]:
+    """dx spreads dy evenly over the window."""
+    if not need_dx:
+        return params, None
+    share = dy[:, :, :, None, None, :] / math.prod(size)
+    dwindows = namespace(dy).broadcast_to(share, (*dy.shape[:3], *size, dy.shape[3]))
+    return params, windows_vjp(dwindows, residuals, stride)
+
+
+def windows(x: Array, size: Pair, stride: Pair) -> Array:
+    """The windows (batch, rows, columns, *size, channels) of images (batch, height, width, channels)."""
+    xp = namespace(x)
+    rows, columns = _counts("windows", x.shape[1:3], size, stride)
+    slices = [
+        x[:, i : i + (rows - 1) * stride[0] + 1 : stride[0], j : j + (columns - 1) * stride[1] + 1 : stride[1], :]
+        for i in range(size[0])
+        for j in range(size[1])
+    ]
+    return xp.reshape(xp.stack(slices, axis=3), (x.shape[0], rows, columns, *size, x.shape[3]))
+
+
+def windows_vjp(dwindows: Array, image: Shape, stride: Pair) -> Array:
+    """Every window laid back on an image of this height and width, and added up."""
+    by_row = _laid_back(dwindows, image[1], stride[1], axis=2)  # (batch, rows, width, kernel height, channels)
+    return _laid_back(by_row, image[0], stride[0], axis=1)
+
+
+def _laid_back(parts: Array, length: int, stride: int, axis: int) -> Array:
+    """Along ``axis``, the sum over the kernel's axis of its slices, each spread from its own offset.
+
+    The kernel's axis stands two behind ``axis``, the positions from which it looks.
+    """
+    slices = (parts[(slice(None),) * (axis + 2) + (offset,)] for offset in range(parts.shape[axis + 2]))
+    spread = (_spread(piece, offset, length, stride, axis) for offset, piece in enumerate(slices))
+    return reduce(operator.add, spread)
+
+
+def _spread(piece: Array, offset: int, length: int, stride: int, axis: int) -> Array:
+    """``piece`` at ``offset``, ``offset + stride``, ... of an axis of ``length`` zeros."""
+    xp = namespace(piece)
+    before, after = piece.shape[:axis], piece.shape[axis + 1 :]
+    count = piece.shape[axis]
+    gaps = xp.zeros((*before, count, stride - 1, *after), dtype=piece.dtype)
+    spread = xp.concat([xp.expand_dims(piece, axis=axis + 1), gaps], axis=axis + 1)
+    spread = xp.reshape(spread, (*before, count * stride, *after))
+    start = xp.zeros((*before, offset, *after), dtype=piece.dtype)
+    end = xp.zeros((*before, max(0, length - offset - count * stride), *after), dtype=piece.dtype)
+    whole = xp.concat([start, spread, end], axis=axis)
+    return whole[(slice(None),) * axis + (slice(0, length),)]
+
+
+def _columns(x: Array, kernel: Pair, stride: Pair, padding: Padding) -> Array:
+    """The windows of the padded image with kernel and channels in one axis: (batch, rows, columns, kernel size)."""
+    xp = namespace(x)
+    for axis, (before, after) in enumerate(_pads(x.shape[1:3], kernel, stride, padding), start=1):
+        zeros_of = [xp.zeros((*x.shape[:axis], n, *x.shape[axis + 1 :]), dtype=x.dtype) for n in (before, after)]
+        x = xp.concat([zeros_of[0], x, zeros_of[1]], axis=axis) if before + after else x
+    seen = windows(x, kernel, stride)
+    return xp.reshape(seen, (*seen.shape[:3], math.prod(seen.shape[3:])))
+
+
+def _flat_windows(x: Array, size: Pair, stride: Pair) -> Array:
+    """The windows with the places of one in one axis: (batch, rows, columns, places, channels)."""
+    seen = windows(x, size, stride)
+    return namespace(x).reshape(seen, (*seen.shape[:3], math.prod(size), seen.shape[5]))
+
+
+def _pads(image: Shape, kernel: Pair, stride: Pair, padding: Padding) -> tuple[Pair, Pair]:
+    """How many zeros go before and after, for height and width."""
+    if padding == "valid":
+        return (0, 0), (0, 0)
+    missing = [max(0, (-(-n // s) - 1) * s + k - n) for n, k, s in zip(image, kernel, stride, strict=True)]
+    (up, left) = (total // 2 for total in missing)
+    return (up, missing[0] - up), (left, missing[1] - left)
+
+
+def _counts(where: str, image: Shape, size: Pair, stride: Pair) -> Pair:
+    """How many windows there are, down and to the right."""
+    if any(n < k for n, k in zip(image, size, strict=True)):
+        raise InputError(where, f"images of at least {size[0]} x {size[1]}", f"{image[0]} x {image[1]}")
+    rows, columns = ((n - k) // s + 1 for n, k, s in zip(image, size, stride, strict=True))
+    return rows, columns
+
+
+def _pool(name: str, size: int | Pair, stride: int | Pair | None) -> tuple[Pair, Pair]:
+    pair = _pair(name, "size", size)
+    return pair, pair if stride is None else _pair(name, "stride", stride)
+
+
+def _pool_init(
+    name: str, size: Pair, stride: Pair, key: Key, in_shape: Shape, *, dtype: Any = np.float32
+) -> tuple[tuple[()], Shape]:
+    """No parameters, and as many rows and columns as there are windows."""
+    del key, dtype  # nothing is drawn
+    where = f"{name}({size})"
+    height, width, channels = _image(where, in_shape)
+    return (), (*_counts(where, (height, width), size, stride), channels)
+
+
+def _image(where: str, in_shape: Shape) -> tuple[int, int, int]:
+    if len(in_shape) != 3:
+        shape = ", ".join(map(str, in_shape))
+        hint = "put reshape(height, width, channels) before it"
+        raise InputError(where, "inputs (batch, height, width, channels)", f"(batch, {shape})", hint)
+    height, width, channels = in_shape
+    return height, width, channels
+
+
+def _pair(where: str, name: str, value: int | Pair) -> Pair:
+    """One number for both directions, or two."""
+    pair = (value, value) if isinstance(value, int) else tuple(value)
+    fits = len(pair) == 2 and all(map(is_count, pair))
+    require(fits, where, f"{name} to be one or two positive whole numbers", repr(value))
+    return pair[0], pair[1]

@@ -1,0 +1,68 @@
+"""The embedding layer: a row of a table for every index."""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from funcnn.arrays import Array, Shape, namespace
+from funcnn.errors import InputError, is_count, require
+from funcnn.initializers import Initializer, normal
+from funcnn.keys import Key
+from funcnn.layer import Layer, Mode
+from funcnn.spec import described
+from funcnn.tree import record
+
+
+@record
+class EmbeddingParams:
+    """The params of :func:`embedding`."""
+
+    table: Float[Array, "vocabulary features"]
+
+
+@described
+def embedding(vocabulary: int, features: int, table: Initializer = normal(1.0)) -> Layer:
+    """y = table[x]: from integers (batch, ...) in [0, vocabulary) to (batch, ..., features).
+
+    The inputs are integers, so there is no dx.
+
+    Raises:
+        InputError: A size is no positive whole number; later, inputs that are no integers or out of range.
+    """
+    for name, size in (("vocabulary", vocabulary), ("features", features)):
+        require(is_count(size), "embedding", f"{name} to be a positive whole number", repr(size))
+    return Layer(partial(embedding_init, vocabulary, features, table), embedding_forward, embedding_vjp)
+
+
+def embedding_init(
+    vocabulary: int, features: int, table: Initializer, key: Key, in_shape: Shape, *, dtype: Any = np.float32
+) -> tuple[EmbeddingParams, Shape]:
+    """A random table, and an axis of features more."""
+    return EmbeddingParams(table(key.at("table"), (vocabulary, features), dtype)), (*in_shape, features)
+
+
+def embedding_forward(
+    params: EmbeddingParams, x: Int[Array, "*shape"], mode: Mode
+) -> tuple[Float[Array, "*shape features"], Int[Array, "*shape"]]:
+    """The residual is x."""
+    del mode  # deterministic
+    xp = namespace(x)
+    vocabulary, features = params.table.shape
+    where = f"embedding({vocabulary}, {features})"
+    if not xp.isdtype(x.dtype, "integral"):
+        raise InputError(where, "integers", x.dtype)
+    if isinstance(x, np.ndarray) and x.size and (x.min() < 0 or x.max() >= vocabulary):  # values, so not traced
+        raise InputError(where, f"integers from 0 to {vocabulary - 1}", f"values from {x.min()} to {x.max()}")
+    return xp.reshape(xp.take(params.table, xp.reshape(x, (-1,)), axis=0), (*x.shape, features)), x
+
+
+def embedding_vjp(
+    params: EmbeddingParams, residuals: Int[Array, "*shape"], dy: Float[Array, "*shape features"], *, need_dx: bool = True
+) -> tuple[EmbeddingParams, None]:
+    """dtable[i] is the sum of dy where x is i; a product with one-hot rows."""
+    del need_dx  # integers have no cotangent
+    xp = namespace(dy)
+    rows = xp.arange(params.table.shape[0])[:, None] == xp.reshape(residuals, (1, -1))
+    return EmbeddingParams(xp.astype(rows, dy.dtype) @ xp.reshape(dy, (-1, dy.shape[-1]))), None

@@ -1,0 +1,124 @@
+"""Normalization over the features of each sample.
+
+Batch norm is left out on purpose: its running statistics are state that a forward pass would have to change,
+and its outputs make the samples of a batch depend on each other. Layer norm and RMS norm do without.
+"""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from funcnn.arrays import Array, Shape, check_floating, namespace
+from funcnn.errors import InputError, require
+from funcnn.keys import Key
+from funcnn.layer import Layer, Mode
+from funcnn.spec import described
+from funcnn.tree import record
+
+
+@record
+class LayerNormParams:
+    """The params of :func:`layer_norm`."""
+
+    scale: Float[Array, "features"]
+    offset: Float[Array, "features"]
+
+
+@record
+class RMSNormParams:
+    """The params of :func:`rms_norm`."""
+
+    scale: Float[Array, "features"]
+
+
+@described
+def layer_norm(eps: float = 1e-5) -> Layer:
+    """y = scale (x - mean) / sqrt(variance + eps) + offset, over the last axis (Ba et al. 2016)."""
+    require(eps > 0, "layer_norm", "an eps above 0", eps)
+    return Layer(layer_norm_init, partial(layer_norm_forward, eps), layer_norm_vjp)
+
+
+@described
+def rms_norm(eps: float = 1e-5) -> Layer:
+    """y = scale x / sqrt(mean(x^2) + eps), over the last axis (Zhang and Sennrich 2019)."""
+    require(eps > 0, "rms_norm", "an eps above 0", eps)
+    return Layer(rms_norm_init, partial(rms_norm_forward, eps), rms_norm_vjp)
+
+
+def layer_norm_init(key: Key, in_shape: Shape, *, dtype: Any = np.float32) -> tuple[LayerNormParams, Shape]:
+    """A scale of ones and an offset of zeros for the last axis; the shape stays."""
+    del key  # nothing is drawn
+    features = _features("layer_norm", in_shape)
+    return LayerNormParams(np.ones(features, dtype), np.zeros(features, dtype)), in_shape
+
+
+def layer_norm_forward(
+    eps: float, params: LayerNormParams, x: Float[Array, "*shape"], mode: Mode
+) -> tuple[Float[Array, "*shape"], tuple[Array, Array]]:
+    """The residuals are the normalized inputs and 1 / sqrt(variance + eps)."""
+    xp = check_floating("layer_norm()", x)
+    normalized, inverse = _normalized(eps, x - xp.mean(x, axis=-1, keepdims=True))
+    del mode  # deterministic
+    return normalized * params.scale + params.offset, (normalized, inverse)
+
+
+def layer_norm_vjp(
+    params: LayerNormParams, residuals: tuple[Array, Array], dy: Float[Array, "*shape"], *, need_dx: bool = True
+) -> tuple[LayerNormParams, Float[Array, "*shape"] | None]:
+    """dx is g / sqrt(variance + eps) without its components along 1 and the normalized inputs, g = dy scale."""
+    normalized, inverse = residuals
+    dparams = LayerNormParams(scale=_over_batch(dy * normalized), offset=_over_batch(dy))
+    if not need_dx:
+        return dparams, None
+    g = dy * params.scale
+    return dparams, inverse * _without(g - namespace(dy).mean(g, axis=-1, keepdims=True), normalized)
+
+
+def rms_norm_init(key: Key, in_shape: Shape, *, dtype: Any = np.float32) -> tuple[RMSNormParams, Shape]:
+    """A scale of ones for the last axis; the shape stays."""
+    del key  # nothing is drawn
+    return RMSNormParams(np.ones(_features("rms_norm", in_shape), dtype)), in_shape
+
+
+def rms_norm_forward(
+    eps: float, params: RMSNormParams, x: Float[Array, "*shape"], mode: Mode
+) -> tuple[Float[Array, "*shape"], tuple[Array, Array]]:
+    """The residuals are the normalized inputs and 1 / sqrt(mean(x^2) + eps)."""
+    del mode  # deterministic
+    check_floating("rms_norm()", x)
+    normalized, inverse = _normalized(eps, x)
+    return normalized * params.scale, (normalized, inverse)
+
+
+def rms_norm_vjp(
+    params: RMSNormParams, residuals: tuple[Array, Array], dy: Float[Array, "*shape"], *, need_dx: bool = True
+) -> tuple[RMSNormParams, Float[Array, "*shape"] | None]:
+    """dx is g / sqrt(mean(x^2) + eps) without its component along the normalized inputs, g = dy scale."""
+    normalized, inverse = residuals
+    dparams = RMSNormParams(_over_batch(dy * normalized))
+    return dparams, inverse * _without(dy * params.scale, normalized) if need_dx else None
+
+
+def _features(name: str, in_shape: Shape) -> int:
+    if not in_shape:
+        raise InputError(name, "inputs (batch, ..., features)", "(batch,)")
+    return in_shape[-1]
+
+
+def _normalized(eps: float, x: Array) -> tuple[Array, Array]:
+    """x over its root mean square, and one over that root."""
+    xp = namespace(x)
+    inverse = 1 / xp.sqrt(xp.mean(x * x, axis=-1, keepdims=True) + eps)
+    return x * inverse, inverse
+
+
+def _without(g: Array, direction: Array) -> Array:
+    """g minus its component along ``direction``, whose mean square is one (but for eps)."""
+    return g - direction * namespace(g).mean(g * direction, axis=-1, keepdims=True)
+
+
+def _over_batch(dy: Array) -> Array:
+    """The sum over all axes but the last."""
+    return namespace(dy).sum(dy, axis=tuple(range(dy.ndim - 1)))
