@@ -1,19 +1,23 @@
 """Losses: layers whose output is one number.
 
-Targets of a classification are integers (batch,) or distributions (batch, classes), one-hot or soft. A loss is
-the mean over the samples, weighted where weights (batch,) are given: sum(w l) / sum(w), so that a weight of two
-is the sample twice. Nothing broadcasts: shapes that do not fit are refused.
+Targets of a classification are integers (batch,) or distributions (batch, classes), one-hot or soft; other targets
+have the shape of the outputs, whose losses are averaged within a sample. A loss is the mean over the samples,
+weighted where weights (batch,) are given: sum(w l) / sum(w), so that a weight of two is the sample twice
+(:func:`class_weights` makes such weights). Nothing broadcasts: shapes that do not fit are refused.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import attrs
 import numpy as np
 from jaxtyping import Float, Int, Num
 
+from funcnn import special
 from funcnn.arrays import Array, check_floating, namespace
-from funcnn.errors import InputError
+from funcnn.errors import InputError, require
 from funcnn.spec import Described, described
 
 Targets: TypeAlias = Int[Array, "batch"] | Num[Array, "batch classes"]
@@ -34,10 +38,11 @@ class Loss(Described):
 
 
 @described
-def softmax_cross_entropy() -> Loss:
+def softmax_cross_entropy(label_smoothing: float = 0.0) -> Loss:
     """-sum_i t_i log softmax(z)_i for logits z, fused and stable: log-sum-exp minus the target's logit.
 
-    The outputs are logits (batch, classes), so the model ends without a softmax.
+    The outputs are logits (batch, classes), so the model ends without a softmax. ``label_smoothing`` s puts
+    (1 - s) t + s / classes in place of t (Szegedy et al. 2016).
 
     Raises:
         InputError: Outputs that are not floating (batch, classes), or targets or weights that do not fit them.
@@ -47,7 +52,9 @@ def softmax_cross_entropy() -> Loss:
     >>> float(value), softmax_cross_entropy().vjp(residuals).tolist()
     (800.0, [[-1.0, 1.0]])
     """
-    return Loss(softmax_cross_entropy_forward, softmax_cross_entropy_vjp)
+    require(0 <= label_smoothing < 1, "softmax_cross_entropy", "a label_smoothing in [0, 1)", label_smoothing)
+    forward = partial(softmax_cross_entropy_forward, label_smoothing=label_smoothing)
+    return Loss(forward if label_smoothing else softmax_cross_entropy_forward, softmax_cross_entropy_vjp)
 
 
 @described
@@ -68,14 +75,106 @@ def categorical_cross_entropy() -> Loss:
     return Loss(categorical_cross_entropy_forward, categorical_cross_entropy_vjp)
 
 
+@described
+def kl_divergence() -> Loss:
+    """sum_i t_i (log t_i - y_i) for log probabilities y, such as those of a log_softmax layer; 0 log 0 is 0."""
+    return _elementwise("kl_divergence", _kl, _kl_slope, within=_sum)
+
+
+@described
+def sigmoid_binary_cross_entropy() -> Loss:
+    """log(1 + exp(z)) - t z for logits z, stable: binary cross-entropy, for each output of its own.
+
+    Targets are 0 or 1, or probabilities, in the shape of the outputs.
+
+    >>> value, _ = sigmoid_binary_cross_entropy().forward(np.array([[-800.0], [0.0]]), np.array([[1.0], [1.0]]))
+    >>> round(float(value), 3)
+    400.347
+    """
+    return _elementwise("sigmoid_binary_cross_entropy", _sigmoid_bce, _sigmoid_bce_slope)
+
+
+@described
+def binary_cross_entropy() -> Loss:
+    """-t log p - (1 - t) log(1 - p) for probabilities p, clipped to [1e-7, 1 - 1e-7], gradient included."""
+    return _elementwise("binary_cross_entropy", _bce, _bce_slope)
+
+
+@described
+def mean_squared_error() -> Loss:
+    """(y - t)^2."""
+    return _elementwise("mean_squared_error", _squared, _squared_slope)
+
+
+@described
+def mean_absolute_error() -> Loss:
+    """|y - t|; the gradient where they are equal is 0."""
+    return _elementwise("mean_absolute_error", _absolute, _absolute_slope)
+
+
+@described
+def huber(delta: float = 1.0) -> Loss:
+    """(y - t)^2 / 2 where |y - t| <= delta, else delta (|y - t| - delta / 2) (Huber 1964)."""
+    require(delta > 0, "huber", "a delta above 0", delta)
+    return _elementwise("huber", partial(_huber, delta), partial(_huber_slope, delta))
+
+
+@described
+def hinge() -> Loss:
+    """max(0, 1 - t y) for scores y and targets t of -1 or 1 (Cortes and Vapnik 1995)."""
+    return _elementwise("hinge", _hinge, _hinge_slope)
+
+
+def class_weights(targets: Int[Array, "batch"], weights: Sequence[float]) -> Float[Array, "batch"]:
+    """The sample weights that count every sample of class i ``weights[i]`` times.
+
+    >>> class_weights(np.array([0, 1, 1]), (2.0, 0.5)).tolist()
+    [2.0, 0.5, 0.5]
+    """
+    xp = namespace(targets)
+    return xp.take(xp.asarray(weights, dtype=xp.float32), targets, axis=0)
+
+
+def elementwise_forward(
+    name: str,
+    f: Callable[[Array, Array], Array],
+    within: Callable[[Array], Array],
+    outputs: Float[Array, "batch ..."],
+    targets: Num[Array, "batch ..."],
+    weights: Weights = None,
+) -> tuple[Float[Array, ""], tuple[Array, Array, Array]]:
+    """f(y, t) for each output, taken together ``within`` each sample; the residuals are y, t and the shares."""
+    xp = check_floating(name, outputs)
+    if outputs.shape != targets.shape or outputs.shape[0] == 0:
+        expected = f"targets in the outputs' shape {outputs.shape}, of at least one sample"
+        raise InputError(name, expected, targets.shape, "reshape one of them")
+    targets = xp.astype(targets, outputs.dtype)
+    shares = _shares(name, outputs, weights)
+    return shares @ within(f(outputs, targets)), (outputs, targets, shares)
+
+
+def elementwise_vjp(
+    df: Callable[[Array, Array], Array], within: Callable[[Array], Array], residuals: tuple[Array, Array, Array]
+) -> Float[Array, "batch ..."]:
+    """dy = df(y, t), times the sample's share and the output's."""
+    outputs, targets, shares = residuals
+    share_of_output = 1.0 if within is _sum else outputs.shape[0] / math.prod(outputs.shape)
+    spread = namespace(outputs).reshape(shares, (-1, *[1] * (outputs.ndim - 1)))
+    return df(outputs, targets) * (spread * share_of_output)
+
+
 def softmax_cross_entropy_forward(
     outputs: Float[Array, "batch classes"],
     targets: Targets,
     weights: Weights = None,
+    *,
+    label_smoothing: float = 0.0,
 ) -> tuple[Float[Array, ""], tuple[Array, Array, Array]]:
     """The loss; the residuals are probabilities, target distributions and each sample's share of the mean."""
     xp = check_floating("softmax_cross_entropy", outputs)
     targets, shares = _prepared("softmax_cross_entropy", outputs, targets, weights)
+    if label_smoothing:
+        targets = (1 - label_smoothing) * targets + label_smoothing / outputs.shape[1]
     shifted = outputs - xp.max(outputs, axis=-1, keepdims=True)
     exponentials = xp.exp(shifted)
     sums = xp.sum(exponentials, axis=-1, keepdims=True)
@@ -97,7 +196,7 @@ def categorical_cross_entropy_forward(
     """The loss; the residuals are clipped probabilities, target distributions and shares of the mean."""
     xp = check_floating("categorical_cross_entropy", outputs)
     targets, shares = _prepared("categorical_cross_entropy", outputs, targets, weights)
-    clipped = xp.clip(outputs, 1e-7, 1 - 1e-7)
+    clipped = _clipped(outputs)
     losses = -xp.sum(targets * xp.log(clipped), axis=-1)
     return shares @ losses, (clipped, targets, shares)
 
@@ -106,6 +205,93 @@ def categorical_cross_entropy_vjp(residuals: tuple[Array, Array, Array]) -> Floa
     """dp = -t / p / batch, with the clipped p."""
     clipped, targets, shares = residuals
     return -targets / clipped * shares[:, None]
+
+
+def _elementwise(
+    name: str,
+    f: Callable[[Array, Array], Array],
+    df: Callable[[Array, Array], Array],
+    within: Callable[[Array], Array] | None = None,
+) -> Loss:
+    within = within or _mean
+    return Loss(partial(elementwise_forward, name, f, within), partial(elementwise_vjp, df, within))
+
+
+def _mean(losses: Array) -> Array:
+    """The mean within each sample."""
+    xp = namespace(losses)
+    return xp.mean(xp.reshape(losses, (losses.shape[0], -1)), axis=1)
+
+
+def _sum(losses: Array) -> Array:
+    """The sum within each sample."""
+    xp = namespace(losses)
+    return xp.sum(xp.reshape(losses, (losses.shape[0], -1)), axis=1)
+
+
+def _squared(y: Array, t: Array) -> Array:
+    return (y - t) ** 2
+
+
+def _squared_slope(y: Array, t: Array) -> Array:
+    return 2 * (y - t)
+
+
+def _absolute(y: Array, t: Array) -> Array:
+    return namespace(y).abs(y - t)
+
+
+def _absolute_slope(y: Array, t: Array) -> Array:
+    return namespace(y).sign(y - t)
+
+
+def _huber(delta: float, y: Array, t: Array) -> Array:
+    inside = _huber_slope(delta, y, t)
+    return inside * (y - t - 0.5 * inside)
+
+
+def _huber_slope(delta: float, y: Array, t: Array) -> Array:
+    return namespace(y).clip(y - t, -delta, delta)
+
+
+def _hinge(y: Array, t: Array) -> Array:
+    return namespace(y).maximum(1 - t * y, 0)
+
+
+def _hinge_slope(y: Array, t: Array) -> Array:
+    return -t * namespace(y).astype(t * y < 1, y.dtype)
+
+
+def _sigmoid_bce(z: Array, t: Array) -> Array:
+    return special.softplus(z) - t * z
+
+
+def _sigmoid_bce_slope(z: Array, t: Array) -> Array:
+    return special.sigmoid(z) - t
+
+
+def _bce(p: Array, t: Array) -> Array:
+    xp, p = namespace(p), _clipped(p)
+    return -t * xp.log(p) - (1 - t) * xp.log1p(-p)
+
+
+def _bce_slope(p: Array, t: Array) -> Array:
+    p = _clipped(p)
+    return (p - t) / (p * (1 - p))
+
+
+def _clipped(p: Array) -> Array:
+    return namespace(p).clip(p, 1e-7, 1 - 1e-7)
+
+
+def _kl(y: Array, t: Array) -> Array:
+    xp = namespace(y)
+    return t * (xp.log(t + xp.astype(t == 0, t.dtype)) - y)
+
+
+def _kl_slope(y: Array, t: Array) -> Array:
+    del y  # the loss is linear in it
+    return -t
 
 
 def _prepared(where: str, outputs: Array, targets: Targets, weights: Weights) -> tuple[Array, Array]:
