@@ -19,8 +19,9 @@ A layer is a pair of pure functions, a model is their composition, and training 
 
 Nothing here changes an argument, keeps a global, or draws a number without a key. Where to look:
 
-    layers        dense, relu, softmax, flatten, identity, serial
-    losses        softmax_cross_entropy, categorical_cross_entropy
+    layers        dense, conv2d, embedding, relu and the other activations, softmax, dropout, layer_norm, pools;
+                  serial, residual, concatenate, add, parallel, repeat; elementwise for one's own
+    losses        softmax_cross_entropy, sigmoid_binary_cross_entropy, mean_squared_error, huber, ...
     optimizers    sgd, adam, chain, apply_updates, hyperparameters
     schedules     constant, inverse_time_decay
     initializers  he_normal, he_uniform, glorot_normal, glorot_uniform, normal, zeros
@@ -46,8 +47,50 @@ from funcnn.errors import InputError
 from funcnn.initializers import Initializer
 from funcnn.keys import Key
 from funcnn.layer import INFERENCE, Layer, Training, predict, pullback, summary
-from funcnn.layers import dense, flatten, identity, relu, serial, softmax
-from funcnn.losses import Loss, categorical_cross_entropy, softmax_cross_entropy
+from funcnn.layers import (
+    add,
+    avg_pool2d,
+    concatenate,
+    conv2d,
+    dense,
+    dropout,
+    elementwise,
+    elu,
+    embedding,
+    flatten,
+    gelu,
+    identity,
+    layer_norm,
+    leaky_relu,
+    log_softmax,
+    max_pool2d,
+    parallel,
+    relu,
+    repeat,
+    reshape,
+    residual,
+    rms_norm,
+    selu,
+    serial,
+    sigmoid,
+    silu,
+    softmax,
+    softplus,
+    tanh,
+)
+from funcnn.losses import (
+    Loss,
+    binary_cross_entropy,
+    categorical_cross_entropy,
+    class_weights,
+    hinge,
+    huber,
+    kl_divergence,
+    mean_absolute_error,
+    mean_squared_error,
+    sigmoid_binary_cross_entropy,
+    softmax_cross_entropy,
+)
 from funcnn.metrics import accuracy
 from funcnn.optimizers import Optimizer, adam, apply_updates, chain, hyperparameters, sgd
 from funcnn.schedules import Schedule, constant, inverse_time_decay
@@ -73,35 +116,66 @@ __all__ = [
     "__version__",
     "accuracy",
     "adam",
+    "add",
     "apply_updates",
     "arrays",
+    "avg_pool2d",
     "batches",
+    "binary_cross_entropy",
     "categorical_cross_entropy",
     "chain",
+    "class_weights",
+    "concatenate",
     "constant",
+    "conv2d",
     "dense",
     "described",
+    "dropout",
+    "elementwise",
+    "elu",
+    "embedding",
     "evaluate",
     "flatten",
+    "gelu",
+    "hinge",
+    "huber",
     "hyperparameters",
     "identity",
     "initial_state",
     "initializers",
     "inverse_time_decay",
     "keep_freed_memory",
+    "kl_divergence",
+    "layer_norm",
+    "leaky_relu",
     "load",
     "load_dataset",
+    "log_softmax",
     "loss_and_gradient",
+    "max_pool2d",
+    "mean_absolute_error",
+    "mean_squared_error",
+    "parallel",
     "predict",
     "pullback",
     "record",
     "relu",
+    "repeat",
+    "reshape",
+    "residual",
+    "rms_norm",
     "save",
+    "selu",
     "serial",
     "sgd",
+    "sigmoid",
+    "sigmoid_binary_cross_entropy",
+    "silu",
     "softmax",
     "softmax_cross_entropy",
+    "softplus",
     "summary",
+    "tanh",
     "train_step",
     "trajectory",
     "tree",

@@ -59,7 +59,7 @@ class Layer(Described):
             ``dparams`` has the tree of ``params``, and ``dx`` is ``None`` where it is not needed.
     """
 
-    init: Callable[..., tuple[Params, Shape]]
+    init: Callable[..., tuple[Params, Any]]
     forward: Callable[[Params, Array, Mode], tuple[Array, Residuals]]
     vjp: Callable[..., tuple[Params, Array | None]]
 

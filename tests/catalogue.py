@@ -15,6 +15,38 @@ LAYERS = [
     (fn.softmax(), (2, 3)),
     (fn.flatten(), (2, 3, 2)),
     (fn.identity(), (3,)),
+    (fn.leaky_relu(), (5,)),
+    (fn.leaky_relu(0.2), (2, 3)),
+    (fn.elu(), (5,)),
+    (fn.elu(0.5), (5,)),
+    (fn.selu(), (5,)),
+    (fn.gelu(), (5,)),
+    (fn.gelu(approximate=True), (5,)),
+    (fn.silu(), (5,)),
+    (fn.softplus(), (5,)),
+    (fn.sigmoid(), (5,)),
+    (fn.tanh(), (5,)),
+    (fn.log_softmax(), (4,)),
+    (fn.log_softmax(), (2, 3)),
+    (fn.dropout(0.4), (6,)),
+    (fn.dropout(0.0), (6,)),
+    (fn.layer_norm(), (5,)),
+    (fn.layer_norm(eps=0.1), (2, 3)),
+    (fn.rms_norm(), (4,)),
+    (fn.rms_norm(eps=0.1), (2, 3)),
+    (fn.reshape(3, 2), (6,)),
+    (fn.conv2d(2), (4, 5, 3)),
+    (fn.conv2d(2, (2, 3), stride=2), (5, 6, 1)),
+    (fn.conv2d(3, 2, padding="valid", stride=(2, 1)), (5, 4, 2)),
+    (fn.conv2d(1, 3, stride=3), (7, 7, 1)),
+    (fn.max_pool2d(), (4, 5, 2)),
+    (fn.max_pool2d(3, stride=2), (7, 6, 1)),
+    (fn.avg_pool2d((2, 1)), (4, 3, 2)),
+    (fn.avg_pool2d(2, stride=1), (3, 4, 1)),
+    (fn.add(fn.dense(3), fn.serial(fn.relu(), fn.dense(3))), (4,)),
+    (fn.concatenate(fn.identity(), fn.dense(3), fn.serial(fn.dropout(0.5), fn.dense(2))), (4,)),
+    (fn.residual(fn.serial(fn.dense(4), fn.relu(), fn.dense(3))), (3,)),
+    (fn.repeat(2, fn.serial(fn.dense(3), fn.tanh())), (4,)),
     (fn.serial(), (3,)),
     (fn.serial(fn.dense(4), fn.relu(), fn.dense(3)), (5,)),
     (fn.serial(fn.flatten(), fn.serial(fn.dense(4), fn.relu()), fn.identity(), fn.dense(3), fn.softmax()), (2, 3)),
@@ -46,7 +78,40 @@ def probabilities(draw):
     return drawn
 
 
+def regression(*shape):
+    """Any outputs and targets of this shape."""
+    return lambda key, batch: tuple(key.at(i).normal((batch, *shape), np.float64) for i in range(2))
+
+
+def signs(key, batch):
+    outputs, targets = regression(3)(key, batch)
+    return outputs, np.sign(targets)
+
+
+def unit(key, batch):
+    return tuple(key.at(i).uniform((batch, 3), np.float64, low=0.01, high=0.99) for i in range(2))
+
+
+def logits_and_unit(key, batch):
+    return regression(3)(key, batch)[0], unit(key, batch)[1]
+
+
+def log_probabilities(key, batch):
+    outputs, targets = soft(key, batch)
+    return fn.predict(fn.log_softmax(), (), outputs), targets
+
+
 LOSSES = [
+    *((loss, regression(*shape)) for loss in (fn.mean_squared_error(), fn.huber(0.5)) for shape in ((), (3,), (2, 3))),
+    (fn.mean_absolute_error(), regression(3)),
+    (fn.huber(), regression(1)),
+    (fn.hinge(), signs),
+    (fn.sigmoid_binary_cross_entropy(), logits_and_unit),
+    (fn.binary_cross_entropy(), unit),
+    (fn.kl_divergence(), log_probabilities),
+    (fn.softmax_cross_entropy(label_smoothing=0.1), labels),
+    (fn.softmax_cross_entropy(label_smoothing=0.1), soft),
+] + [
     (loss, domain(draw))
     for loss, domain in (
         (fn.softmax_cross_entropy(), lambda draw: draw),

@@ -219,7 +219,12 @@ def add_forward(
 
 
 def add_vjp(
-    layers: Sequence[Layer], params: Sequence[Params], residuals: Sequence[Residuals], dy: Array, *, need_dx: bool = True
+    layers: Sequence[Layer],
+    params: Sequence[Params],
+    residuals: Sequence[Residuals],
+    dy: Array,
+    *,
+    need_dx: bool = True,
 ) -> tuple[tuple[Params, ...], Array | None]:
     """The same dy to every layer; dx is the sum of theirs."""
     dparams, dx = parallel_vjp(layers, params, residuals, [dy] * len(layers), need_dx=need_dx)

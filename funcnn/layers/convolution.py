@@ -69,7 +69,10 @@ def conv2d(
 
 @described
 def max_pool2d(size: int | Pair = 2, *, stride: int | Pair | None = None) -> Layer:
-    """The maximum of each window and channel; the stride is the size unless given. The first of equals has the gradient."""
+    """The maximum of each window and channel; the stride is the size unless given.
+
+    Of equal values the first has the gradient.
+    """
     size, stride = _pool("max_pool2d", size, stride)
     return Layer(
         partial(_pool_init, "max_pool2d", size, stride),

@@ -59,7 +59,11 @@ def embedding_forward(
 
 
 def embedding_vjp(
-    params: EmbeddingParams, residuals: Int[Array, "*shape"], dy: Float[Array, "*shape features"], *, need_dx: bool = True
+    params: EmbeddingParams,
+    residuals: Int[Array, "*shape"],
+    dy: Float[Array, "*shape features"],
+    *,
+    need_dx: bool = True,
 ) -> tuple[EmbeddingParams, None]:
     """dtable[i] is the sum of dy where x is i; a product with one-hot rows."""
     del need_dx  # integers have no cotangent

@@ -42,7 +42,9 @@ def reshape_init(shape: Shape, key: Key, in_shape: Shape, *, dtype: Any = np.flo
     """No parameters; the output shape is ``shape``."""
     del key, dtype  # nothing is drawn
     if math.prod(shape) != math.prod(in_shape):
-        raise InputError(f"reshape{shape}", f"{math.prod(shape)} elements a sample", f"{math.prod(in_shape)}: {in_shape}")
+        raise InputError(
+            f"reshape{shape}", f"{math.prod(shape)} elements a sample", f"{math.prod(in_shape)}: {in_shape}"
+        )
     return (), shape
 
 
