@@ -22,8 +22,9 @@ Nothing here changes an argument, keeps a global, or draws a number without a ke
     layers        dense, conv2d, embedding, relu and the other activations, softmax, dropout, layer_norm, pools;
                   serial, residual, concatenate, add, parallel, repeat; elementwise for one's own
     losses        softmax_cross_entropy, sigmoid_binary_cross_entropy, mean_squared_error, huber, ...
-    optimizers    sgd, adam, chain, apply_updates, hyperparameters
-    schedules     constant, inverse_time_decay
+    optimizers    sgd, adam, adamw, nadam, adagrad, rmsprop; chain, clip, clip_by_global_norm, freeze, max_norm, ...
+    schedules     constant, inverse_time_decay, exponential_decay, polynomial, cosine, warm_up, one_cycle, join, ...
+    nnfs          the optimizers of Neural Networks from Scratch, exactly
     initializers  he_normal, he_uniform, glorot_normal, glorot_uniform, normal, zeros
     metrics       accuracy
     training      train_step, trajectory, evaluate, loss_and_gradient
@@ -39,7 +40,7 @@ Nothing here changes an argument, keeps a global, or draws a number without a ke
 A layer of one's own is a constructor, decorated by ``described``, that returns ``Layer(init, forward, vjp)``.
 """
 
-from funcnn import arrays, initializers, tree
+from funcnn import arrays, initializers, nnfs, tree
 from funcnn.arrays import keep_freed_memory
 from funcnn.checkpoint import SavedModel, load, save
 from funcnn.data import Dataset, batches, load_dataset
@@ -92,8 +93,40 @@ from funcnn.losses import (
     softmax_cross_entropy,
 )
 from funcnn.metrics import accuracy
-from funcnn.optimizers import Optimizer, adam, apply_updates, chain, hyperparameters, sgd
-from funcnn.schedules import Schedule, constant, inverse_time_decay
+from funcnn.optimizers import (
+    Optimizer,
+    accumulate,
+    adagrad,
+    adam,
+    adamw,
+    add_decayed_weights,
+    apply_updates,
+    averaged,
+    chain,
+    clip,
+    clip_by_global_norm,
+    exponential_moving_average,
+    freeze,
+    global_norm,
+    hyperparameters,
+    max_norm,
+    nadam,
+    rmsprop,
+    sgd,
+    skip_if_not_finite,
+)
+from funcnn.schedules import (
+    Schedule,
+    constant,
+    cosine,
+    exponential_decay,
+    inverse_time_decay,
+    join,
+    one_cycle,
+    piecewise,
+    polynomial,
+    warm_up,
+)
 from funcnn.spec import described
 from funcnn.training import Batch, State, evaluate, initial_state, loss_and_gradient, train_step, trajectory
 from funcnn.tree import record
@@ -114,20 +147,28 @@ __all__ = [
     "State",
     "Training",
     "__version__",
+    "accumulate",
     "accuracy",
+    "adagrad",
     "adam",
+    "adamw",
     "add",
+    "add_decayed_weights",
     "apply_updates",
     "arrays",
+    "averaged",
     "avg_pool2d",
     "batches",
     "binary_cross_entropy",
     "categorical_cross_entropy",
     "chain",
     "class_weights",
+    "clip",
+    "clip_by_global_norm",
     "concatenate",
     "constant",
     "conv2d",
+    "cosine",
     "dense",
     "described",
     "dropout",
@@ -135,8 +176,12 @@ __all__ = [
     "elu",
     "embedding",
     "evaluate",
+    "exponential_decay",
+    "exponential_moving_average",
     "flatten",
+    "freeze",
     "gelu",
+    "global_norm",
     "hinge",
     "huber",
     "hyperparameters",
@@ -144,6 +189,7 @@ __all__ = [
     "initial_state",
     "initializers",
     "inverse_time_decay",
+    "join",
     "keep_freed_memory",
     "kl_divergence",
     "layer_norm",
@@ -152,10 +198,16 @@ __all__ = [
     "load_dataset",
     "log_softmax",
     "loss_and_gradient",
+    "max_norm",
     "max_pool2d",
     "mean_absolute_error",
     "mean_squared_error",
+    "nadam",
+    "nnfs",
+    "one_cycle",
     "parallel",
+    "piecewise",
+    "polynomial",
     "predict",
     "pullback",
     "record",
@@ -164,6 +216,7 @@ __all__ = [
     "reshape",
     "residual",
     "rms_norm",
+    "rmsprop",
     "save",
     "selu",
     "serial",
@@ -171,6 +224,7 @@ __all__ = [
     "sigmoid",
     "sigmoid_binary_cross_entropy",
     "silu",
+    "skip_if_not_finite",
     "softmax",
     "softmax_cross_entropy",
     "softplus",
@@ -179,4 +233,5 @@ __all__ = [
     "train_step",
     "trajectory",
     "tree",
+    "warm_up",
 ]

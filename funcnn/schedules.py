@@ -3,13 +3,15 @@
 They are written in plain arithmetic, so that a step counter which is traced by a compiler serves as well.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
 import attrs
 
-from funcnn.errors import is_real, require
+from funcnn.arrays import namespace
+from funcnn.errors import is_count, is_real, require
 from funcnn.spec import DescribedFunction, described
 
 
@@ -48,6 +50,97 @@ def inverse_time_decay(value: float, decay: float) -> Schedule:
     return Schedule(partial(_inverse_time_decay, value, decay))
 
 
+@described
+def exponential_decay(value: float, rate: float, steps: int = 1, staircase: bool = False) -> Schedule:
+    """value rate^(step / steps); with ``staircase`` the exponent is rounded down.
+
+    >>> exponential_decay(1.0, 0.5, steps=10, staircase=True)(25)
+    0.25
+    """
+    _check("exponential_decay", "value", value)
+    require(is_real(rate, low=0) and rate > 0, "exponential_decay", "a rate above 0", repr(rate))
+    _check_steps("exponential_decay", steps)
+    return Schedule(partial(_exponential_decay, value, rate, steps, staircase))
+
+
+@described
+def polynomial(value: float, end: float, steps: int, power: float = 1.0) -> Schedule:
+    """end + (value - end) (1 - step / steps)^power, and ``end`` after ``steps``; linear unless told otherwise.
+
+    >>> polynomial(1.0, 0.0, steps=4)(1)
+    0.75
+    """
+    _check("polynomial", "value", value)
+    _check("polynomial", "end", end)
+    require(is_real(power, low=0) and power > 0, "polynomial", "a power above 0", repr(power))
+    _check_steps("polynomial", steps)
+    return Schedule(partial(_polynomial, value, end, steps, power))
+
+
+@described
+def cosine(value: float, steps: int, end: float = 0.0) -> Schedule:
+    """end + (value - end) (1 + cos(pi step / steps)) / 2, and ``end`` after ``steps`` (Loshchilov and Hutter 2017).
+
+    >>> cosine(1.0, steps=10)(5)
+    0.5
+    """
+    _check("cosine", "value", value)
+    _check("cosine", "end", end)
+    _check_steps("cosine", steps)
+    return Schedule(partial(_cosine, value, end, steps))
+
+
+@described
+def join(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
+    """One schedule after the other: from each boundary on the next one, which counts its steps from there.
+
+    >>> warm_then_decay = join([polynomial(0.0, 1.0, steps=4), inverse_time_decay(1.0, 0.5)], [4])
+    >>> [warm_then_decay(step) for step in (0, 2, 4, 6)]
+    [0.0, 0.5, 1.0, 0.5]
+    """
+    require(len(schedules) == len(boundaries) + 1, "join", "one boundary between each two schedules", boundaries)
+    rising = all(map(is_count, boundaries)) and list(boundaries) == sorted(set(boundaries))
+    require(rising, "join", "boundaries that are rising positive whole numbers", boundaries)
+    return Schedule(partial(_join, tuple(schedules), tuple(boundaries)))
+
+
+@described
+def piecewise(values: Sequence[float], boundaries: Sequence[int]) -> Schedule:
+    """``values[i]`` until ``boundaries[i]``, then the next one.
+
+    >>> [piecewise([1.0, 0.1], [100])(step) for step in (99, 100)]
+    [1.0, 0.1]
+    """
+    return join([constant(value) for value in values], boundaries)
+
+
+@described
+def warm_up(schedule: Schedule, steps: int) -> Schedule:
+    """From 0 to the first value of ``schedule`` in a straight line, then ``schedule`` from its beginning.
+
+    >>> [warm_up(constant(1.0), steps=4)(step) for step in (0, 1, 4, 100)]
+    [0.0, 0.25, 1.0, 1.0]
+    """
+    return join([polynomial(0.0, schedule(0), steps), schedule], [steps])
+
+
+@described
+def one_cycle(peak: float, steps: int, warm_share: float = 0.3, start_divisor: float = 25.0) -> Schedule:
+    """Up to ``peak`` by a cosine in the first share of the steps, then down to 0 (Smith and Topin 2018).
+
+    It starts at peak / start_divisor.
+
+    >>> [round(one_cycle(1.0, steps=100)(step), 3) for step in (0, 30, 65, 100)]
+    [0.04, 1.0, 0.5, 0.0]
+    """
+    require(is_real(warm_share, low=0, below=1), "one_cycle", "a warm_share in [0, 1)", repr(warm_share))
+    require(is_real(start_divisor, low=1), "one_cycle", "a start_divisor of at least 1", repr(start_divisor))
+    _check_steps("one_cycle", steps)
+    rising = max(1, round(warm_share * steps))
+    require(rising < steps, "one_cycle", "steps left after the rise", steps, "more steps, or a smaller warm_share")
+    return join([cosine(peak / start_divisor, rising, end=peak), cosine(peak, steps - rising)], [rising])
+
+
 def as_schedule(where: str, rate: Rate) -> Callable[[Any], Any]:
     """A number as the constant schedule; a function as it is.
 
@@ -64,6 +157,10 @@ def _check(where: str, name: str, value: object) -> None:
     require(is_real(value, low=0), where, f"a {name} that is a number of at least 0", repr(value))
 
 
+def _check_steps(where: str, steps: object) -> None:
+    require(is_count(steps), where, "steps to be a positive whole number", repr(steps))
+
+
 def _constant(value: float, step: Any) -> float:
     del step  # the same at every one
     return value
@@ -71,3 +168,36 @@ def _constant(value: float, step: Any) -> float:
 
 def _inverse_time_decay(value: float, decay: float, step: Any) -> Any:
     return value / (1 + decay * step)
+
+
+def _exponential_decay(value: float, rate: float, steps: int, staircase: bool, step: Any) -> Any:
+    return value * rate ** (step // steps if staircase else step / steps)
+
+
+def _polynomial(value: float, end: float, steps: int, power: float, step: Any) -> Any:
+    return end + (value - end) * (1 - _done(step, steps)) ** power
+
+
+def _cosine(value: float, end: float, steps: int, step: Any) -> Any:
+    done = _done(step, steps)
+    cos = math.cos if isinstance(done, float) else namespace(done).cos
+    return end + (value - end) * 0.5 * (1 + cos(math.pi * done))
+
+
+def _done(step: Any, steps: int) -> Any:
+    """The share of the steps that is done, at most 1."""
+    return _where(step < steps, step / steps, 1.0)
+
+
+def _join(schedules: Sequence[Schedule], boundaries: Sequence[int], step: Any) -> Any:
+    value = schedules[0](step)
+    for schedule, boundary in zip(schedules[1:], boundaries, strict=True):
+        value = _where(step < boundary, value, schedule(_where(step < boundary, 0, step - boundary)))
+    return value
+
+
+def _where(condition: Any, chosen: Any, other: Any) -> Any:
+    """A conditional expression, also where the condition is traced."""
+    if isinstance(condition, bool):
+        return chosen if condition else other
+    return namespace(condition).where(condition, chosen, other)

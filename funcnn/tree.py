@@ -68,6 +68,16 @@ def map(f: Callable[..., Any], tree: Any, *rest: Any) -> Any:
     return optree.tree_map(f, tree, *rest, namespace=_NAMESPACE)
 
 
+def map_with_paths(f: Callable[..., Any], tree: Any, *rest: Any) -> Any:
+    """Apply ``f(path, leaf, *leaves of rest)`` as :func:`map` does, with paths as :func:`leaves_with_paths` gives them.
+
+    >>> map_with_paths(lambda path, x: 0 if path == "b" else x, {"a": 1, "b": 2})
+    {'a': 1, 'b': 0}
+    """
+    paths = unflatten(tree, [path for path, _ in leaves_with_paths(tree)])
+    return map(f, paths, tree, *rest)
+
+
 def map_to(count: int, f: Callable[..., tuple[Any, ...]], tree: Any, *rest: Any) -> tuple[Any, ...]:
     """Apply ``f``, which gives ``count`` values, as :func:`map` does; gives a tree of each.
 

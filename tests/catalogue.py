@@ -120,21 +120,60 @@ LOSSES = [
     for draw in (labels, one_hot, soft)
 ]
 
-OPTIMIZERS = [
-    fn.sgd(0.1),
-    fn.sgd(fn.inverse_time_decay(0.1, decay=0.01)),
-    fn.sgd(0.01, momentum=0.9),
-    fn.sgd(0.01, momentum=0.9, nesterov=True),
-    fn.adam(),
-    fn.adam(fn.inverse_time_decay(0.01, decay=0.1), beta1=0.8, beta2=0.99, eps=1e-6),
-    fn.chain(accumulate_momentum(0.5), scale_by_learning_rate(0.1)),
-]
-
 SCHEDULES = [
     fn.constant(0.1),
     fn.constant(0.0),
     fn.inverse_time_decay(1e-3, decay=1e-5),
     fn.inverse_time_decay(1.0, 0.0),
+    fn.exponential_decay(0.1, 0.9),
+    fn.exponential_decay(0.1, 0.5, steps=1000, staircase=True),
+    fn.polynomial(0.1, 0.01, steps=1000),
+    fn.polynomial(0.1, 0.2, steps=30000, power=2.0),
+    fn.cosine(0.1, steps=1000),
+    fn.cosine(0.1, steps=40000, end=0.01),
+    fn.join([fn.constant(0.1), fn.cosine(0.1, steps=1000)], [500]),
+    fn.piecewise([0.1, 0.01, 0.001], [1000, 20000]),
+    fn.warm_up(fn.inverse_time_decay(0.1, 0.001), steps=1000),
+    fn.one_cycle(0.1, steps=50000),
 ]
+
+OPTIMIZERS = [
+    fn.sgd(0.1),
+    *(fn.sgd(schedule) for schedule in SCHEDULES if schedule(1) > 0),
+    fn.sgd(0.01, momentum=0.9),
+    fn.sgd(0.01, momentum=0.9, nesterov=True),
+    fn.adam(),
+    fn.adam(fn.inverse_time_decay(0.01, decay=0.1), beta1=0.8, beta2=0.99, eps=1e-6),
+    fn.adamw(0.01, weight_decay=0.0),
+    fn.nadam(0.01),
+    fn.adagrad(0.1),
+    fn.adagrad(1.0, initial_accumulator=0.0, eps_placement="outside"),
+    fn.rmsprop(0.01),
+    fn.rmsprop(0.01, momentum=0.5, eps_placement="outside"),
+    fn.chain(accumulate_momentum(0.5), scale_by_learning_rate(0.1)),
+    fn.chain(fn.clip(0.5), fn.sgd(0.1)),
+    fn.skip_if_not_finite(fn.adam(0.01)),
+    fn.accumulate(fn.adam(0.01), times=3),
+    fn.chain(fn.sgd(0.1), fn.exponential_moving_average(0.9)),
+    fn.chain(fn.sgd(0.1), fn.max_norm(100.0)),
+    fn.chain(fn.sgd(0.1), fn.freeze("b.*")),
+    fn.nnfs.sgd(0.1, decay=0.01, momentum=0.9),
+    fn.nnfs.adagrad(0.5),
+    fn.nnfs.rmsprop(0.01, decay=0.1),
+    fn.nnfs.adam(0.01, decay=0.1),
+]
+
+DECAYS = "zero gradients give exactly zero updates"
+LOOKS_AROUND = "a leaf's update does not depend on the tree around it"
+
+EXCEPTIONS = [
+    (fn.adamw(0.01, weight_decay=0.1), [DECAYS]),
+    (fn.adamw(0.01, weight_decay=0.1, mask="w"), [DECAYS, LOOKS_AROUND]),
+    (fn.chain(fn.add_decayed_weights(0.1), fn.sgd(0.1)), [DECAYS]),
+    (fn.chain(fn.sgd(0.1), fn.max_norm(0.5, mask="*")), [DECAYS]),
+    (fn.chain(fn.clip_by_global_norm(1.0), fn.sgd(0.1)), [LOOKS_AROUND]),
+    (fn.chain(fn.sgd(0.1), fn.freeze("w")), [LOOKS_AROUND]),
+]
+"""Optimizers and the laws that they break on purpose."""
 
 INITIALIZERS = [he_normal(), he_uniform(), glorot_normal(), glorot_uniform(), normal(0.3), zeros()]

@@ -1,0 +1,109 @@
+"""Optimizers: gradients in, updates out, each a pair of pure functions that :func:`chain` composes.
+
+The convention is Optax's: ``init(params)`` and ``update(grads, state, params)``. An update is *added* to the params
+by :func:`apply_updates`; the minus of gradient descent stands in the learning rate. A state is a tree like any
+other, and a learning rate is a number or a schedule; :func:`hyperparameters` reads the current one.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeAlias
+
+import attrs
+
+from funcnn import tree
+from funcnn.arrays import Array, namespace, number
+from funcnn.errors import require
+from funcnn.layer import Params
+from funcnn.spec import Described, described
+
+Updates: TypeAlias = Any
+"""A tree like the params."""
+
+
+@attrs.frozen(eq=False, repr=False)
+class Optimizer(Described):
+    """Two pure functions; constructors such as :func:`funcnn.adam` make them.
+
+    Attributes:
+        init: ``init(params) -> state``.
+        update: ``update(grads, state, params) -> (updates, state)``.
+    """
+
+    init: Callable[[Params], Any]
+    update: Callable[[Updates, Any, Params], tuple[Updates, Any]]
+
+
+@described
+def chain(*optimizers: Optimizer) -> Optimizer:
+    """The updates of each optimizer are the gradients of the next; the state is a tuple of theirs."""
+    for i, optimizer in enumerate(optimizers):
+        fits = isinstance(optimizer, Optimizer)
+        require(fits, f"chain[{i}]", "an Optimizer", repr(optimizer), "call its constructor: adam()")
+    return Optimizer(partial(_chain_init, optimizers), partial(_chain_update, optimizers))
+
+
+def apply_updates(params: Params, updates: Updates) -> Params:
+    """params + updates, leaf by leaf.
+
+    >>> apply_updates((1.0, 2.0), (0.5, -0.5))
+    (1.5, 1.5)
+    """
+    return tree.map(_add, params, updates)
+
+
+def hyperparameters(state: Any) -> dict[str, Any]:
+    """What an optimizer state tells of the latest update, by name; of two with one name, the later in the chain.
+
+    ``learning_rate`` is the rate; ``global_norm`` the norm that :func:`clip_by_global_norm` found; ``skipped`` how
+    many updates :func:`skip_if_not_finite` left out.
+
+    >>> import numpy as np, funcnn as fn
+    >>> hyperparameters(fn.sgd(0.1, momentum=0.9).init(np.zeros(2)))
+    {'learning_rate': 0.1}
+    """
+    named = ((path.rpartition(".")[-1], leaf) for path, leaf in tree.leaves_with_paths(state))
+    return {name: number(leaf) for name, leaf in named if name in ("learning_rate", "global_norm", "skipped")}
+
+
+def zeros_like(params: Params) -> Updates:
+    """Zeros in the place of every leaf."""
+    return tree.map(_zeros, params)
+
+
+def stateless(update: Callable[[Updates, Params], Updates]) -> Optimizer:
+    """The optimizer that applies ``update(grads, params)`` and remembers nothing."""
+    return Optimizer(_nothing, partial(_stateless_update, update))
+
+
+def _zeros(param: Array) -> Array:
+    return namespace(param).zeros_like(param)
+
+
+def _nothing(params: Params) -> tuple[()]:
+    del params  # nothing to remember
+    return ()
+
+
+def _stateless_update(
+    update: Callable[[Updates, Params], Updates], grads: Updates, state: tuple[()], params: Params
+) -> tuple[Updates, tuple[()]]:
+    return update(grads, params), state
+
+
+def _add(param: Array, update: Array) -> Array:
+    return param + update
+
+
+def _chain_init(optimizers: Sequence[Optimizer], params: Params) -> tuple[Any, ...]:
+    return tuple(optimizer.init(params) for optimizer in optimizers)
+
+
+def _chain_update(
+    optimizers: Sequence[Optimizer], grads: Updates, state: tuple[Any, ...], params: Params
+) -> tuple[Updates, tuple[Any, ...]]:
+    states = []
+    for optimizer, old in zip(optimizers, state, strict=True):
+        grads, new = optimizer.update(grads, old, params)
+        states.append(new)
+    return grads, tuple(states)

@@ -1,0 +1,340 @@
+"""The rules: what becomes of a gradient, with the learning rate included.
+
+A preset such as :func:`adamw` is a chain of parts; :func:`adam` is one part for speed, equal to its chain.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal, TypeAlias
+
+from funcnn import tree
+from funcnn.arrays import Array, namespace
+from funcnn.errors import is_real, require
+from funcnn.layer import Params
+from funcnn.optimizers.base import Optimizer, Updates, chain, zeros_like
+from funcnn.optimizers.transforms import add_decayed_weights
+from funcnn.schedules import Rate, as_schedule
+from funcnn.spec import described
+from funcnn.tree import record
+
+EpsPlacement: TypeAlias = Literal["inside", "outside"]
+"""Where eps stands: ``"inside"`` for sqrt(v + eps), ``"outside"`` for sqrt(v) + eps."""
+
+
+@record
+class MomentumState:
+    """The state of :func:`accumulate_momentum`: the velocity, a tree like the params."""
+
+    velocity: Updates
+
+
+@record
+class MomentsState:
+    """The state of :func:`scale_by_adam`: finished updates, and the running means of g and g^2."""
+
+    step: int
+    mu: Updates
+    nu: Updates
+
+
+@record
+class AdamState:
+    """The state of :func:`adam`: finished updates, the rate of the latest, the running means of g and g^2."""
+
+    step: int
+    learning_rate: float
+    mu: Updates
+    nu: Updates
+
+
+@record
+class SquaresState:
+    """The state of :func:`scale_by_rss` and :func:`scale_by_rms`: the sum or running mean of g^2."""
+
+    nu: Updates
+
+
+@record
+class LearningRateState:
+    """The state of :func:`scale_by_learning_rate`: finished updates, and the rate of the latest one."""
+
+    step: int
+    learning_rate: float
+
+
+@described
+def sgd(learning_rate: Rate, momentum: float = 0.0, nesterov: bool = False) -> Optimizer:
+    """Stochastic gradient descent: v = momentum v + g, then update = -rate v.
+
+    With ``nesterov`` the update is -rate (g + momentum v) (Sutskever et al. 2013). This is the form of Optax and
+    PyTorch; where the velocity takes the rate in, v = momentum v - rate g, it differs as soon as the rate changes
+    (``funcnn.nnfs.sgd``).
+
+    Raises:
+        InputError: A negative learning rate, or a momentum outside [0, 1).
+
+    >>> import numpy as np
+    >>> optimizer = sgd(0.1)
+    >>> updates, _ = optimizer.update(np.array([1.0, -2.0]), optimizer.init(np.zeros(2)), np.zeros(2))
+    >>> updates
+    array([-0.1,  0.2])
+    """
+    as_schedule("sgd", learning_rate)  # a bad one is refused by the name that was called
+    require(momentum != 0 or not nesterov, "sgd", "a momentum above 0 for nesterov", momentum)
+    parts = [accumulate_momentum(momentum, nesterov)] if momentum != 0 else []
+    return chain(*parts, scale_by_learning_rate(learning_rate))
+
+
+@described
+def adam(learning_rate: Rate = 1e-3, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> Optimizer:
+    """Adam: steps of about the learning rate in each parameter, whatever the scale of its gradient.
+
+    m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2, and with t finished updates, this one included,
+    update = -rate m' / (sqrt(v') + eps), m' = m / (1 - beta1^t), v' = v / (1 - beta2^t) (Kingma and Ba 2015,
+    algorithm 1, eps outside the root, as in Optax and PyTorch; the "eps hat" of their section 2, which Keras uses,
+    is another constant).
+
+    It equals ``chain(scale_by_adam(beta1, beta2, eps), scale_by_learning_rate(learning_rate))`` in one pass less.
+
+    Raises:
+        InputError: A negative learning rate, a beta outside [0, 1), or an eps that is not above 0.
+
+    >>> adam(1e-3)
+    adam()
+    """
+    _check_adam("adam", beta1, beta2, eps)
+    schedule = as_schedule("adam", learning_rate)
+    return Optimizer(partial(_adam_init, schedule), partial(_adam_update, schedule, beta1, beta2, eps))
+
+
+@described
+def adamw(
+    learning_rate: Rate = 1e-3,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-8,
+    weight_decay: float = 1e-4,
+    mask: str = "*",
+) -> Optimizer:
+    """Adam with decoupled weight decay: update = -rate (adam's direction + weight_decay params).
+
+    Unlike an l2 penalty, the decay is not divided by sqrt(v) (Loshchilov and Hutter 2019). ``mask`` is as in
+    :func:`add_decayed_weights`.
+    """
+    as_schedule("adamw", learning_rate)
+    return chain(
+        scale_by_adam(beta1, beta2, eps),
+        add_decayed_weights(weight_decay, mask),
+        scale_by_learning_rate(learning_rate),
+    )
+
+
+@described
+def nadam(learning_rate: Rate = 1e-3, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> Optimizer:
+    """Adam with Nesterov's momentum: m' = beta1 m / (1 - beta1^(t+1)) + (1 - beta1) g / (1 - beta1^t) (Dozat 2016)."""
+    as_schedule("nadam", learning_rate)
+    return chain(scale_by_adam(beta1, beta2, eps, nesterov=True), scale_by_learning_rate(learning_rate))
+
+
+@described
+def adagrad(
+    learning_rate: Rate,
+    initial_accumulator: float = 0.1,
+    eps: float = 1e-7,
+    eps_placement: EpsPlacement = "inside",
+) -> Optimizer:
+    """v = v + g^2, update = -rate g / sqrt(v + eps), from v = ``initial_accumulator`` (Duchi et al. 2011).
+
+    Defaults as in Optax. PyTorch and the book *Neural Networks from Scratch* start from 0, with eps outside.
+    """
+    as_schedule("adagrad", learning_rate)
+    return chain(scale_by_rss(initial_accumulator, eps, eps_placement), scale_by_learning_rate(learning_rate))
+
+
+@described
+def rmsprop(
+    learning_rate: Rate,
+    decay: float = 0.9,
+    eps: float = 1e-8,
+    eps_placement: EpsPlacement = "inside",
+    momentum: float = 0.0,
+) -> Optimizer:
+    """v = decay v + (1 - decay) g^2, update = -rate g / sqrt(v + eps), then momentum (Tieleman and Hinton 2012).
+
+    Defaults as in Optax. PyTorch and the book *Neural Networks from Scratch* have eps outside.
+    """
+    as_schedule("rmsprop", learning_rate)
+    parts = [accumulate_momentum(momentum)] if momentum != 0 else []
+    return chain(scale_by_rms(decay, eps, eps_placement), scale_by_learning_rate(learning_rate), *parts)
+
+
+@described
+def accumulate_momentum(momentum: float, nesterov: bool = False) -> Optimizer:
+    """v = momentum v + g; gives v, or g + momentum v with ``nesterov``."""
+    require(is_real(momentum, low=0, below=1), "accumulate_momentum", "a momentum in [0, 1)", repr(momentum))
+    return Optimizer(_momentum_init, partial(_momentum_update, momentum, nesterov))
+
+
+@described
+def scale_by_adam(beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, nesterov: bool = False) -> Optimizer:
+    """m' / (sqrt(v') + eps), as :func:`adam` says (or :func:`nadam`, with ``nesterov``), before the learning rate."""
+    _check_adam("scale_by_adam", beta1, beta2, eps)
+    return Optimizer(_moments_init, partial(_moments_update, beta1, beta2, eps, nesterov))
+
+
+@described
+def scale_by_rss(
+    initial_accumulator: float = 0.1, eps: float = 1e-7, eps_placement: EpsPlacement = "inside"
+) -> Optimizer:
+    """g over the root of the sum of squares, as :func:`adagrad` says."""
+    fits = is_real(initial_accumulator, low=0)
+    require(fits, "scale_by_rss", "an initial_accumulator of at least 0", repr(initial_accumulator))
+    _check_eps("scale_by_rss", eps, eps_placement)
+    return Optimizer(
+        partial(_squares_init, initial_accumulator), partial(_squares_update, 1.0, 1.0, eps, eps_placement)
+    )
+
+
+@described
+def scale_by_rms(decay: float = 0.9, eps: float = 1e-8, eps_placement: EpsPlacement = "inside") -> Optimizer:
+    """g over the root of the running mean of squares, as :func:`rmsprop` says."""
+    require(is_real(decay, low=0, below=1), "scale_by_rms", "a decay in [0, 1)", repr(decay))
+    _check_eps("scale_by_rms", eps, eps_placement)
+    return Optimizer(partial(_squares_init, 0.0), partial(_squares_update, decay, 1 - decay, eps, eps_placement))
+
+
+@described
+def scale_by_learning_rate(learning_rate: Rate) -> Optimizer:
+    """-rate times the gradients; the state holds the rate of the latest update (before any, of the first)."""
+    schedule = as_schedule("scale_by_learning_rate", learning_rate)
+    return Optimizer(partial(_learning_rate_init, schedule), partial(_learning_rate_update, schedule))
+
+
+def _check_adam(where: str, beta1: float, beta2: float, eps: float) -> None:
+    for name, beta in (("beta1", beta1), ("beta2", beta2)):
+        require(is_real(beta, low=0, below=1), where, f"a {name} in [0, 1)", repr(beta))
+    _check_eps(where, eps, "outside")
+
+
+def _check_eps(where: str, eps: float, placement: str) -> None:
+    require(is_real(eps, low=0) and eps > 0, where, "an eps above 0", repr(eps))
+    require(placement in ("inside", "outside"), where, "an eps_placement of 'inside' or 'outside'", repr(placement))
+
+
+def _momentum_init(params: Params) -> MomentumState:
+    return MomentumState(zeros_like(params))
+
+
+def _momentum_update(
+    momentum: float, nesterov: bool, grads: Updates, state: MomentumState, params: Params
+) -> tuple[Updates, MomentumState]:
+    del params  # the gradients are enough
+
+    def accumulated(g: Array, v: Array) -> Array:
+        return g + momentum * v
+
+    velocity = tree.map(accumulated, grads, state.velocity)
+    return tree.map(accumulated, grads, velocity) if nesterov else velocity, MomentumState(velocity)
+
+
+def _moments_init(params: Params) -> MomentsState:
+    return MomentsState(0, zeros_like(params), zeros_like(params))
+
+
+def _moments_update(
+    beta1: float, beta2: float, eps: float, nesterov: bool, grads: Updates, state: MomentsState, params: Params
+) -> tuple[Updates, MomentsState]:
+    del params  # the gradients are enough
+    step = state.step + 1
+    updates, mu, nu = _adam_step(beta1, beta2, eps, nesterov, 1.0, step, grads, state.mu, state.nu)
+    return updates, MomentsState(step, mu, nu)
+
+
+def _adam_init(schedule: Callable[[Any], Any], params: Params) -> AdamState:
+    return AdamState(0, schedule(0), zeros_like(params), zeros_like(params))
+
+
+def _adam_update(
+    schedule: Callable[[Any], Any],
+    beta1: float,
+    beta2: float,
+    eps: float,
+    grads: Updates,
+    state: AdamState,
+    params: Params,
+) -> tuple[Updates, AdamState]:
+    del params  # the gradients are enough
+    step, rate = state.step + 1, schedule(state.step)
+    updates, mu, nu = _adam_step(beta1, beta2, eps, False, -rate, step, grads, state.mu, state.nu)
+    return updates, AdamState(step, rate, mu, nu)
+
+
+def _adam_step(
+    beta1: float,
+    beta2: float,
+    eps: float,
+    nesterov: bool,
+    factor: Any,
+    step: Any,
+    grads: Updates,
+    mu: Updates,
+    nu: Updates,
+) -> tuple[Updates, Updates, Updates]:
+    """``factor`` times Adam's direction at ``step``, and the new running means."""
+    # Correcting m and v would be two passes more over memory: m' / (sqrt(v') + eps) is
+    # m / (sqrt(v) + eps root) * root / correction, with root the square root of v's correction.
+    correction, root = 1 - beta1**step, (1 - beta2**step) ** 0.5
+    scale, floor = factor * root / correction, eps * root
+    # Nesterov's m' is m with another correction, and a share of g beside it.
+    m_share, g_share = beta1 * correction / (1 - beta1 ** (step + 1)), 1 - beta1
+
+    def rule(g: Array, m: Array, v: Array) -> tuple[Array, Array, Array]:
+        m = _blend(g - m, m, 1 - beta1)
+        v = _blend(g * g - v, v, 1 - beta2)
+        divisor = namespace(v).sqrt(v)
+        divisor += floor
+        update = (m_share * m + g_share * g if nesterov else m) / divisor
+        update *= scale
+        return update, m, v
+
+    updates, mu, nu = tree.map_to(3, rule, grads, mu, nu)
+    return updates, mu, nu
+
+
+def _blend(difference: Array, old: Array, share: float) -> Array:
+    """old + share difference, in place on the difference, which is a fresh array."""
+    difference *= share
+    difference += old
+    return difference
+
+
+def _squares_init(start: float, params: Params) -> SquaresState:
+    return SquaresState(tree.map(lambda zeros: zeros + start, zeros_like(params)))
+
+
+def _squares_update(
+    old: float, new: float, eps: float, placement: EpsPlacement, grads: Updates, state: SquaresState, params: Params
+) -> tuple[Updates, SquaresState]:
+    """v = old v + new g^2, and g over its root."""
+    del params  # the gradients are enough
+
+    def rule(g: Array, v: Array) -> tuple[Array, Array]:
+        sqrt = namespace(v).sqrt
+        v = old * v + new * g * g
+        return g / (sqrt(v + eps) if placement == "inside" else sqrt(v) + eps), v
+
+    updates, nu = tree.map_to(2, rule, grads, state.nu)
+    return updates, SquaresState(nu)
+
+
+def _learning_rate_init(schedule: Callable[[Any], Any], params: Params) -> LearningRateState:
+    del params  # any will do
+    return LearningRateState(0, schedule(0))
+
+
+def _learning_rate_update(
+    schedule: Callable[[Any], Any], grads: Updates, state: LearningRateState, params: Params
+) -> tuple[Updates, LearningRateState]:
+    del params  # the gradients are enough
+    rate = schedule(state.step)
+    return tree.map(lambda g: -rate * g, grads), LearningRateState(state.step + 1, rate)

@@ -1,0 +1,236 @@
+"""Transforms: parts of a chain that clip, decay, freeze or watch, and wrappers around a whole optimizer.
+
+Where a part of the params is meant, ``mask`` is a pattern of paths as :func:`funcnn.tree.leaves_with_paths` writes
+them, in the manner of a shell: ``"*weights"`` leaves the biases out, ``"0.*"`` means the first layer.
+"""
+
+import operator
+from fnmatch import fnmatchcase
+from functools import partial, reduce
+from typing import Any
+
+from funcnn import tree
+from funcnn.arrays import Array, namespace, number
+from funcnn.errors import is_count, is_real, require
+from funcnn.layer import Params
+from funcnn.optimizers.base import Optimizer, Updates, apply_updates, stateless, zeros_like
+from funcnn.spec import described
+from funcnn.tree import record
+
+
+@record
+class NormState:
+    """The state of :func:`clip_by_global_norm`: the norm of the latest gradients, before clipping."""
+
+    global_norm: Any
+
+
+@record
+class SkipState:
+    """The state of :func:`skip_if_not_finite`: how many updates were left out, and the optimizer's own state."""
+
+    skipped: Any
+    inner: Any
+
+
+@record
+class AccumulationState:
+    """The state of :func:`accumulate`: gradients seen since the latest update, their sum, the optimizer's own state."""
+
+    count: Any
+    total: Updates
+    inner: Any
+
+
+@record
+class AverageState:
+    """The state of :func:`exponential_moving_average`: finished updates, and the average of the params."""
+
+    step: int
+    average: Params
+
+
+@described
+def clip(bound: float) -> Optimizer:
+    """Each element of the gradients cut to [-bound, bound]."""
+    require(is_real(bound, low=0) and bound > 0, "clip", "a bound above 0", repr(bound))
+    return stateless(partial(_clip, bound))
+
+
+@described
+def clip_by_global_norm(bound: float) -> Optimizer:
+    """All gradients scaled by min(1, bound / norm), the norm taken over all of them (Pascanu et al. 2013).
+
+    Below the bound it is the identity, bit for bit. The state holds the norm, which ``hyperparameters`` reads.
+    """
+    fits = is_real(bound, low=0) and bound > 0
+    require(fits, "clip_by_global_norm", "a bound above 0", repr(bound))
+    return Optimizer(_norm_init, partial(_norm_update, bound))
+
+
+@described
+def add_decayed_weights(rate: float, mask: str = "*") -> Optimizer:
+    """The gradients plus rate times the params under ``mask``.
+
+    Before a rule it is the gradient of an l2 penalty rate |params|^2 / 2; after it, decoupled weight decay.
+    """
+    require(is_real(rate, low=0), "add_decayed_weights", "a rate of at least 0", repr(rate))
+    return stateless(partial(_decay, rate, mask))
+
+
+@described
+def freeze(mask: str) -> Optimizer:
+    """No update under ``mask``; at the end of a chain, so that nothing comes after it."""
+    return stateless(partial(_freeze, mask))
+
+
+@described
+def max_norm(bound: float, mask: str = "*weights") -> Optimizer:
+    """Updates that leave the weights into each unit with a norm of at most ``bound`` (Srivastava et al. 2014).
+
+    The norm is taken over all axes but the last. It stands at the end of a chain.
+    """
+    require(is_real(bound, low=0) and bound > 0, "max_norm", "a bound above 0", repr(bound))
+    return stateless(partial(_max_norm, bound, mask))
+
+
+@described
+def skip_if_not_finite(optimizer: Optimizer) -> Optimizer:
+    """``optimizer``, but a gradient with NaN or infinity changes neither params nor its state."""
+    return Optimizer(partial(_skip_init, optimizer), partial(_skip_update, optimizer))
+
+
+@described
+def accumulate(optimizer: Optimizer, times: int) -> Optimizer:
+    """``optimizer`` on the mean of ``times`` gradients; the updates in between are zero.
+
+    So ``times`` micro-batches of n samples make one step of ``times`` n samples.
+    """
+    require(is_count(times), "accumulate", "times to be a positive whole number", repr(times))
+    return Optimizer(partial(_accumulate_init, optimizer), partial(_accumulate_update, optimizer, times))
+
+
+@described
+def exponential_moving_average(decay: float) -> Optimizer:
+    """The updates as they are; the state keeps average = decay average + (1 - decay) params (Polyak).
+
+    It stands at the end of a chain, and averages the params after the update. :func:`averaged` reads the average,
+    corrected for its start from zero.
+    """
+    fits = is_real(decay, low=0, below=1)
+    require(fits, "exponential_moving_average", "a decay in [0, 1)", repr(decay))
+    return Optimizer(_average_init, partial(_average_update, decay))
+
+
+def averaged(decay: float, state: AverageState) -> Params:
+    """The average of the params in the state of ``exponential_moving_average(decay)``, after one update or more."""
+    return tree.map(lambda average: average / (1 - decay**state.step), state.average)
+
+
+def global_norm(updates: Updates) -> Any:
+    """The Euclidean norm over all elements of all leaves.
+
+    >>> import numpy as np
+    >>> float(global_norm((np.array([3.0]), np.array([[4.0]]))))
+    5.0
+    """
+    squares = [namespace(leaf).sum(leaf * leaf) for leaf in tree.leaves(updates)]
+    return sum(squares) ** 0.5
+
+
+def _clip(bound: float, grads: Updates, params: Params) -> Updates:
+    del params  # the gradients are enough
+    return tree.map(lambda g: namespace(g).clip(g, -bound, bound), grads)
+
+
+def _norm_init(params: Params) -> NormState:
+    return NormState(0 * global_norm(zeros_like(params)))
+
+
+def _norm_update(bound: float, grads: Updates, state: NormState, params: Params) -> tuple[Updates, NormState]:
+    del state, params  # the gradients are enough
+    norm = global_norm(grads)
+
+    def clipped(g: Array) -> Array:
+        xp = namespace(g)
+        scale = bound / xp.maximum(xp.asarray(norm, dtype=g.dtype), xp.asarray(bound, dtype=g.dtype))
+        return g * scale
+
+    return tree.map(clipped, grads), NormState(norm)
+
+
+def _decay(rate: float, mask: str, grads: Updates, params: Params) -> Updates:
+    return tree.map_with_paths(lambda path, g, p: g + rate * p if fnmatchcase(path, mask) else g, grads, params)
+
+
+def _freeze(mask: str, grads: Updates, params: Params) -> Updates:
+    del params  # the gradients are enough
+    return tree.map_with_paths(lambda path, g: namespace(g).zeros_like(g) if fnmatchcase(path, mask) else g, grads)
+
+
+def _max_norm(bound: float, mask: str, updates: Updates, params: Params) -> Updates:
+    def constrained(path: str, update: Array, param: Array) -> Array:
+        if not fnmatchcase(path, mask):
+            return update
+        xp = namespace(param)
+        new = param + update
+        axes = tuple(range(max(new.ndim - 1, 0)))
+        norms = xp.sqrt(xp.sum(new * new, axis=axes, keepdims=True))
+        over = norms > bound
+        scale = bound / xp.where(over, norms, xp.full_like(norms, bound))
+        return xp.where(xp.broadcast_to(over, new.shape), new * scale - param, update)
+
+    return tree.map_with_paths(constrained, updates, params)
+
+
+def _chosen(condition: Any, chosen: Any, other: Any) -> Any:
+    """The one tree or the other; leaf by leaf where the condition is traced."""
+    if isinstance(condition, bool):
+        return chosen if condition else other
+    return tree.map(lambda a, b: namespace(condition).where(condition, a, b), chosen, other)
+
+
+def _all_finite(grads: Updates) -> Any:
+    parts = (namespace(leaf).all(namespace(leaf).isfinite(leaf)) for leaf in tree.leaves(grads))
+    return number(reduce(operator.and_, parts, True))
+
+
+def _skip_init(optimizer: Optimizer, params: Params) -> SkipState:
+    return SkipState(0, optimizer.init(params))
+
+
+def _skip_update(optimizer: Optimizer, grads: Updates, state: SkipState, params: Params) -> tuple[Updates, SkipState]:
+    finite, nothing = _all_finite(grads), zeros_like(grads)
+    updates, inner = optimizer.update(_chosen(finite, grads, nothing), state.inner, params)
+    updates, inner = _chosen(finite, (updates, inner), (nothing, state.inner))
+    return updates, SkipState(_chosen(finite, state.skipped, state.skipped + 1), inner)
+
+
+def _accumulate_init(optimizer: Optimizer, params: Params) -> AccumulationState:
+    return AccumulationState(0, zeros_like(params), optimizer.init(params))
+
+
+def _accumulate_update(
+    optimizer: Optimizer, times: int, grads: Updates, state: AccumulationState, params: Params
+) -> tuple[Updates, AccumulationState]:
+    count, total, nothing = state.count + 1, apply_updates(state.total, grads), zeros_like(grads)
+    waiting = nothing, AccumulationState(count, total, state.inner)
+    full = count == times
+    if full is False:  # known, not traced: the optimizer need not run
+        return waiting
+    updates, inner = optimizer.update(tree.map(lambda leaf: leaf / times, total), state.inner, params)
+    updates, new_state = _chosen(full, (updates, AccumulationState(0 * count, nothing, inner)), waiting)
+    return updates, new_state
+
+
+def _average_init(params: Params) -> AverageState:
+    return AverageState(0, zeros_like(params))
+
+
+def _average_update(
+    decay: float, updates: Updates, state: AverageState, params: Params
+) -> tuple[Updates, AverageState]:
+    average = tree.map(
+        lambda old, param: decay * old + (1 - decay) * param, state.average, apply_updates(params, updates)
+    )
+    return updates, AverageState(state.step + 1, average)
