@@ -19,6 +19,9 @@ Array: TypeAlias = Any
 
 Shape: TypeAlias = tuple[int, ...]
 
+Shapes: TypeAlias = Any
+"""A shape, or a tuple of shapes where a layer takes or gives several arrays."""
+
 
 def namespace(x: Array) -> ModuleType:
     """The array-API namespace of ``x``.

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from funcnn import tree
-from funcnn.arrays import Array, Shape
+from funcnn.arrays import Array, Shape, Shapes
 from funcnn.keys import Key, Label
 from funcnn.spec import Described, map_parts
 
@@ -59,7 +59,7 @@ class Layer(Described):
             ``dparams`` has the tree of ``params``, and ``dx`` is ``None`` where it is not needed.
     """
 
-    init: Callable[..., tuple[Params, Any]]
+    init: Callable[..., tuple[Params, Shapes]]
     forward: Callable[[Params, Array, Mode], tuple[Array, Residuals]]
     vjp: Callable[..., tuple[Params, Array | None]]
 

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int, Num
 
 from funcnn import special
 from funcnn.arrays import Array, check_floating, namespace
-from funcnn.errors import InputError, require
+from funcnn.errors import InputError, is_real, require
 from funcnn.spec import Described, described
 
 Targets: TypeAlias = Int[Array, "batch"] | Num[Array, "batch classes"]
@@ -52,7 +52,8 @@ def softmax_cross_entropy(label_smoothing: float = 0.0) -> Loss:
     >>> float(value), softmax_cross_entropy().vjp(residuals).tolist()
     (800.0, [[-1.0, 1.0]])
     """
-    require(0 <= label_smoothing < 1, "softmax_cross_entropy", "a label_smoothing in [0, 1)", label_smoothing)
+    fits = is_real(label_smoothing, low=0, below=1)
+    require(fits, "softmax_cross_entropy", "a label_smoothing in [0, 1)", repr(label_smoothing))
     forward = partial(softmax_cross_entropy_forward, label_smoothing=label_smoothing)
     return Loss(forward if label_smoothing else softmax_cross_entropy_forward, softmax_cross_entropy_vjp)
 
@@ -115,7 +116,7 @@ def mean_absolute_error() -> Loss:
 @described
 def huber(delta: float = 1.0) -> Loss:
     """(y - t)^2 / 2 where |y - t| <= delta, else delta (|y - t| - delta / 2) (Huber 1964)."""
-    require(delta > 0, "huber", "a delta above 0", delta)
+    require(is_real(delta, low=0) and delta > 0, "huber", "a delta above 0", repr(delta))
     return _elementwise("huber", partial(_huber, delta), partial(_huber_slope, delta))
 
 

@@ -20,7 +20,7 @@ from funcnn.keys import Key
 from funcnn.layer import INFERENCE, Layer, Mode, Params, Training
 from funcnn.losses import Loss
 from funcnn.metrics import accuracy, weighted_mean
-from funcnn.optimizers import Optimizer, Updates, apply_updates
+from funcnn.optimizers import Updates, apply_updates
 from funcnn.tree import record
 
 
@@ -56,15 +56,18 @@ class State:
     metrics: dict[str, Any]
 
 
+AnyOptimizer: TypeAlias = Any
+"""An :class:`funcnn.Optimizer`, or whatever has its ``init`` and ``update``: Optax's for instance, on JAX arrays."""
+
 Step: TypeAlias = Callable[[Params, State, Batch], tuple[Params, State]]
 
 
-def initial_state(optimizer: Optimizer, params: Params, key: Key) -> State:
+def initial_state(optimizer: AnyOptimizer, params: Params, key: Key) -> State:
     """The state before the first step."""
     return State(0, key, optimizer.init(params), {"loss": float("nan"), "accuracy": float("nan")})
 
 
-def train_step(model: Layer, loss: Loss, optimizer: Optimizer) -> Step:
+def train_step(model: Layer, loss: Loss, optimizer: AnyOptimizer) -> Step:
     """The pure function ``(params, state, batch) -> (params, state)`` of one gradient step.
 
     Raises:
@@ -148,7 +151,7 @@ def _advance(step: Step, pair: tuple[Params, State], batch: Batch) -> tuple[Para
 
 
 def _train_step(
-    model: Layer, loss: Loss, optimizer: Optimizer, params: Params, state: State, batch: Batch
+    model: Layer, loss: Loss, optimizer: AnyOptimizer, params: Params, state: State, batch: Batch
 ) -> tuple[Params, State]:
     mode = Training(state.key.at(state.step))
     value, grads, outputs = loss_and_gradient(model, loss, params, batch, mode)

@@ -21,6 +21,9 @@ _NAMESPACE = "funcnn"
 
 T = TypeVar("T")
 
+_RECORDS: list[tuple[type, tuple[str, ...]]] = []
+_LISTENERS: list[Callable[[type, tuple[str, ...]], None]] = []
+
 
 def _as_views(cls: type, fields: list[Any]) -> list[Any]:
     for field in fields:
@@ -59,8 +62,18 @@ def record(cls: type[T]) -> type[T]:
         path_entry_type=optree.GetAttrEntry,
         namespace=_NAMESPACE,
     )
+    for listener in _LISTENERS:
+        listener(frozen, names)
+    _RECORDS.append((frozen, names))
     registered: type[T] = frozen
     return registered
+
+
+def on_record(listener: Callable[[type, tuple[str, ...]], None]) -> None:
+    """Call ``listener(record class, field names)`` for every record there is, and for every one to come."""
+    for cls, names in _RECORDS:
+        listener(cls, names)
+    _LISTENERS.append(listener)
 
 
 def map(f: Callable[..., Any], tree: Any, *rest: Any) -> Any:

@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from funcnn import special
 from funcnn.arrays import Array, Shape, check_floating, namespace
-from funcnn.errors import require
+from funcnn.errors import is_real, require
 from funcnn.keys import Key
 from funcnn.layer import Layer, Mode
 from funcnn.spec import described
@@ -53,14 +53,14 @@ def relu() -> Layer:
 @described
 def leaky_relu(slope: float = 0.01) -> Layer:
     """y = x where x > 0, else slope x (Maas et al. 2013); 0 <= slope < 1."""
-    require(0 <= slope < 1, "leaky_relu", "a slope in [0, 1)", slope)
+    require(is_real(slope, low=0, below=1), "leaky_relu", "a slope in [0, 1)", repr(slope))
     return elementwise(partial(_leaky, slope), partial(_leaky_slope, slope))
 
 
 @described
 def elu(alpha: float = 1.0) -> Layer:
     """y = x where x > 0, else alpha (exp(x) - 1) (Clevert et al. 2016)."""
-    require(alpha > 0, "elu", "an alpha above 0", alpha)
+    require(is_real(alpha, low=0) and alpha > 0, "elu", "an alpha above 0", repr(alpha))
     return elementwise(partial(_elu, alpha, 1.0), partial(_elu_slope, alpha, 1.0), of="y")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from funcnn import tree
-from funcnn.arrays import Array, Shape, namespace
+from funcnn.arrays import Array, Shape, Shapes, namespace
 from funcnn.errors import InputError, is_count, require
 from funcnn.keys import Key
 from funcnn.layer import Layer, Mode, Params, Residuals
@@ -117,8 +117,8 @@ def identity_vjp(
 
 
 def serial_init(
-    layers: Sequence[Layer], key: Key, in_shape: Shape, *, dtype: Any = np.float32
-) -> tuple[tuple[Params, ...], Shape]:
+    layers: Sequence[Layer], key: Key, in_shape: Shapes, *, dtype: Any = np.float32
+) -> tuple[tuple[Params, ...], Shapes]:
     """The params of each layer for the output shape of the one before, and the last output shape."""
     params, shape = [], in_shape
     for i, layer in enumerate(layers):
@@ -160,8 +160,8 @@ def serial_vjp(
 
 
 def parallel_init(
-    layers: Sequence[Layer], key: Key, in_shape: Sequence[Shape], *, dtype: Any = np.float32
-) -> tuple[tuple[Params, ...], tuple[Shape, ...]]:
+    layers: Sequence[Layer], key: Key, in_shape: Sequence[Shapes], *, dtype: Any = np.float32
+) -> tuple[tuple[Params, ...], tuple[Shapes, ...]]:
     """The params and output shape of each layer for the input shape of its own."""
     if len(in_shape) != len(layers):
         raise InputError("parallel", f"a tuple of {len(layers)} inputs", f"{len(in_shape)}")

@@ -5,7 +5,7 @@ from functools import partial
 from jaxtyping import Bool, Float
 
 from funcnn.arrays import Array, check_floating, namespace
-from funcnn.errors import require
+from funcnn.errors import is_real, require
 from funcnn.layer import Layer, Mode, Training
 from funcnn.layers.activations import init_same_shape
 from funcnn.spec import described
@@ -21,7 +21,8 @@ def dropout(rate: float) -> Layer:
     Raises:
         InputError: ``rate`` is outside [0, 1): at 1 nothing would be left to scale.
     """
-    require(0 <= rate < 1, "dropout", "a rate, the probability to drop, in [0, 1)", rate)
+    fits = is_real(rate, low=0, below=1)
+    require(fits, "dropout", "a rate, the probability to drop, in [0, 1)", repr(rate))
     return Layer(init_same_shape, partial(dropout_forward, rate), partial(dropout_vjp, rate))
 
 

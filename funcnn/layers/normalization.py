@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from funcnn.arrays import Array, Shape, check_floating, namespace
-from funcnn.errors import InputError, require
+from funcnn.errors import InputError, is_real, require
 from funcnn.keys import Key
 from funcnn.layer import Layer, Mode
 from funcnn.spec import described
@@ -36,14 +36,14 @@ class RMSNormParams:
 @described
 def layer_norm(eps: float = 1e-5) -> Layer:
     """y = scale (x - mean) / sqrt(variance + eps) + offset, over the last axis (Ba et al. 2016)."""
-    require(eps > 0, "layer_norm", "an eps above 0", eps)
+    require(is_real(eps, low=0) and eps > 0, "layer_norm", "an eps above 0", repr(eps))
     return Layer(layer_norm_init, partial(layer_norm_forward, eps), layer_norm_vjp)
 
 
 @described
 def rms_norm(eps: float = 1e-5) -> Layer:
     """y = scale x / sqrt(mean(x^2) + eps), over the last axis (Zhang and Sennrich 2019)."""
-    require(eps > 0, "rms_norm", "an eps above 0", eps)
+    require(is_real(eps, low=0) and eps > 0, "rms_norm", "an eps above 0", repr(eps))
     return Layer(rms_norm_init, partial(rms_norm_forward, eps), rms_norm_vjp)
 
 

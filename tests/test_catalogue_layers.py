@@ -1,0 +1,223 @@
+"""What the laws cannot know of the catalogue: that each layer is the function its name promises."""
+
+import jax
+import numpy as np
+import pytest
+from scipy import special as scipy_special
+
+import funcnn as fn
+from funcnn import INFERENCE, InputError, Key, Training, special, tree
+from funcnn.layers.convolution import windows, windows_vjp
+from funcnn.testing import assert_trees_close
+from funcnn.testing.laws import randomized
+
+X = np.linspace(-8, 8, 1601)[None]
+
+ACTIVATIONS = [
+    (fn.relu(), jax.nn.relu),
+    (fn.leaky_relu(), jax.nn.leaky_relu),
+    (fn.leaky_relu(0.3), lambda x: jax.nn.leaky_relu(x, 0.3)),
+    (fn.elu(), jax.nn.elu),
+    (fn.elu(0.5), lambda x: jax.nn.elu(x, 0.5)),
+    (fn.selu(), jax.nn.selu),
+    (fn.gelu(), lambda x: jax.nn.gelu(x, approximate=False)),
+    (fn.gelu(approximate=True), lambda x: jax.nn.gelu(x, approximate=True)),
+    (fn.silu(), jax.nn.silu),
+    (fn.softplus(), jax.nn.softplus),
+    (fn.sigmoid(), jax.nn.sigmoid),
+    (fn.tanh(), jax.numpy.tanh),
+    (fn.softmax(), jax.nn.softmax),
+    (fn.log_softmax(), jax.nn.log_softmax),
+]
+
+
+@pytest.mark.parametrize(("layer", "reference"), ACTIVATIONS, ids=str)
+def test_activations_are_those_of_jax(layer, reference):
+    with jax.enable_x64(True):
+        expected = np.asarray(reference(X))
+    assert_trees_close(fn.predict(layer, (), X), expected, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize(("layer", "reference"), ACTIVATIONS, ids=str)
+def test_activations_overflow_nowhere(layer, reference):
+    x = np.array([[-1e4, -100.0, 0.0, 100.0, 1e4]], np.float32)
+    y, pull = fn.pullback(layer, (), x)
+    assert np.isfinite(y).all()
+    assert np.isfinite(pull(np.ones_like(x))[1]).all()
+
+
+def test_erf_is_that_of_scipy():
+    assert np.max(np.abs(special.erf(X) - scipy_special.erf(X))) < 1e-15
+    assert special.erf(np.array([-np.inf, 0.0, np.inf])).tolist() == [-1.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"),
+    [((3, 3), (1, 1), "SAME"), ((2, 3), (2, 1), "SAME"), ((3, 3), (2, 2), "VALID"), ((1, 4), (3, 2), "SAME")],
+)
+def test_convolution_is_that_of_jax(kernel, stride, padding):
+    layer = fn.conv2d(4, kernel, stride=stride, padding=padding.lower())
+    params, out_shape = layer.init(Key(0), (7, 9, 3), dtype=np.float64)
+    params, x = randomized(params, Key(1)), Key(2).normal((2, 7, 9, 3), np.float64)
+    with jax.enable_x64(True):
+        dimensions = ("NHWC", "HWIO", "NHWC")
+        expected = np.asarray(
+            jax.lax.conv_general_dilated(x, np.array(params.weights), stride, padding, dimension_numbers=dimensions)
+        )
+    y = fn.predict(layer, params, x)
+    assert y.shape == (2, *out_shape)
+    assert_trees_close(y, expected + params.biases, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_pools_are_the_maximum_and_mean_of_each_window(stride):
+    x = Key(0).normal((2, 5, 6, 3), np.float64)
+    largest = fn.predict(fn.max_pool2d(2, stride=stride), (), x)
+    mean = fn.predict(fn.avg_pool2d(2, stride=stride), (), x)
+    for r, c in np.ndindex(*largest.shape[1:3]):
+        window = x[:, r * stride : r * stride + 2, c * stride : c * stride + 2]
+        assert np.array_equal(largest[:, r, c], window.max(axis=(1, 2)))
+        assert mean[:, r, c] == pytest.approx(window.mean(axis=(1, 2)))
+
+
+def test_of_equal_values_the_first_has_the_gradient():
+    _, pull = fn.pullback(fn.max_pool2d(), (), np.zeros((1, 2, 2, 1)))
+    assert pull(np.ones((1, 1, 1, 1)))[1].ravel().tolist() == [1.0, 0.0, 0.0, 0.0]
+
+
+def test_laying_windows_back_counts_how_often_a_pixel_is_seen():
+    seen = windows(np.ones((1, 4, 5, 1)), (2, 3), (1, 2))
+    counts = windows_vjp(seen, (4, 5), (1, 2))[0, :, :, 0]
+    assert counts.tolist() == [[1, 1, 2, 1, 1], [2, 2, 4, 2, 2], [2, 2, 4, 2, 2], [1, 1, 2, 1, 1]]
+
+
+def test_dropout_drops_with_its_rate_and_keeps_the_mean():
+    x = np.ones((200, 500))
+    mode = Training(Key(0))
+    y, pull = fn.pullback(fn.dropout(0.3), (), x, mode)
+    assert np.mean(y == 0) == pytest.approx(0.3, abs=0.01)
+    assert np.unique(y).tolist() == [0.0, pytest.approx(1 / 0.7)]
+    assert np.array_equal(pull(x)[1], y)
+    assert np.array_equal(fn.predict(fn.dropout(0.3), (), x), x)
+    assert not np.array_equal(y, fn.dropout(0.3).forward((), x, Training(Key(1)))[0])
+
+
+def test_siblings_drop_differently():
+    model = fn.concatenate(fn.dropout(0.5), fn.dropout(0.5))
+    y, _ = model.forward(((), ()), np.ones((1, 100)), Training(Key(0)))
+    assert not np.array_equal(y[:, :100], y[:, 100:])
+
+
+def test_layer_norm_normalizes_each_sample():
+    x = 5 + 3 * Key(0).normal((4, 50), np.float64)
+    params, _ = fn.layer_norm().init(Key(0), (50,), dtype=np.float64)
+    y = fn.predict(fn.layer_norm(), params, x)
+    assert y.mean(axis=1) == pytest.approx(np.zeros(4), abs=1e-12)
+    assert y.std(axis=1) == pytest.approx(np.ones(4), rel=1e-5)
+    params, _ = fn.rms_norm().init(Key(0), (50,), dtype=np.float64)
+    y = fn.predict(fn.rms_norm(), params, x)
+    assert np.sqrt((y**2).mean(axis=1)) == pytest.approx(np.ones(4), rel=1e-5)
+
+
+def test_embedding_takes_rows_and_adds_up_their_gradients():
+    layer = fn.embedding(5, 3)
+    params, out_shape = layer.init(Key(0), (2,), dtype=np.float64)
+    x = np.array([[0, 4], [4, 4]])
+    y, pull = fn.pullback(layer, params, x)
+    assert out_shape == (2, 3)
+    assert np.array_equal(y, params.table[x])
+    dparams, dx = pull(np.ones_like(y))
+    assert dparams.table[:, 0].tolist() == [1.0, 0.0, 0.0, 0.0, 3.0]
+    assert dx is None
+
+
+def test_an_embedding_trains_in_a_model():
+    model = fn.serial(fn.embedding(5, 8), fn.flatten(), fn.dense(2))
+    params, _ = model.init(Key(0), (3,))
+    batch = fn.Batch(np.array([[0, 1, 2], [2, 3, 4]]), np.array([0, 1]))
+    _, grads, _ = fn.loss_and_gradient(model, fn.softmax_cross_entropy(), params, batch)
+    assert np.any(grads[0].table)
+
+
+def test_parallel_keeps_its_inputs_apart():
+    model = fn.serial(fn.parallel(fn.dense(3), fn.serial(fn.dense(2), fn.relu())))
+    params, out_shape = model.init(Key(0), ((5,), (4,)), dtype=np.float64)
+    x = Key(1).normal((6, 5), np.float64), Key(2).normal((6, 4), np.float64)
+    y, residuals = model.forward(params, x, INFERENCE)
+    assert out_shape == ((3,), (2,))
+    assert np.array_equal(y[0], fn.predict(fn.dense(3), params[0][0], x[0]))
+    dparams, dx = model.vjp(params, residuals, y)
+    assert [leaf.shape for leaf in dx] == [(6, 5), (6, 4)]
+    assert tree.same_structure(dparams, params)
+
+
+def test_residual_and_repeat_read_like_what_they_are():
+    assert repr(fn.residual(fn.dense(3))) == "residual(dense(3))"
+    assert repr(fn.repeat(2, fn.relu())) == "repeat(2, relu())"
+
+
+def test_a_small_convolutional_net_learns():
+    model = fn.serial(
+        *(fn.reshape(28, 28, 1), fn.conv2d(8, stride=2), fn.relu(), fn.max_pool2d()),
+        *(fn.flatten(), fn.layer_norm(), fn.dense(10)),
+    )
+    data, key, loss, optimizer = fn.load_dataset("mnist_5k"), Key(0), fn.softmax_cross_entropy(), fn.adam(3e-3)
+    params, _ = model.init(key.at("init"), (784,))
+    state = fn.initial_state(optimizer, params, key.at("train"))
+    step = fn.train_step(model, loss, optimizer)
+    for epoch in range(2):
+        for batch in fn.batches(key.at("epoch", epoch), data.train, 32):
+            params, state = step(params, state, batch)
+    assert fn.evaluate(model, loss, params, data.test)["accuracy"] > 0.85
+
+
+@pytest.mark.usefixtures("unchecked_annotations")
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: fn.dropout(1.0), r"dropout: expected a rate, the probability to drop, in \[0, 1\), got 1.0"),
+        (lambda: fn.dropout(-0.1), "dropout: expected a rate"),
+        (lambda: fn.dropout("half"), "dropout: expected a rate"),
+        (lambda: fn.leaky_relu(1.5), r"leaky_relu: expected a slope in \[0, 1\)"),
+        (lambda: fn.elu(0.0), "elu: expected an alpha above 0"),
+        (lambda: fn.layer_norm(0.0), "layer_norm: expected an eps above 0"),
+        (lambda: fn.rms_norm(-1.0), "rms_norm: expected an eps above 0"),
+        (lambda: fn.elementwise(abs, abs, of="z"), "elementwise: expected of to be 'x' or 'y', got 'z'"),
+        (lambda: fn.reshape(0, 3), "reshape: expected sizes that are positive whole numbers"),
+        (lambda: fn.reshape(2, 3).init(Key(0), (5,)), r"reshape\(2, 3\): expected 6 elements a sample, got 5: \(5,\)"),
+        (lambda: fn.conv2d(0), "conv2d: expected features to be a positive whole number, got 0"),
+        (
+            lambda: fn.conv2d(3, (3, 0)),
+            r"conv2d: expected kernel to be one or two positive whole numbers, got \(3, 0\)",
+        ),
+        (lambda: fn.conv2d(3, padding="full"), "conv2d: expected a padding of 'same' or 'valid', got 'full'"),
+        (lambda: fn.conv2d(3).init(Key(0), (784,)), r"got \(batch, 784\); put reshape\(height, width, channels\)"),
+        (lambda: fn.conv2d(3, padding="valid").init(Key(0), (2, 9, 1)), "expected images of at least 3 x 3, got 2 x 9"),
+        (
+            lambda: fn.max_pool2d(3).init(Key(0), (2, 9, 1)),
+            r"max_pool2d\(\(3, 3\)\): expected images of at least 3 x 3",
+        ),
+        (lambda: fn.avg_pool2d(2, stride=0), "avg_pool2d: expected stride to be one or two positive whole numbers"),
+        (lambda: fn.embedding(0, 3), "embedding: expected vocabulary to be a positive whole number, got 0"),
+        (lambda: embed(np.array([5])), r"embedding\(5, 3\): expected integers from 0 to 4, got values from 5 to 5"),
+        (lambda: embed(np.array([1.0])), r"embedding\(5, 3\): expected integers, got float64"),
+        (lambda: fn.add(), "add: expected at least one layer, got none"),
+        (
+            lambda: fn.add(fn.dense(3), fn.dense(4)).init(Key(0), (5,)),
+            "add: expected layers with the same output shape",
+        ),
+        (lambda: fn.residual(fn.dense(3)).init(Key(0), (5,)), "add: expected layers with the same output shape"),
+        (lambda: fn.concatenate(fn.relu), r"concatenate\[0\]: expected a Layer"),
+        (lambda: fn.concatenate(fn.dense(3), fn.dense(2)).init(Key(0), (2, 3)), r"parallel\[0\] dense\(3\): expected"),
+        (lambda: fn.parallel(fn.relu()).init(Key(0), ((3,), (4,))), "parallel: expected a tuple of 1 inputs, got 2"),
+        (lambda: fn.repeat(0, fn.relu()), "repeat: expected times to be a positive whole number, got 0"),
+    ],
+)
+def test_bad_input_is_refused(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+def embed(x):
+    layer = fn.embedding(5, 3)
+    return fn.predict(layer, layer.init(Key(0), ())[0], x)

@@ -1,0 +1,71 @@
+"""JAX and Optax take funcnn's params, and funcnn takes theirs."""
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+import funcnn as fn
+from funcnn import Batch, Key, tree
+from funcnn.jax import to_jax, to_numpy
+from funcnn.testing import assert_trees_close
+from funcnn.tree import record
+
+MODEL, LOSS = fn.serial(fn.dense(6), fn.tanh(), fn.layer_norm(), fn.dense(3)), fn.softmax_cross_entropy()
+BATCH = Batch(Key(1).normal((20, 4)), Key(2).permutation(20) % 3)
+PARAMS, _ = MODEL.init(Key(0), (4,))
+
+
+def test_jit_and_grad_take_records():
+    compiled = jax.jit(lambda params, x: fn.predict(MODEL, params, x))
+    assert_trees_close(np.asarray(compiled(PARAMS, BATCH.inputs)), fn.predict(MODEL, PARAMS, BATCH.inputs))
+
+    def loss(params):
+        return LOSS.forward(fn.predict(MODEL, params, BATCH.inputs), BATCH.targets)[0]
+
+    _, grads, _ = fn.loss_and_gradient(MODEL, LOSS, PARAMS, BATCH)
+    assert_trees_close(to_numpy(jax.grad(loss)(to_jax(PARAMS))), grads, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("theirs", [optax.sgd(0.1, momentum=0.9), optax.adamw(0.01), optax.lion(1e-3)], ids=str)
+def test_an_optax_optimizer_drives_the_step(theirs):
+    params, batch = to_jax((PARAMS, BATCH))
+    step = fn.train_step(MODEL, LOSS, theirs)
+    state = fn.initial_state(theirs, params, Key(0))
+    losses = []
+    for _ in range(30):
+        params, state = step(params, state, batch)
+        losses.append(float(state.metrics["loss"]))
+    assert losses[-1] < losses[0]
+    assert tree.same_structure(params, PARAMS)
+
+
+@pytest.mark.parametrize("ours", [fn.sgd(0.1, momentum=0.9), fn.adamw(0.01), fn.nadam(0.01)], ids=str)
+def test_ours_drives_an_optax_style_loop(ours):
+    params = other = to_jax(PARAMS)
+    expected = PARAMS
+    state, expected_state = ours.init(params), ours.init(PARAMS)
+
+    @jax.jit
+    def update(params, state):
+        _, grads, _ = fn.loss_and_gradient(MODEL, LOSS, params, BATCH)
+        updates, state = ours.update(grads, state, params)
+        return optax.apply_updates(params, updates), state
+
+    for _ in range(10):
+        params, state = update(params, state)
+        _, grads, _ = fn.loss_and_gradient(MODEL, LOSS, expected, BATCH)
+        updates, expected_state = ours.update(grads, expected_state, expected)
+        expected = fn.apply_updates(expected, updates)
+    assert_trees_close(to_numpy(params), expected, rtol=1e-3, atol=1e-4)
+    assert not tree.equal(to_numpy(other), to_numpy(params))
+
+
+def test_records_to_come_are_registered_too():
+    @record
+    class Later:
+        x: object
+
+    assert jax.tree_util.tree_leaves(Later(1.0)) == [1.0]
+    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path((Later(1.0),))]
+    assert paths == ["[0].x"]
