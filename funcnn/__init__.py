@@ -23,11 +23,12 @@ Nothing here changes an argument, keeps a global, or draws a number without a ke
                   serial, residual, concatenate, add, parallel, repeat; elementwise for one's own
     losses        softmax_cross_entropy, sigmoid_binary_cross_entropy, mean_squared_error, huber, ...
     optimizers    sgd, adam, adamw, nadam, adagrad, rmsprop; chain, clip, clip_by_global_norm, freeze, max_norm, ...
+    penalties     l1, l2
     schedules     constant, inverse_time_decay, exponential_decay, polynomial, cosine, warm_up, one_cycle, join, ...
     nnfs          the optimizers of Neural Networks from Scratch, exactly
     initializers  he_normal, he_uniform, glorot_normal, glorot_uniform, normal, zeros
-    metrics       accuracy
-    training      train_step, trajectory, evaluate, loss_and_gradient
+    metrics       accuracy, top_k_accuracy, confusion_matrix, precision, recall, f1, calibration_error, ...
+    training      train_step, trajectory, evaluate, loss_and_gradient, per_example_gradients
     data          load_dataset, batches, read_idx, write_idx
     checkpoint    save, load
     testing       check_layer, check_loss, check_optimizer and the other laws
@@ -40,7 +41,7 @@ Nothing here changes an argument, keeps a global, or draws a number without a ke
 A layer of one's own is a constructor, decorated by ``described``, that returns ``Layer(init, forward, vjp)``.
 """
 
-from funcnn import arrays, initializers, nnfs, tree
+from funcnn import arrays, initializers, metrics, nnfs, tree
 from funcnn.arrays import keep_freed_memory
 from funcnn.checkpoint import SavedModel, load, save
 from funcnn.data import Dataset, batches, load_dataset
@@ -115,6 +116,7 @@ from funcnn.optimizers import (
     sgd,
     skip_if_not_finite,
 )
+from funcnn.penalties import Penalty, l1, l2
 from funcnn.schedules import (
     Schedule,
     constant,
@@ -128,7 +130,16 @@ from funcnn.schedules import (
     warm_up,
 )
 from funcnn.spec import described
-from funcnn.training import Batch, State, evaluate, initial_state, loss_and_gradient, train_step, trajectory
+from funcnn.training import (
+    Batch,
+    State,
+    evaluate,
+    initial_state,
+    loss_and_gradient,
+    per_example_gradients,
+    train_step,
+    trajectory,
+)
 from funcnn.tree import record
 from funcnn.version import __version__
 
@@ -142,6 +153,7 @@ __all__ = [
     "Layer",
     "Loss",
     "Optimizer",
+    "Penalty",
     "SavedModel",
     "Schedule",
     "State",
@@ -192,6 +204,8 @@ __all__ = [
     "join",
     "keep_freed_memory",
     "kl_divergence",
+    "l1",
+    "l2",
     "layer_norm",
     "leaky_relu",
     "load",
@@ -202,10 +216,12 @@ __all__ = [
     "max_pool2d",
     "mean_absolute_error",
     "mean_squared_error",
+    "metrics",
     "nadam",
     "nnfs",
     "one_cycle",
     "parallel",
+    "per_example_gradients",
     "piecewise",
     "polynomial",
     "predict",

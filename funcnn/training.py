@@ -6,9 +6,10 @@ Whatever a step needs beside the batch stands in its :class:`State`: how many st
 random layers draw from (at ``key.at(step)``), the optimizer's state, and the metrics of the latest batch.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from operator import itemgetter
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from toolz import accumulate
@@ -21,6 +22,7 @@ from funcnn.layer import INFERENCE, Layer, Mode, Params, Training
 from funcnn.losses import Loss
 from funcnn.metrics import accuracy, weighted_mean
 from funcnn.optimizers import Updates, apply_updates
+from funcnn.penalties import Penalty
 from funcnn.tree import record
 
 
@@ -59,6 +61,11 @@ class State:
 AnyOptimizer: TypeAlias = Any
 """An :class:`funcnn.Optimizer`, or whatever has its ``init`` and ``update``: Optax's for instance, on JAX arrays."""
 
+Metric: TypeAlias = Callable[[Array, Array, Array | None], Any]
+"""``metric(outputs, targets, weights)``, a mean over the samples, such as :func:`funcnn.accuracy`."""
+
+ACCURACY: Mapping[str, Metric] = MappingProxyType({"accuracy": accuracy})
+
 Step: TypeAlias = Callable[[Params, State, Batch], tuple[Params, State]]
 
 
@@ -67,8 +74,22 @@ def initial_state(optimizer: AnyOptimizer, params: Params, key: Key) -> State:
     return State(0, key, optimizer.init(params), {"loss": float("nan"), "accuracy": float("nan")})
 
 
-def train_step(model: Layer, loss: Loss, optimizer: AnyOptimizer) -> Step:
+def train_step(
+    model: Layer,
+    loss: Loss,
+    optimizer: AnyOptimizer,
+    *,
+    penalty: Penalty | None = None,
+    metrics: Mapping[str, Metric] = ACCURACY,
+) -> Step:
     """The pure function ``(params, state, batch) -> (params, state)`` of one gradient step.
+
+    Args:
+        model: The model.
+        loss: Its loss.
+        optimizer: What makes updates of gradients.
+        penalty: Added to the loss, once per batch; the state's metrics then hold it beside the loss of the data.
+        metrics: Functions ``(outputs, targets, weights)`` whose values the state's metrics hold, by name.
 
     Raises:
         InputError: An argument is a constructor that was not called, or of another kind.
@@ -86,7 +107,8 @@ def train_step(model: Layer, loss: Loss, optimizer: AnyOptimizer) -> Step:
     require(isinstance(loss, Loss), "train_step", "a Loss", repr(loss), "call its constructor: softmax_cross_entropy()")
     fits = hasattr(optimizer, "init") and hasattr(optimizer, "update")
     require(fits, "train_step", "an Optimizer", repr(optimizer), "call its constructor: adam()")
-    return partial(_train_step, model, loss, optimizer)
+    require(penalty is None or isinstance(penalty, Penalty), "train_step", "a Penalty", repr(penalty), "l2(1e-4)")
+    return partial(_train_step, model, loss, optimizer, penalty, metrics)
 
 
 def trajectory(step: Step, params: Params, state: State, batches: Iterable[Batch]) -> Iterator[tuple[Params, State]]:
@@ -108,8 +130,33 @@ def loss_and_gradient(
     return value, grads, outputs
 
 
-def evaluate(model: Layer, loss: Loss, params: Params, batch: Batch, *, batch_size: int = 1000) -> dict[str, float]:
-    """Loss and accuracy over all samples, in pieces of ``batch_size`` so that memory stays bounded.
+def per_example_gradients(model: Layer, loss: Loss, params: Params, batch: Batch, mode: Mode = INFERENCE) -> Updates:
+    """The gradient of each sample alone, without weights: leaves (batch, *shape of the parameter).
+
+    Their mean over axis 0 is the gradient of the batch.
+
+    >>> import numpy as np, funcnn as fn
+    >>> params, _ = fn.dense(2).init(Key(0), (3,))
+    >>> batch = Batch(np.eye(3, dtype=np.float32), np.array([0, 1, 0]))
+    >>> per_example_gradients(fn.dense(2), fn.softmax_cross_entropy(), params, batch).weights.shape
+    (3, 3, 2)
+    """
+    rows = count_rows("per_example_gradients", batch)
+    samples = (Batch(batch.inputs[i : i + 1, ...], batch.targets[i : i + 1, ...]) for i in range(rows))
+    grads = [loss_and_gradient(model, loss, params, sample, mode)[1] for sample in samples]
+    return tree.map(lambda *leaves: namespace(leaves[0]).stack(leaves), *grads)
+
+
+def evaluate(
+    model: Layer,
+    loss: Loss,
+    params: Params,
+    batch: Batch,
+    *,
+    batch_size: int = 1000,
+    metrics: Mapping[str, Metric] = ACCURACY,
+) -> dict[str, float]:
+    """Loss and metrics over all samples, in pieces of ``batch_size`` so that memory stays bounded.
 
     The pieces count by their samples' weights, so the result does not depend on ``batch_size`` but for rounding.
 
@@ -121,9 +168,9 @@ def evaluate(model: Layer, loss: Loss, params: Params, batch: Batch, *, batch_si
     rows = count_rows("evaluate", batch)
     require(total_weight(batch) > 0, "evaluate", "a weight above 0", "none")
     slices = (slice(start, min(start + batch_size, rows)) for start in range(0, rows, batch_size))
-    pieces = (tree.map(itemgetter((piece, ...)), batch) for piece in slices)
+    pieces = (tree.map(operator.itemgetter((piece, ...)), batch) for piece in slices)
     counted = ((weight, piece) for piece in pieces if (weight := total_weight(piece)) > 0)
-    return weighted_mean((weight, _evaluated(model, loss, params, piece)) for weight, piece in counted)
+    return weighted_mean((weight, _evaluated(model, loss, metrics, params, piece)) for weight, piece in counted)
 
 
 def count_rows(where: str, batch: Batch) -> int:
@@ -151,20 +198,31 @@ def _advance(step: Step, pair: tuple[Params, State], batch: Batch) -> tuple[Para
 
 
 def _train_step(
-    model: Layer, loss: Loss, optimizer: AnyOptimizer, params: Params, state: State, batch: Batch
+    model: Layer,
+    loss: Loss,
+    optimizer: AnyOptimizer,
+    penalty: Penalty | None,
+    metrics: Mapping[str, Metric],
+    params: Params,
+    state: State,
+    batch: Batch,
 ) -> tuple[Params, State]:
     mode = Training(state.key.at(state.step))
     value, grads, outputs = loss_and_gradient(model, loss, params, batch, mode)
+    measured = _measured(metrics, value, outputs, batch)
+    if penalty is not None:
+        grads = tree.map(operator.add, grads, penalty.gradient(params))
+        measured["penalty"] = number(penalty.value(params))
     updates, optimizer_state = optimizer.update(grads, state.optimizer, params)
-    metrics = _metrics(value, outputs, batch)
-    return apply_updates(params, updates), State(state.step + 1, state.key, optimizer_state, metrics)
+    return apply_updates(params, updates), State(state.step + 1, state.key, optimizer_state, measured)
 
 
-def _evaluated(model: Layer, loss: Loss, params: Params, batch: Batch) -> dict[str, Any]:
+def _evaluated(model: Layer, loss: Loss, metrics: Mapping[str, Metric], params: Params, batch: Batch) -> dict[str, Any]:
     outputs, _ = model.forward(params, batch.inputs, INFERENCE)
     value, _ = loss.forward(outputs, batch.targets, batch.weights)
-    return _metrics(value, outputs, batch)
+    return _measured(metrics, value, outputs, batch)
 
 
-def _metrics(value: Array, outputs: Array, batch: Batch) -> dict[str, Any]:
-    return {"loss": number(value), "accuracy": accuracy(outputs, batch.targets, batch.weights)}
+def _measured(metrics: Mapping[str, Metric], value: Array, outputs: Array, batch: Batch) -> dict[str, Any]:
+    measured = {name: metric(outputs, batch.targets, batch.weights) for name, metric in metrics.items()}
+    return {"loss": number(value), **measured}

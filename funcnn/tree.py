@@ -6,6 +6,7 @@ with ``optree`` (this is the only file that imports it), and from then on :func:
 """
 
 import builtins
+import itertools
 from collections.abc import Callable, Iterator
 from functools import partial
 from operator import attrgetter
@@ -15,7 +16,8 @@ import attrs
 import numpy as np
 import optree
 
-from funcnn.arrays import readonly
+from funcnn.arrays import namespace, readonly
+from funcnn.errors import require
 
 _NAMESPACE = "funcnn"
 
@@ -122,6 +124,41 @@ def leaves_with_paths(tree: Any) -> Iterator[tuple[str, Any]]:
 def unflatten(template: Any, values: list[Any]) -> Any:
     """A tree with the structure of ``template`` and the leaves ``values``, in the order of :func:`leaves`."""
     return optree.tree_unflatten(optree.tree_structure(template, namespace=_NAMESPACE), values)
+
+
+def evolve_at(tree: Any, path: str, f: Callable[[Any], Any]) -> Any:
+    """The tree with ``f`` applied to the one leaf at ``path``.
+
+    Raises:
+        InputError: There is no leaf at the path; those there are are listed.
+
+    >>> evolve_at({"a": 1, "b": (2, 3)}, "b.0", lambda x: 10 * x)
+    {'a': 1, 'b': (20, 3)}
+    """
+    paths = [other for other, _ in leaves_with_paths(tree)]
+    require(path in paths, "evolve_at", f"one of the paths {', '.join(paths)}", repr(path))
+    return map_with_paths(lambda other, leaf: f(leaf) if other == path else leaf, tree)
+
+
+def ravel(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """All elements as one vector, and the function that makes a tree of such a vector again.
+
+    >>> vector, unravel = ravel((np.ones((2, 2)), np.zeros(1)))
+    >>> vector
+    array([1., 1., 1., 1., 0.])
+    >>> unravel(2 * vector)[0].shape
+    (2, 2)
+    """
+    arrays = leaves(tree)
+    require(len(arrays) > 0, "ravel", "a tree with at least one array", tree)
+    xp = namespace(arrays[0])
+    ends = [*itertools.accumulate(int(np.prod(array.shape)) for array in arrays)]
+
+    def unravel(vector: Any) -> Any:
+        parts = zip(arrays, [0, *ends], ends, strict=False)
+        return unflatten(tree, [xp.reshape(vector[start:end], array.shape) for array, start, end in parts])
+
+    return xp.concat([xp.reshape(array, (-1,)) for array in arrays]), unravel
 
 
 def same_structure(left: Any, right: Any) -> bool:

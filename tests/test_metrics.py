@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn import metrics as sklearn_metrics
 
-from funcnn import InputError, accuracy
+from funcnn import InputError, Key, accuracy, metrics
 from funcnn.metrics import weighted_mean
 
 OUTPUTS = np.array([[0.1, 0.9], [0.8, 0.2], [0.6, 0.4]])
@@ -39,3 +40,89 @@ def test_weighted_mean_is_the_mean_over_all(parts):
     found = weighted_mean((weight, {"loss": value}) for weight, value in parts)
     expected = np.mean(np.repeat([value for _, value in parts], [weight for weight, _ in parts]))
     assert found["loss"] == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.fixture(params=[None, 1], ids=["unweighted", "weighted"])
+def case(request):
+    """Probabilities of four classes, labels, and sample weights or none."""
+    key = Key(0)
+    outputs = np.exp(2 * key.at("logits").normal((200, 4), np.float64))
+    targets = key.at("targets").permutation(200) % 4
+    weights = None if request.param is None else key.at("weights").uniform((200,), np.float64, low=0.1)
+    return outputs / outputs.sum(axis=1, keepdims=True), targets, weights
+
+
+def test_classification_is_that_of_scikit_learn(case):
+    outputs, targets, weights = case
+    predicted = outputs.argmax(axis=1)
+    assert accuracy(*case) == pytest.approx(sklearn_metrics.accuracy_score(targets, predicted, sample_weight=weights))
+    for k in (1, 2, 3):
+        expected = sklearn_metrics.top_k_accuracy_score(targets, outputs, k=k, sample_weight=weights)
+        assert metrics.top_k_accuracy(k)(*case) == pytest.approx(expected)
+    expected = sklearn_metrics.log_loss(targets, outputs, sample_weight=weights)
+    assert metrics.negative_log_likelihood(*case) == pytest.approx(expected)
+    matrix = metrics.confusion_matrix(*case)
+    assert matrix == pytest.approx(sklearn_metrics.confusion_matrix(targets, predicted, sample_weight=weights))
+    expected = sklearn_metrics.precision_recall_fscore_support(targets, predicted, sample_weight=weights)
+    for found, right in zip((metrics.precision, metrics.recall, metrics.f1), expected[:3], strict=True):
+        assert found(matrix) == pytest.approx(right)
+
+
+def test_tables_of_batches_add_up(case):
+    outputs, targets, weights = case
+    for table in (metrics.confusion_matrix, metrics.reliability):
+        parts = [
+            table(outputs[i : i + 30], targets[i : i + 30], None if weights is None else weights[i : i + 30])
+            for i in range(0, 200, 30)
+        ]
+        assert sum(parts) == pytest.approx(table(*case))
+
+
+def test_several_labels_are_those_of_scikit_learn(case):
+    outputs, _, weights = case
+    targets = (Key(1).uniform((200, 4), np.float64) > 0.5).astype(int)
+    predicted = (outputs > 0.5).astype(int)
+    expected = sklearn_metrics.accuracy_score(targets, predicted, sample_weight=weights)
+    assert metrics.exact_match(outputs, targets, weights) == pytest.approx(expected)
+    expected = 1 - sklearn_metrics.hamming_loss(targets, predicted, sample_weight=weights)
+    assert metrics.binary_accuracy(outputs, targets, weights) == pytest.approx(expected)
+    assert metrics.binary_accuracy(outputs, targets) <= 1.0  # the book's is a sum, and reports 3.0
+
+
+def test_calibration_error_is_the_gap_between_confidence_and_correctness():
+    sure = np.tile([0.9, 0.1], (10, 1))
+    targets = np.array([0] * 6 + [1] * 4)
+    table = metrics.reliability(sure, targets, bins=5)
+    assert table[:4].sum() == 0
+    assert table[4] == pytest.approx([10, 9, 6])
+    assert metrics.calibration_error(table) == pytest.approx(0.3)
+    calibrated = metrics.reliability(sure, np.array([0] * 9 + [1]))
+    assert metrics.calibration_error(calibrated) == pytest.approx(0.0)
+    assert metrics.calibration_error(metrics.reliability(np.ones((3, 1)), np.zeros(3, int))) == 0.0
+
+
+def test_regression_accuracy_counts_close_outputs():
+    outputs = np.array([[1.0, 2.0], [3.0, 4.0]])
+    targets = outputs + np.array([[0.05, 0.2], [-0.05, 0.05]])
+    assert metrics.regression_accuracy(0.1)(outputs, targets) == 0.75
+    assert metrics.regression_accuracy(0.1)(outputs, targets, np.array([1.0, 3.0])) == (0.5 + 3) / 4
+
+
+@pytest.mark.usefixtures("unchecked_annotations")
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: metrics.top_k_accuracy(0), "top_k_accuracy: expected k to be a positive whole number, got 0"),
+        (lambda: metrics.regression_accuracy(0.0), "regression_accuracy: expected a precision above 0"),
+        (lambda: metrics.reliability(OUTPUTS, np.zeros(3, int), bins=0), "reliability: expected bins"),
+        (lambda: metrics.binary_accuracy(OUTPUTS, np.zeros(3)), r"binary_accuracy: expected targets \(3, 2\)"),
+        (lambda: metrics.confusion_matrix(OUTPUTS, np.zeros(2, int)), r"confusion_matrix: expected targets \(3,\)"),
+        (
+            lambda: metrics.exact_match(OUTPUTS, OUTPUTS, np.ones(2)),
+            r"exact_match: expected weights \(3,\), got \(2,\)",
+        ),
+    ],
+)
+def test_bad_input_is_refused(call, message):
+    with pytest.raises(InputError, match=message):
+        call()

@@ -49,6 +49,25 @@ def test_a_step_follows_the_gradient():
     assert_trees_close(after, tree.map(lambda p, g: p - 0.5 * g, params, grads))
 
 
+@pytest.mark.parametrize("mode", [fn.INFERENCE, fn.Training(Key(5))], ids=str)
+def test_the_mean_of_per_example_gradients_is_the_gradient(mode):
+    _, params, _ = start()
+    each = fn.per_example_gradients(MODEL, LOSS, params, samples(), mode)
+    _, grads, _ = fn.loss_and_gradient(MODEL, LOSS, params, samples(), mode)
+    assert_trees_close(tree.map(lambda leaf: leaf.mean(axis=0), each), grads, rtol=1e-4, atol=1e-6)
+
+
+def test_metrics_of_ones_own():
+    def spread(outputs, targets, weights):
+        return float(outputs.std())
+
+    step = fn.train_step(MODEL, LOSS, OPTIMIZER, metrics={"spread": spread})
+    _, params, state = start()
+    _, state = step(params, state, samples())
+    assert sorted(state.metrics) == ["loss", "spread"]
+    assert sorted(fn.evaluate(MODEL, LOSS, params, samples(), metrics={"spread": spread})) == ["loss", "spread"]
+
+
 def test_training_learns():
     step, params, state = start(fn.adam(0.05))
     final, _ = last(fn.trajectory(step, params, state, [samples()] * 200))

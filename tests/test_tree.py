@@ -4,7 +4,7 @@ import attrs
 import numpy as np
 import pytest
 
-from funcnn import tree
+from funcnn import InputError, tree
 from funcnn.tree import record
 
 
@@ -106,3 +106,20 @@ def test_a_record_may_be_empty_but_converts_nothing():
         @record
         class Wrong:
             x: float = attrs.field(converter=float)
+
+
+def test_ravel_goes_there_and_back():
+    params = (Pair(np.arange(6.0).reshape(2, 3), np.ones(1)), np.zeros((1, 2)))
+    vector, unravel = tree.ravel(params)
+    assert vector.shape == (9,)
+    assert tree.equal(unravel(vector), params)
+    with pytest.raises(InputError, match="ravel: expected a tree with at least one array"):
+        tree.ravel(())
+
+
+def test_evolve_at_changes_one_leaf():
+    changed = tree.evolve_at(TREE, "0.right.only", np.ones_like)
+    assert changed[0].right.only.tolist() == [[1.0] * 3] * 2
+    assert tree.equal(tree.evolve_at(changed, "0.right.only", np.zeros_like), TREE)
+    with pytest.raises(InputError, match=r"expected one of the paths 0.left, 0.right.only, 1.b.0, got '0.middle'"):
+        tree.evolve_at(TREE, "0.middle", np.ones_like)

@@ -1,0 +1,89 @@
+"""Penalties: numbers that grow with the params, added to the loss once per batch.
+
+A penalty is not weight decay: its gradient goes through the optimizer's rule, while the decay of
+:func:`funcnn.adamw` does not. ``mask`` is a pattern of paths as in :mod:`funcnn.optimizers.transforms`; the default
+leaves the biases out.
+"""
+
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import Any
+
+import attrs
+
+from funcnn import tree
+from funcnn.arrays import Array, namespace
+from funcnn.errors import is_real, require
+from funcnn.layer import Params
+from funcnn.spec import Described, described
+
+
+@attrs.frozen(eq=False, repr=False)
+class Penalty(Described):
+    """Two pure functions; :func:`l1` and :func:`l2` make them.
+
+    Attributes:
+        value: ``value(params)``, one number.
+        gradient: ``gradient(params)``, a tree like the params.
+    """
+
+    value: Callable[[Params], Any]
+    gradient: Callable[[Params], Any]
+
+
+@described
+def l1(strength: float, mask: str = "*weights") -> Penalty:
+    """strength sum |w|; the gradient is strength sign(w), and 0 at 0.
+
+    >>> import numpy as np
+    >>> float(l1(0.5).value({"weights": np.array([-2.0, 1.0]), "biases": np.array([9.0])}))
+    1.5
+    """
+    return _penalty("l1", strength, mask, _absolute, _sign)
+
+
+@described
+def l2(strength: float, mask: str = "*weights") -> Penalty:
+    """strength sum w^2; the gradient is 2 strength w.
+
+    >>> import numpy as np
+    >>> l2(0.5).gradient({"weights": np.array([-2.0, 1.0]), "biases": np.array([9.0])})
+    {'weights': array([-2.,  1.]), 'biases': array([0.])}
+    """
+    return _penalty("l2", strength, mask, _square, _double)
+
+
+def _penalty(
+    name: str, strength: float, mask: str, f: Callable[[Array], Array], df: Callable[[Array], Array]
+) -> Penalty:
+    require(is_real(strength, low=0), name, "a strength of at least 0", repr(strength))
+    return Penalty(partial(_value, strength, mask, f), partial(_gradient, strength, mask, df))
+
+
+def _value(strength: float, mask: str, f: Callable[[Array], Array], params: Params) -> Any:
+    chosen = (leaf for path, leaf in tree.leaves_with_paths(params) if fnmatchcase(path, mask))
+    return strength * sum(namespace(leaf).sum(f(leaf)) for leaf in chosen)
+
+
+def _gradient(strength: float, mask: str, df: Callable[[Array], Array], params: Params) -> Any:
+    def gradient(path: str, leaf: Array) -> Array:
+        return strength * df(leaf) if fnmatchcase(path, mask) else namespace(leaf).zeros_like(leaf)
+
+    return tree.map_with_paths(gradient, params)
+
+
+def _absolute(w: Array) -> Array:
+    return namespace(w).abs(w)
+
+
+def _sign(w: Array) -> Array:
+    return namespace(w).sign(w)
+
+
+def _square(w: Array) -> Array:
+    return w * w
+
+
+def _double(w: Array) -> Array:
+    return 2 * w
