@@ -7,6 +7,7 @@ merges it. What is no mean comes from a table that merges by adding: a :func:`co
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from types import ModuleType
 from typing import Any
 
 from toolz import merge_with
@@ -225,16 +226,21 @@ def _share(correct: Array, weights: Array | None) -> Any:
     """The share of true samples (batch,), counted exactly."""
     xp = namespace(correct)
     if weights is None:
-        return number(xp.count_nonzero(correct)) / correct.shape[0]
+        return number(xp.astype(xp.count_nonzero(correct), _float(xp))) / correct.shape[0]
     return number(xp.sum(xp.where(correct, weights, xp.zeros_like(weights)))) / number(xp.sum(weights))
 
 
 def _mean(values: Array, weights: Array | None) -> Any:
     """The mean within each sample (batch, ...), then over the samples."""
     xp = namespace(values)
-    values = xp.reshape(xp.astype(values, xp.float64 if weights is None else weights.dtype), (values.shape[0], -1))
+    values = xp.reshape(xp.astype(values, _float(xp) if weights is None else weights.dtype), (values.shape[0], -1))
     samples = xp.mean(values, axis=1)
     return number(xp.mean(samples)) if weights is None else number(xp.sum(samples * weights)) / number(xp.sum(weights))
+
+
+def _float(xp: ModuleType) -> Any:
+    """The namespace's own floating dtype."""
+    return xp.asarray(0.0).dtype
 
 
 def _one_hot(labels: Array, outputs: Array) -> Array:

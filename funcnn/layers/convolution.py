@@ -238,7 +238,7 @@ def _laid_back(parts: Array, length: int, stride: int, axis: int) -> Array:
 
     The kernel's axis stands two behind ``axis``, the positions from which it looks.
     """
-    slices = (parts[(slice(None),) * (axis + 2) + (offset,)] for offset in range(parts.shape[axis + 2]))
+    slices = (parts[(slice(None),) * (axis + 2) + (offset, ...)] for offset in range(parts.shape[axis + 2]))
     spread = (_spread(piece, offset, length, stride, axis) for offset, piece in enumerate(slices))
     return reduce(operator.add, spread)
 
@@ -254,7 +254,7 @@ def _spread(piece: Array, offset: int, length: int, stride: int, axis: int) -> A
     start = xp.zeros((*before, offset, *after), dtype=piece.dtype)
     end = xp.zeros((*before, max(0, length - offset - count * stride), *after), dtype=piece.dtype)
     whole = xp.concat([start, spread, end], axis=axis)
-    return whole[(slice(None),) * axis + (slice(0, length),)]
+    return whole[(slice(None),) * axis + (slice(0, length), ...)]
 
 
 def _columns(x: Array, kernel: Pair, stride: Pair, padding: Padding) -> Array:

@@ -184,10 +184,11 @@ def _max_norm(bound: float, mask: str, updates: Updates, params: Params) -> Upda
 
 
 def _chosen(condition: Any, chosen: Any, other: Any) -> Any:
-    """The one tree or the other; leaf by leaf where the condition is traced."""
+    """The one tree or the other; leaf by leaf where the condition may be traced."""
     if isinstance(condition, bool):
         return chosen if condition else other
-    return tree.map(lambda a, b: namespace(condition).where(condition, a, b), chosen, other)
+    xp = namespace(condition)
+    return tree.map(lambda a, b: xp.where(condition, xp.asarray(a), xp.asarray(b)), chosen, other)
 
 
 def _all_finite(grads: Updates) -> Any:
