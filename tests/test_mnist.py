@@ -165,13 +165,19 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_model(out, capsys):
     assert fn.tree.equal(saved.params, initial)
 
 
-def test_ctrl_c_saves_what_was_learned(out):
+def interrupted_run(out):
+    """A long run in a process of its own, just after Ctrl-C, with at least one epoch done."""
     command = [sys.executable, "-m", "experiments.mnist", "--epochs", "100000", "--out", str(out)]
     run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not (out / "history.csv").exists():
         assert run.poll() is None, run.communicate()
         time.sleep(0.05)
     run.send_signal(signal.SIGINT)
+    return run
+
+
+def test_ctrl_c_saves_what_was_learned(out):
+    run = interrupted_run(out)
     printed, error = run.communicate(timeout=60)
     assert run.returncode == 130
     assert error.strip() == "interrupted: what was learned is saved"
@@ -182,12 +188,7 @@ def test_ctrl_c_saves_what_was_learned(out):
 
 
 def test_a_second_ctrl_c_loses_nothing(out):
-    command = [sys.executable, "-m", "experiments.mnist", "--epochs", "100000", "--out", str(out)]
-    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while not (out / "history.csv").exists():
-        assert run.poll() is None, run.communicate()
-        time.sleep(0.05)
-    run.send_signal(signal.SIGINT)
+    run = interrupted_run(out)
     time.sleep(0.1)
     run.send_signal(signal.SIGINT)
     run.communicate(timeout=60)
