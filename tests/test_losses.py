@@ -13,6 +13,8 @@ from funcnn.losses import softmax_cross_entropy_forward, softmax_cross_entropy_v
 from funcnn.testing import assert_trees_close, check_loss
 from tests.catalogue import LOSSES, labels, soft
 
+X, T = (Key(i).normal((6, 4), np.float64) for i in (7, 8))
+
 BOTH = [fn.softmax_cross_entropy(), fn.categorical_cross_entropy()]
 
 
@@ -121,3 +123,69 @@ def test_integer_one_hot_and_soft_targets_agree(loss):
 def test_bad_input_is_refused(loss, outputs, targets, weights, message):
     with pytest.raises(InputError, match=f"^{loss.spec.name}: .*{message}"):
         loss.forward(outputs, targets, weights)
+
+
+def log_softmax(x):
+    return fn.predict(fn.log_softmax(), (), x)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "outputs", "targets"),
+    [
+        (fn.mean_squared_error(), optax.squared_error, X, T),
+        (fn.mean_absolute_error(), lambda y, t: abs(y - t), X, T),
+        (fn.huber(), optax.huber_loss, X, T),
+        (fn.huber(0.3), lambda y, t: optax.huber_loss(y, t, delta=0.3), X, T),
+        (fn.hinge(), optax.hinge_loss, X, np.sign(T)),
+        (fn.sigmoid_binary_cross_entropy(), optax.sigmoid_binary_cross_entropy, 9 * X, (T > 0).astype(float)),
+        (fn.kl_divergence(), lambda y, t: optax.kl_divergence(y, t)[:, None], log_softmax(X), np.exp(log_softmax(T))),
+        (
+            fn.softmax_cross_entropy(label_smoothing=0.2),
+            lambda y, t: optax.softmax_cross_entropy(y, optax.smooth_labels(t, 0.2))[:, None],
+            X,
+            np.eye(4)[[0, 3, 1, 1, 2, 0]],
+        ),
+    ],
+    ids=lambda part: repr(part) if isinstance(part, fn.Loss) else "",
+)
+def test_losses_are_those_of_optax(ours, theirs, outputs, targets):
+    with jax.enable_x64(True):
+        expected = float(theirs(jax.numpy.asarray(outputs), jax.numpy.asarray(targets)).mean())
+    assert float(ours.forward(outputs, targets)[0]) == pytest.approx(expected, rel=1e-9)
+
+
+def test_probabilities_are_clipped_in_the_gradient_too():
+    value, residuals = fn.binary_cross_entropy().forward(np.array([[0.0], [1.0]]), np.array([[1.0], [0.0]]))
+    assert float(value) == pytest.approx(16.118, abs=1e-3)
+    assert np.isfinite(fn.binary_cross_entropy().vjp(residuals)).all()
+
+
+def test_class_weights_count_samples_of_a_class():
+    outputs, targets = X, np.array([0, 3, 1, 1, 2, 0])
+    weights = fn.class_weights(targets, (2.0, 1.0, 1.0, 3.0))
+    twice = np.repeat(np.arange(6), [2, 3, 1, 1, 1, 2])
+    loss = fn.softmax_cross_entropy()
+    expected, _ = loss.forward(outputs[twice], targets[twice])
+    assert float(loss.forward(outputs, targets, weights)[0]) == pytest.approx(float(expected))
+
+
+@pytest.mark.usefixtures("unchecked_annotations")
+@pytest.mark.parametrize("loss", [fn.mean_squared_error(), fn.hinge(), fn.sigmoid_binary_cross_entropy()], ids=str)
+@pytest.mark.parametrize(
+    ("outputs", "targets", "message"),
+    [
+        (np.ones((3, 1)), np.ones(3), r"targets in the outputs' shape \(3, 1\), .*got \(3,\); reshape one"),
+        (np.ones(3), np.ones((3, 1)), r"targets in the outputs' shape \(3,\), .*got \(3, 1\)"),
+        (np.ones((0, 2)), np.ones((0, 2)), "of at least one sample"),
+        (np.ones((3, 1), int), np.ones((3, 1)), "floating inputs, got int64"),
+    ],
+)
+def test_targets_do_not_broadcast(loss, outputs, targets, message):
+    with pytest.raises(InputError, match=f"^{loss.spec.name}: .*{message}"):
+        loss.forward(outputs, targets)
+
+
+@pytest.mark.parametrize("make", [lambda: fn.huber(0.0), lambda: fn.softmax_cross_entropy(label_smoothing=1.0)])
+def test_bad_hyperparameters_are_refused(make):
+    with pytest.raises(InputError, match=r"expected a (delta above 0|label_smoothing in \[0, 1\))"):
+        make()
