@@ -214,6 +214,7 @@ def _train_step(
         grads = tree.map(operator.add, grads, penalty.gradient(params))
         measured["penalty"] = number(penalty.value(params))
     updates, optimizer_state = optimizer.update(grads, state.optimizer, params)
+    del grads  # the new params can have its memory, which is still in the cache
     return apply_updates(params, updates), State(state.step + 1, state.key, optimizer_state, measured)
 
 
