@@ -5,6 +5,7 @@ Each is trained as the book does, on the whole set at once, and drawn: the decis
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated
@@ -18,9 +19,10 @@ from toolz import last
 from tqdm import tqdm
 
 import funcnn as fn
+from experiments.command import exit_status
 from experiments.report import create_folder
 from funcnn.data.synthetic import sine, spiral
-from funcnn.errors import InputError, is_count, require
+from funcnn.errors import is_count, require
 from funcnn.files import replacing
 from funcnn.initializers import normal
 from funcnn.training import ACCURACY, Metric
@@ -126,14 +128,7 @@ def solve(problem: Problem, key: fn.Key, epochs: int, title: str) -> object:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line: 0 for a finished run, 1 for a failed one, 2 for bad arguments, 130 for Ctrl-C."""
     config = tyro.cli(Config, prog="python -m experiments.book", args=arguments)
-    try:
-        return _run(config)
-    except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    return exit_status(partial(_run, config))
 
 
 def _run(config: Config) -> int:

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal
@@ -16,9 +17,10 @@ import tyro
 from toolz import concat
 
 import funcnn as fn
+from experiments.command import exit_status
 from experiments.report import HEADING, create_folder, line, write_config, write_history, write_picture
 from experiments.run import Experiment, Outcome, Row, run
-from funcnn.errors import InputError, is_count, is_real, require
+from funcnn.errors import is_count, is_real, require
 
 OPTIMIZERS: Mapping[str, Callable[..., fn.Optimizer]] = MappingProxyType({"adam": fn.adam, "sgd": fn.sgd})
 
@@ -132,14 +134,7 @@ def uninterrupted() -> Iterator[None]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line: 0 for a finished run, 1 for a failed one, 2 for bad arguments, 130 for Ctrl-C."""
     config = tyro.cli(Config, prog="python -m experiments.mnist", args=arguments)
-    try:
-        return train(config)
-    except (InputError, MemoryError, ModuleNotFoundError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    return exit_status(partial(train, config))
 
 
 if __name__ == "__main__":
