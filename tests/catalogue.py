@@ -47,10 +47,35 @@ LAYERS = [
     (fn.concatenate(fn.identity(), fn.dense(3), fn.serial(fn.dropout(0.5), fn.dense(2))), (4,)),
     (fn.residual(fn.serial(fn.dense(4), fn.relu(), fn.dense(3))), (3,)),
     (fn.repeat(2, fn.serial(fn.dense(3), fn.tanh())), (4,)),
+    (fn.parallel(fn.dense(3), fn.serial(fn.relu(), fn.dense(2))), ((5,), (4,))),
+    (fn.serial(fn.parallel(fn.dropout(0.5), fn.tanh()), fn.parallel(fn.dense(2), fn.identity())), ((3,), (2, 2))),
     (fn.serial(), (3,)),
     (fn.serial(fn.dense(4), fn.relu(), fn.dense(3)), (5,)),
     (fn.serial(fn.flatten(), fn.serial(fn.dense(4), fn.relu()), fn.identity(), fn.dense(3), fn.softmax()), (2, 3)),
 ]
+
+
+def indices(key, shape):
+    """Integers from 0 to 4."""
+    return (5 * key.uniform(shape, np.float64)).astype(np.int64)
+
+
+LAYERS_OF_INDICES = [
+    (fn.embedding(5, 3), ()),
+    (fn.embedding(5, 2), (3,)),
+    (fn.serial(fn.embedding(5, 2), fn.flatten(), fn.dense(3)), (2,)),
+]
+"""Layers whose inputs are :func:`indices`."""
+
+COMBINATORS = [
+    (fn.serial, (3,), 3),
+    (fn.add, (3,), 2),
+    (fn.concatenate, (3,), 2),
+    (fn.parallel, ((3,), (2,)), 2),
+    (fn.residual, (3,), 1),
+    (lambda layer: fn.serial(fn.relu(), fn.repeat(1, layer)), (3,), 1),
+]
+"""Combinators, the shape of their inputs, and of how many layers."""
 
 
 def labels(key, batch):
@@ -118,6 +143,22 @@ LOSSES = [
         (fn.categorical_cross_entropy(), probabilities),
     )
     for draw in (labels, one_hot, soft)
+]
+
+METRICS = [
+    (metric, draw)
+    for metric in (
+        fn.accuracy,
+        fn.metrics.top_k_accuracy(2),
+        fn.metrics.negative_log_likelihood,
+        fn.metrics.confusion_matrix,
+        fn.metrics.reliability,
+    )
+    for draw in (probabilities(labels), probabilities(one_hot))
+] + [
+    (fn.metrics.binary_accuracy, unit),
+    (fn.metrics.exact_match, unit),
+    (fn.metrics.regression_accuracy(0.3), regression(2, 3)),
 ]
 
 SCHEDULES = [

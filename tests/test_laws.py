@@ -2,6 +2,7 @@
 
 import attrs
 import numpy as np
+import optax
 import pytest
 
 import funcnn as fn
@@ -13,8 +14,11 @@ from funcnn.testing import (
     BrokenLaw,
     assert_pure,
     assert_trees_close,
+    check_combinator,
     check_layer,
     check_loss,
+    check_metric,
+    check_noise,
     check_optimizer,
     check_schedule,
     check_step,
@@ -22,7 +26,7 @@ from funcnn.testing import (
 )
 from funcnn.testing.laws import Case
 from funcnn.testing.layers import layer_laws
-from tests.catalogue import labels
+from tests.catalogue import indices, labels
 
 DENSE = fn.dense(3)
 
@@ -63,6 +67,21 @@ def writes_to_its_argument(y, x, mode):
     return y
 
 
+def stale():
+    """A dense layer whose VJP uses the residuals of the first call of all."""
+    first = []
+
+    def forward(params, x, mode):
+        first.append(x)
+        return DENSE.forward(params, x, mode)
+
+    def vjp(params, residuals, dy, *, need_dx=True):
+        old = np.resize(first[0], residuals.shape).astype(dy.dtype)
+        return DENSE.vjp(params, old, dy, need_dx=need_dx)
+
+    return attrs.evolve(DENSE, forward=forward, vjp=vjp)
+
+
 WRONG_LAYERS = {
     "wrong sign of dx": (with_vjp(lambda p, x, dy, dp, dx: (dp, -dx)), r"central differences.* in x$"),
     "missing transpose": (
@@ -96,6 +115,7 @@ WRONG_LAYERS = {
         attrs.evolve(DENSE, vjp=lambda p, r, dy, need_dx=True: DENSE.vjp(p, r, dy)),
         "need_dx",
     ),
+    "stale residual": (stale(), r"central differences.* in params\.weights$"),
     "another spec": (with_spec(attrs.evolve(DENSE), fn.relu().spec), "spec"),
     "dtype ignored by init": (
         attrs.evolve(DENSE, init=lambda key, shape, dtype=np.float32: DENSE.init(key, shape)),
@@ -108,6 +128,66 @@ WRONG_LAYERS = {
 def test_a_wrong_layer_is_caught(layer, message):
     with pytest.raises(BrokenLaw, match=message):
         check_layer(layer, (4,))
+
+
+def test_a_gradient_of_integers_is_caught():
+    embedding = fn.embedding(5, 3)
+    wrong = attrs.evolve(embedding, vjp=lambda p, x, dy, need_dx=True: (embedding.vjp(p, x, dy)[0], np.zeros(x.shape)))
+    with pytest.raises(BrokenLaw, match=r"cotangents.*structures differ"):
+        check_layer(wrong, (2,), inputs=indices)
+    params, _ = embedding.init(Key(0), (2,), dtype=np.float64)
+    with pytest.raises(AssertionError, match="dx is given for inputs that are integers"):
+        check_vjp(wrong, params, np.array([[0, 1]]), Key(0))
+
+
+def test_a_mask_without_rescaling_is_caught():
+    right = fn.dropout(0.5)
+    wrong = attrs.evolve(right, forward=lambda p, x, mode: (right.forward(p, x, mode)[0] * 0.5, ()))
+    with pytest.raises(BrokenLaw, match=r"the mean over the noise is the output at inference.*off by up to"):
+        check_noise(wrong, (4,))
+
+
+@pytest.mark.parametrize(
+    ("forward", "law"),
+    [
+        (lambda p, x, mode: (x * Key(0).bernoulli(0.5, x.shape) / 0.5, ()), "another key draws other noise"),
+        (lambda p, x, mode: (x * mode.key.bernoulli(0.5, x.shape[1:]) / 0.5, ()), "every sample has noise of its own"),
+    ],
+)
+def test_noise_that_is_shared_is_caught(forward, law):
+    with pytest.raises(BrokenLaw, match=law):
+        check_noise(attrs.evolve(fn.dropout(0.5), forward=forward), (40,))
+
+
+def both_with_one_key(left, right):
+    """The sum of two layers that hands the same key, and mode, to both."""
+
+    def init(key, in_shape, *, dtype=np.float32):
+        parts = [layer.init(key, in_shape, dtype=dtype) for layer in (left, right)]
+        return tuple(params for params, _ in parts), parts[0][1]
+
+    def forward(params, x, mode):
+        parts = [layer.forward(p, x, mode) for layer, p in zip((left, right), params, strict=True)]
+        return parts[0][0] + parts[1][0], tuple(residuals for _, residuals in parts)
+
+    return fn.Layer(init, forward, fn.add(left, right).vjp)
+
+
+@pytest.mark.parametrize(
+    ("combine", "message"),
+    [
+        (both_with_one_key, r"initialized from a key of its own.*the keys are Key\(seed=0, path=\(\)\), Key"),
+        (
+            lambda a, b: attrs.evolve(fn.add(a, b), forward=both_with_one_key(a, b).forward),
+            "draws from a key of its own.*the keys are",
+        ),
+        (lambda a, b: fn.serial(a), "2 layers are called 1 times"),
+    ],
+    ids=["one key for all params", "one key for all masks", "a layer left out"],
+)
+def test_a_wrong_combinator_is_caught(combine, message):
+    with pytest.raises(BrokenLaw, match=message):
+        check_combinator(combine, (3,))
 
 
 def test_a_vjp_that_is_not_linear_is_caught():
@@ -221,6 +301,56 @@ WRONG_OPTIMIZERS = {
 def test_a_wrong_optimizer_is_caught(optimizer, message):
     with pytest.raises(BrokenLaw, match=message):
         check_optimizer(optimizer)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        fn.rmsprop(0.1, eps=1e-2, eps_placement="outside"),
+        fn.rmsprop(0.1, eps=1e-3),
+        fn.rmsprop(0.1, decay=0.8, eps=1e-2),
+        fn.rmsprop(fn.exponential_decay(0.1, 0.99), eps=1e-2),
+    ],
+    ids=["eps misplaced", "another eps", "another decay", "another rate"],
+)
+def test_other_steps_than_the_oracle_s_are_caught(wrong):
+    oracle = optax.rmsprop(0.1, eps=1e-2)
+    check_optimizer(fn.rmsprop(0.1, eps=1e-2), oracle=oracle, examples=1)
+    with pytest.raises(BrokenLaw, match=r"50 steps are those of the oracle.* differs by up to"):
+        check_optimizer(wrong, oracle=oracle, examples=1)
+
+
+def wrong_metric(change):
+    """The accuracy with ``change(accuracy, outputs, targets, weights)`` in its place."""
+    return lambda outputs, targets, weights=None: change(fn.accuracy, outputs, targets, weights)
+
+
+WRONG_METRICS = {
+    "weights ignored": (wrong_metric(lambda f, o, t, w: f(o, t)), "a weight of two is the sample twice"),
+    "weights not normalized": (
+        wrong_metric(lambda f, o, t, w: f(o, t, w) if w is None else f(o, t, w) * w.mean()),
+        "a weight of two is the sample twice",
+    ),
+    "unweighted is a sum": (
+        wrong_metric(lambda f, o, t, w: f(o, t, w) * (len(o) if w is None else 1)),
+        "equal weights are none",
+    ),
+    "the mean of batch means": (
+        wrong_metric(lambda f, o, t, w: np.mean([f(o[i : i + 2], t[i : i + 2]) for i in range(0, len(o), 2)])),
+        "a weight of two|order of samples|parts merge",
+    ),
+    "the largest": (wrong_metric(lambda f, o, t, w: float(np.max(np.abs(o)))), "parts merge to the whole"),
+    "the first": (wrong_metric(lambda f, o, t, w: float(o[0, 0])), "the order of samples does not matter"),
+    "writes to its outputs": (wrong_metric(lambda f, o, t, w: f(np.negative(o, out=o), t, w)), "written to"),
+    "NaN": (wrong_metric(lambda f, o, t, w: f(o, t, w) * float("nan")), "the value is nan"),
+    "not traced": (wrong_metric(lambda f, o, t, w: f(np.asarray(o), t, w)), "JAX gives the same"),
+}
+
+
+@pytest.mark.parametrize(("metric", "message"), WRONG_METRICS.values(), ids=WRONG_METRICS)
+def test_a_wrong_metric_is_caught(metric, message):
+    with pytest.raises(BrokenLaw, match=message):
+        check_metric(metric, labels, jax=True)
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,29 @@ import funcnn as fn
 from funcnn import INFERENCE, InputError, Key, Training, tree
 from funcnn.initializers import he_normal, normal
 from funcnn.layers import DenseParams, dense_forward, dense_vjp, relu_forward, relu_vjp, serial_vjp
-from funcnn.testing import assert_trees_close, check_layer
-from tests.catalogue import LAYERS
+from funcnn.testing import assert_trees_close, check_combinator, check_layer, check_noise
+from funcnn.testing.layers import batch_of
+from tests.catalogue import COMBINATORS, LAYERS, LAYERS_OF_INDICES, indices
 
 
 @pytest.mark.parametrize(("layer", "in_shape"), LAYERS, ids=str)
 def test_laws(layer, in_shape):
     check_layer(layer, in_shape, jax=True)
+
+
+@pytest.mark.parametrize(("layer", "in_shape"), LAYERS_OF_INDICES, ids=str)
+def test_laws_on_indices(layer, in_shape):
+    check_layer(layer, in_shape, inputs=indices, jax=True)
+
+
+@pytest.mark.parametrize(("combine", "in_shape", "layers"), COMBINATORS)
+def test_laws_of_combinators(combine, in_shape, layers):
+    check_combinator(combine, in_shape, layers=layers)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+def test_laws_of_noise(rate):
+    check_noise(fn.dropout(rate), (5,))
 
 
 def parts(key):
@@ -143,10 +159,10 @@ def test_softmax_is_stable():
 @pytest.mark.parametrize(("layer", "in_shape"), LAYERS, ids=str)
 def test_jit_gives_the_same_outputs(layer, in_shape):
     params, _ = layer.init(Key(0), in_shape)
-    x = Key(1).normal((3, *in_shape))
+    x = batch_of(in_shape, Key(1), 3, Key.normal)
     leaves = tree.leaves(params)
     compiled = jax.jit(lambda leaves, x: fn.predict(layer, tree.unflatten(params, leaves), x))
-    assert_trees_close(np.asarray(compiled(leaves, x)), fn.predict(layer, params, x))
+    assert_trees_close(tree.map(np.asarray, compiled(leaves, x)), fn.predict(layer, params, x))
 
 
 refused = pytest.mark.usefixtures("unchecked_annotations")

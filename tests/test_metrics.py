@@ -8,8 +8,15 @@ from sklearn import metrics as sklearn_metrics
 
 from funcnn import InputError, Key, accuracy, metrics
 from funcnn.metrics import weighted_mean
+from funcnn.testing import check_metric
+from tests.catalogue import METRICS
 
 OUTPUTS = np.array([[0.1, 0.9], [0.8, 0.2], [0.6, 0.4]])
+
+
+@pytest.mark.parametrize(("metric", "draw"), METRICS)
+def test_laws(metric, draw):
+    check_metric(metric, draw, jax=True)
 
 
 def test_accuracy():
@@ -66,16 +73,6 @@ def test_classification_is_that_of_scikit_learn(case):
     expected = sklearn_metrics.precision_recall_fscore_support(targets, predicted, sample_weight=weights)
     for found, right in zip((metrics.precision, metrics.recall, metrics.f1), expected[:3], strict=True):
         assert found(matrix) == pytest.approx(right)
-
-
-def test_tables_of_batches_add_up(case):
-    outputs, targets, weights = case
-    for table in (metrics.confusion_matrix, metrics.reliability):
-        parts = [
-            table(outputs[i : i + 30], targets[i : i + 30], None if weights is None else weights[i : i + 30])
-            for i in range(0, 200, 30)
-        ]
-        assert sum(parts) == pytest.approx(table(*case))
 
 
 def test_several_labels_are_those_of_scikit_learn(case):

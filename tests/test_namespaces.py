@@ -8,6 +8,7 @@ import funcnn as fn
 from funcnn import INFERENCE, Key, tree
 from funcnn.testing import assert_trees_close
 from funcnn.testing.laws import randomized
+from funcnn.testing.layers import batch_of, normal_inputs
 from tests.catalogue import LAYERS, LOSSES, OPTIMIZERS
 
 
@@ -23,11 +24,11 @@ def back(values):
 @pytest.mark.parametrize(("layer", "in_shape"), LAYERS, ids=str)
 def test_layers(layer, in_shape):
     params, _ = layer.init(Key(0), in_shape, dtype=np.float64)
-    params, x = randomized(params, Key(1)), Key(2).normal((3, *in_shape), np.float64)
+    params, x = randomized(params, Key(1)), batch_of(in_shape, Key(2), 3, normal_inputs)
     y, residuals = layer.forward(params, x, INFERENCE)
     strict_y, strict_residuals = layer.forward(strict(params), strict(x), INFERENCE)
     assert_trees_close(back(strict_y), y, rtol=1e-10, atol=1e-10)
-    dy = Key(3).normal(y.shape, np.float64)
+    dy = randomized(y, Key(3))
     found = layer.vjp(strict(params), strict_residuals, strict(dy))
     assert_trees_close(back(found), layer.vjp(params, residuals, dy), rtol=1e-10, atol=1e-10)
 

@@ -8,6 +8,8 @@ import funcnn as fn
 from funcnn import InputError, Key, tree
 from funcnn.optimizers import accumulate_momentum, scale_by_adam, scale_by_learning_rate
 from funcnn.testing import BrokenLaw, assert_trees_close, check_optimizer
+from funcnn.testing.laws import Case
+from funcnn.testing.optimizers import optimizer_laws
 from tests.catalogue import EXCEPTIONS, OPTIMIZERS
 
 
@@ -61,16 +63,7 @@ def decayed(step):
     ids=str,
 )
 def test_fifty_random_steps_are_those_of_optax(ours, theirs):
-    params = other = {"w": Key(0).normal((3, 4)), "b": Key(1).normal((4,))}
-    state, other_state = ours.init(params), theirs.init(other)
-    for i in range(50):
-        grads = {"w": Key(2).at(i).normal((3, 4)), "b": Key(3).at(i).normal((4,))}
-        updates, state = ours.update(grads, state, params)
-        params = fn.apply_updates(params, updates)
-        others, other_state = theirs.update(grads, other_state, other)
-        other = optax.apply_updates(other, others)
-    expected = {name: np.asarray(value) for name, value in other.items()}
-    assert_trees_close(params, expected, rtol=1e-4, atol=1e-5)
+    optimizer_laws(ours, oracle=theirs)["50 steps are those of the oracle"](Case(Key(0), 4))
 
 
 def test_chain_is_associative():

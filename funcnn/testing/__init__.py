@@ -9,8 +9,10 @@ from funcnn.testing.gradients import check_vjp
 from funcnn.testing.laws import BrokenLaw
 from funcnn.testing.layers import check_layer
 from funcnn.testing.losses import check_loss
+from funcnn.testing.metrics import check_metric
 from funcnn.testing.optimizers import check_optimizer, check_schedule
 from funcnn.testing.purity import assert_pure, assert_trees_alike, assert_trees_close
+from funcnn.testing.randomness import check_combinator, check_noise
 from funcnn.testing.training import check_step
 
 __all__ = [
@@ -18,8 +20,11 @@ __all__ = [
     "assert_pure",
     "assert_trees_alike",
     "assert_trees_close",
+    "check_combinator",
     "check_layer",
     "check_loss",
+    "check_metric",
+    "check_noise",
     "check_optimizer",
     "check_schedule",
     "check_step",

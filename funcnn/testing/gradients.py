@@ -1,23 +1,23 @@
 """Two oracles of a VJP: central differences along a random direction, and JAX."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from funcnn import tree
-from funcnn.arrays import Array
 from funcnn.keys import Key
 from funcnn.layer import INFERENCE, Layer, Mode, Params, pullback
-from funcnn.testing.laws import randomized
-from funcnn.testing.purity import assert_trees_close
+from funcnn.testing.laws import jax_module, randomized
+from funcnn.testing.purity import assert_trees_close, ensure
 
 STEPS = (1e-4, 1e-5, 1e-6, 1e-7)
 """Steps of the central differences; a small one does not reach a kink that a large one crosses, but rounds more."""
 
 
 def check_vjp(
-    layer: Layer, params: Params, x: Array, key: Key, *, mode: Mode = INFERENCE, oracle: str = "differences"
+    layer: Layer, params: Params, x: Any, key: Key, *, mode: Mode = INFERENCE, oracle: str = "differences"
 ) -> None:
     """The VJP at ``params`` and ``x``, for a random ``dy``, against an oracle.
 
@@ -27,7 +27,7 @@ def check_vjp(
     Args:
         layer: The layer.
         params: Its params in float64; random ones, since zero biases sit on the kink of a ReLU.
-        x: Inputs (batch, *in_shape) in float64.
+        x: Inputs (batch, *in_shape) in float64, or integers, which are held fixed.
         key: For ``dy`` and the direction.
         mode: With a key, the same randomness is drawn at every point.
         oracle: ``"differences"`` or ``"jax"``.
@@ -37,41 +37,49 @@ def check_vjp(
         ModuleNotFoundError: JAX is the oracle and not installed.
     """
     y, pull = pullback(layer, params, x, mode)
-    dy = key.at("dy").normal(y.shape, y.dtype)
-    found = {"params": (pulled := pull(dy))[0], "x": pulled[1]}
-    point = {"params": params, "x": x}
+    dy = randomized(y, key.at("dy"))
+    found = dict(zip(("params", "x"), pull(dy), strict=True))
+    point, fixed = {"params": params, "x": x}, {}
+    if not is_differentiable(x):
+        fixed["x"] = point.pop("x")
+        ensure(found.pop("x") is None, "dx is given for inputs that are integers")
 
-    def f(at: dict[str, Any]) -> Array:
+    def f(at: dict[str, Any]) -> Any:
         return layer.forward(at["params"], at["x"], mode)[0]
 
     match oracle:
         case "jax":
-            assert_trees_close(found, _jax_vjp(f, point, dy), rtol=1e-7, atol=1e-7)
+            assert_trees_close(found, _jax_vjp(f, point, fixed, dy), rtol=1e-7, atol=1e-7)
         case "differences":
-            _check_differences(f, point, found, dy, key.at("direction"))
+            _check_differences(lambda at: f({**fixed, **at}), point, found, dy, key.at("direction"))
         case _:
             raise ValueError(f"oracle is {oracle!r}, expected 'differences' or 'jax'")
 
 
-def _check_differences(f: Callable[[Any], Array], point: Any, found: Any, dy: Array, key: Key) -> None:
+def is_differentiable(x: Any) -> bool:
+    """Whether all arrays of a tree are floating: integers have no cotangent."""
+    return all(leaf.dtype.kind == "f" for leaf in tree.leaves(x))
+
+
+def _check_differences(f: Callable[[Any], Any], point: Any, found: Any, dy: Any, key: Key) -> None:
     direction = randomized(point, key)
     if not _agrees(f, point, found, dy, direction):
         faulty = (path for path, part in _leaf_directions(direction) if not _agrees(f, point, found, dy, part))
         raise AssertionError(f"the VJP differs from central differences in {', '.join(faulty) or 'the sum of leaves'}")
 
 
-def _agrees(f: Callable[[Any], Array], point: Any, found: Any, dy: Array, direction: Any) -> bool:
+def _agrees(f: Callable[[Any], Any], point: Any, found: Any, dy: Any, direction: Any) -> bool:
     """Whether <dy, f'(direction)> is <found, direction> within the error of the differences."""
     slopes = [_slope(f, point, direction, step) for step in STEPS]
-    tolerance = 1e-6 * (1 + float(np.linalg.norm(dy)) * float(np.linalg.norm(slopes[0])))
+    tolerance = 1e-6 * (1 + math.sqrt(_dot(dy, dy) * _dot(slopes[0], slopes[0])))
     analytic = _dot(found, direction)
-    return any(abs(float(np.sum(dy * slope)) - analytic) <= tolerance for slope in slopes)
+    return any(abs(_dot(dy, slope) - analytic) <= tolerance for slope in slopes)
 
 
-def _slope(f: Callable[[Any], Array], point: Any, direction: Any, step: float) -> Array:
+def _slope(f: Callable[[Any], Any], point: Any, direction: Any, step: float) -> Any:
     """The derivative of f along ``direction`` by a central difference."""
     ahead, behind = (f(tree.map(lambda a, u, h=h: a + h * u, point, direction)) for h in (step, -step))
-    return (ahead - behind) / (2 * step)
+    return tree.map(lambda a, b: (a - b) / (2 * step), ahead, behind)
 
 
 def _dot(left: Any, right: Any) -> float:
@@ -85,13 +93,10 @@ def _leaf_directions(direction: Any) -> Iterator[tuple[str, Any]]:
         yield path, tree.unflatten(direction, [leaf if j == i else 0 * leaf for j, leaf in enumerate(leaves)])
 
 
-def _jax_vjp(f: Callable[[Any], Array], point: Any, dy: Array) -> Any:
+def _jax_vjp(f: Callable[[Any], Any], point: Any, fixed: Any, dy: Any) -> Any:
     """The pullback of ``dy`` at ``point`` by JAX, as NumPy arrays in the tree of ``point``."""
-    try:
-        import jax
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"{error}; oracle='jax' takes the extra `test`: pip install 'funcnn[test]'") from None
+    jax = jax_module()
     with jax.enable_x64(True):
-        leaves = [jax.numpy.asarray(leaf) for leaf in tree.leaves(point)]
-        _, pull = jax.vjp(lambda *values: f(tree.unflatten(point, list(values))), *leaves)
-        return tree.unflatten(point, [np.asarray(leaf) for leaf in pull(jax.numpy.asarray(dy))])
+        leaves, fixed, dy = tree.map(jax.numpy.asarray, (tree.leaves(point), fixed, dy))
+        _, pull = jax.vjp(lambda *values: f({**fixed, **tree.unflatten(point, list(values))}), *leaves)
+        return tree.unflatten(point, [np.asarray(leaf) for leaf in pull(dy)])

@@ -1,8 +1,9 @@
 """How a law is tried: on random cases, the smallest failing one reported."""
 
+import importlib
 from collections.abc import Callable, Mapping
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 import numpy as np
@@ -31,7 +32,10 @@ class Case:
         return self.key.at(label).normal(shape, dtype)
 
 
-Law = Callable[[Case], None]
+Law: TypeAlias = Callable[[Case], None]
+
+Draw: TypeAlias = Callable[[Key, int], tuple[Array, Array]]
+"""``draw(key, batch)`` gives outputs and targets in the domain of a loss or metric, floating ones in float64."""
 
 
 def hold(subject: object, laws: Mapping[str, Law], examples: int = 20) -> None:
@@ -51,6 +55,11 @@ def randomized(params: Params, key: Key) -> Params:
     return tree.unflatten(params, [key.at(i).normal(leaf.shape, leaf.dtype) for i, leaf in leaves])
 
 
+def as_dtype(arrays: Any, dtype: type) -> Any:
+    """A tree's floating arrays in ``dtype``, its integers as they are."""
+    return tree.map(lambda array: array.astype(dtype) if array.dtype.kind == "f" else array, arrays)
+
+
 def check_spec(subject: Any, behaviour: Callable[[Any], Any]) -> None:
     """What the spec of ``subject`` builds again reads the same and behaves the same, bit for bit.
 
@@ -63,7 +72,7 @@ def check_spec(subject: Any, behaviour: Callable[[Any], Any]) -> None:
 
 
 def _try(subject: object, name: str, law: Law, examples: int) -> None:
-    hypothesis = _hypothesis()
+    hypothesis = _imported("hypothesis")
     case = Case(Key(0), 1)
 
     def attempt(seed: int, batch: int) -> None:
@@ -87,9 +96,17 @@ def _try(subject: object, name: str, law: Law, examples: int) -> None:
         raise BrokenLaw(text) from error
 
 
-def _hypothesis() -> ModuleType:
+def jax_module() -> ModuleType:
+    """JAX, where a law takes it.
+
+    Raises:
+        ModuleNotFoundError: It is not installed; the message says how to.
+    """
+    return _imported("jax")
+
+
+def _imported(name: str) -> ModuleType:
     try:
-        import hypothesis
+        return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"{error}; the laws take the extra `test`: pip install 'funcnn[test]'") from None
-    return hypothesis
+        raise ModuleNotFoundError(f"{error}; this takes the extra `test`: pip install 'funcnn[test]'") from None

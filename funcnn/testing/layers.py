@@ -2,21 +2,39 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any, TypeAlias
 
+import attrs
 import numpy as np
 
 from funcnn import tree
-from funcnn.arrays import Array, Shape
+from funcnn.arrays import Array, Shape, Shapes
+from funcnn.keys import Key
 from funcnn.layer import INFERENCE, Layer, Mode, Params, Training, predict, pullback
-from funcnn.testing.gradients import check_vjp
-from funcnn.testing.laws import Case, Law, check_spec, hold, randomized
+from funcnn.testing.gradients import check_vjp, is_differentiable
+from funcnn.testing.laws import Case, Law, as_dtype, check_spec, hold, randomized
 from funcnn.testing.purity import assert_pure, assert_trees_alike, assert_trees_close, ensure
 
+Inputs: TypeAlias = Callable[[Key, Shape], Array]
+"""``inputs(key, shape)`` draws inputs in float64, or integers."""
 
-def check_layer(layer: Layer, in_shape: Shape, *, jax: bool = False, examples: int = 20) -> None:
+
+def normal_inputs(key: Key, shape: Shape) -> Array:
+    """Inputs from the standard normal distribution."""
+    return key.normal(shape, np.float64)
+
+
+def check_layer(
+    layer: Layer, in_shape: Shapes, *, inputs: Inputs = normal_inputs, jax: bool = False, examples: int = 20
+) -> None:
     """Try every law of a layer on random params and inputs (batch, *in_shape).
 
-    With ``jax``, which takes a layer written in its input's own namespace, ``jax.vjp`` is a second oracle.
+    Args:
+        layer: The layer.
+        in_shape: The shape of one input, or a tuple of shapes for a layer that takes a tuple of arrays.
+        inputs: Draws the inputs, for a layer that does not take any floating numbers.
+        jax: Whether ``jax.vjp`` is a second oracle, for a layer written in its input's own namespace.
+        examples: On how many cases each law is tried.
 
     Raises:
         BrokenLaw: At the first that fails; it names the law, the smallest case and the leaf.
@@ -24,12 +42,14 @@ def check_layer(layer: Layer, in_shape: Shape, *, jax: bool = False, examples: i
     >>> import funcnn as fn
     >>> check_layer(fn.serial(fn.dense(3), fn.relu()), (4,))
     """
-    hold(layer, layer_laws(layer, in_shape, jax=jax), examples)
+    hold(layer, layer_laws(layer, in_shape, inputs=inputs, jax=jax), examples)
 
 
-def layer_laws(layer: Layer, in_shape: Shape, *, jax: bool = False) -> Mapping[str, Law]:
+def layer_laws(
+    layer: Layer, in_shape: Shapes, *, inputs: Inputs = normal_inputs, jax: bool = False
+) -> Mapping[str, Law]:
     """The laws by name; one that has no meaning for this layer is left out."""
-    laws: dict[str, Callable[[Layer, Shape, Case], None]] = {
+    laws: dict[str, Callable[[_Subject, Case], None]] = {
         "init is pure and keeps the dtype": _init,
         "forward keeps shape and dtype": _forward,
         "forward and vjp are pure": _purity,
@@ -44,83 +64,110 @@ def layer_laws(layer: Layer, in_shape: Shape, *, jax: bool = False) -> Mapping[s
         laws["the vjp is that of JAX"] = partial(_vjp, oracle="jax")
     if layer.spec is not None:
         laws["the spec builds the same layer again"] = _spec
-    return {name: partial(law, layer, in_shape) for name, law in laws.items()}
+    return {name: partial(law, _Subject(layer, in_shape, inputs)) for name, law in laws.items()}
 
 
-def _drawn(layer: Layer, in_shape: Shape, case: Case, dtype: type = np.float64) -> tuple[Params, Array, Mode]:
-    """Random params, inputs and a training mode."""
-    params, _ = layer.init(case.key.at("init"), in_shape, dtype=dtype)
-    x = case.array("x", (case.batch, *in_shape), dtype)
-    return randomized(params, case.key.at("params")), x, Training(case.key.at("mode"))
+def batch_of(shape: Shapes, key: Key, batch: int, draw: Inputs) -> Any:
+    """An array (batch, *shape) that ``draw`` makes, or a tuple of arrays for a tuple of shapes."""
+    if all(isinstance(size, int) for size in shape):
+        return draw(key, (batch, *shape))
+    return tuple(batch_of(part, key.at(i), batch, draw) for i, part in enumerate(shape))
 
 
-def _init(layer: Layer, in_shape: Shape, case: Case) -> None:
+@attrs.frozen
+class _Subject:
+    """What the laws are about."""
+
+    layer: Layer
+    in_shape: Shapes
+    inputs: Inputs
+
+    def drawn(self, case: Case, dtype: type = np.float64) -> tuple[Params, Any, Mode]:
+        """Random params, inputs and a training mode."""
+        params, _ = self.layer.init(case.key.at("init"), self.in_shape, dtype=dtype)
+        x = as_dtype(batch_of(self.in_shape, case.key.at("x"), case.batch, self.inputs), dtype)
+        return randomized(params, case.key.at("params")), x, Training(case.key.at("mode"))
+
+    def pulled(self, case: Case, dtype: type = np.float64) -> tuple[Any, Callable[..., Any]]:
+        """A random dy, and the pullback that takes it."""
+        params, x, mode = self.drawn(case, dtype)
+        y, pull = pullback(self.layer, params, x, mode)
+        return randomized(y, case.key.at("dy")), pull
+
+
+def _init(subject: _Subject, case: Case) -> None:
+    init, in_shape = subject.layer.init, subject.in_shape
     for dtype in (np.float32, np.float64):
-        assert_pure(layer.init, case.key, in_shape, dtype=dtype)
-        params, _ = layer.init(case.key, in_shape, dtype=dtype)
+        assert_pure(init, case.key, in_shape, dtype=dtype)
+        params, _ = init(case.key, in_shape, dtype=dtype)
         for path, leaf in tree.leaves_with_paths(params):
             ensure(leaf.dtype == dtype, f"{path} is {leaf.dtype}, asked for {np.dtype(dtype)}")
 
 
-def _forward(layer: Layer, in_shape: Shape, case: Case) -> None:
+def _forward(subject: _Subject, case: Case) -> None:
     for dtype in (np.float32, np.float64):
-        params, x, mode = _drawn(layer, in_shape, case, dtype)
-        _, out_shape = layer.init(case.key, in_shape, dtype=dtype)
-        y, _ = layer.forward(params, x, mode)
-        expected = np.dtype(dtype), (case.batch, *out_shape)
-        ensure((y.dtype, y.shape) == expected, f"y is {(y.dtype, y.shape)}, expected {expected}")
+        params, x, mode = subject.drawn(case, dtype)
+        _, out_shape = subject.layer.init(case.key, subject.in_shape, dtype=dtype)
+        y, _ = subject.layer.forward(params, x, mode)
+        expected = as_dtype(batch_of(out_shape, case.key, case.batch, normal_inputs), dtype)
+        assert_trees_alike({"y": y}, {"y": expected})
 
 
-def _purity(layer: Layer, in_shape: Shape, case: Case) -> None:
-    params, x, mode = _drawn(layer, in_shape, case)
+def _purity(subject: _Subject, case: Case) -> None:
+    params, x, mode = subject.drawn(case)
+    _assert_pure(subject.layer, params, x, mode, case)
+
+
+def _inference(subject: _Subject, case: Case) -> None:
+    params, x, _ = subject.drawn(case)
+    _assert_pure(subject.layer, params, x, INFERENCE, case)
+
+
+def _assert_pure(layer: Layer, params: Params, x: Any, mode: Mode, case: Case) -> None:
     assert_pure(layer.forward, params, x, mode)
     y, residuals = layer.forward(params, x, mode)
-    assert_pure(layer.vjp, params, residuals, case.array("dy", y.shape))
+    assert_pure(layer.vjp, params, residuals, randomized(y, case.key.at("dy")))
 
 
-def _cotangents(layer: Layer, in_shape: Shape, case: Case) -> None:
+def _cotangents(subject: _Subject, case: Case) -> None:
     for dtype in (np.float32, np.float64):
-        params, x, mode = _drawn(layer, in_shape, case, dtype)
-        y, pull = pullback(layer, params, x, mode)
-        dparams, dx = pull(case.array("dy", y.shape, dtype))
-        assert_trees_alike({"params": dparams, "x": dx}, {"params": params, "x": x})
+        params, x, _ = subject.drawn(case, dtype)
+        dy, pull = subject.pulled(case, dtype)
+        dparams, dx = pull(dy)
+        assert_trees_alike({"params": dparams, "x": dx}, {"params": params, "x": x if is_differentiable(x) else None})
 
 
-def _vjp(layer: Layer, in_shape: Shape, case: Case, oracle: str) -> None:
-    params, x, mode = _drawn(layer, in_shape, case)
-    check_vjp(layer, params, x, case.key.at("vjp"), mode=mode if oracle == "differences" else INFERENCE, oracle=oracle)
+def _vjp(subject: _Subject, case: Case, oracle: str) -> None:
+    params, x, mode = subject.drawn(case)
+    mode = mode if oracle == "differences" else INFERENCE
+    check_vjp(subject.layer, params, x, case.key.at("vjp"), mode=mode, oracle=oracle)
 
 
-def _linearity(layer: Layer, in_shape: Shape, case: Case) -> None:
-    params, x, mode = _drawn(layer, in_shape, case)
-    y, pull = pullback(layer, params, x, mode)
-    a, b = (case.array(label, y.shape) for label in ("a", "b"))
-    combined = tree.map(lambda of_a, of_b: 2 * of_a - 3 * of_b, pull(a), pull(b))
-    assert_trees_close(pull(2 * a - 3 * b), combined, rtol=1e-9, atol=1e-9)
+def _linearity(subject: _Subject, case: Case) -> None:
+    a, pull = subject.pulled(case)
+    b = randomized(a, case.key.at("b"))
+
+    def combined(left: Any, right: Any) -> Any:
+        return tree.map(lambda of_a, of_b: 2 * of_a - 3 * of_b, left, right)
+
+    assert_trees_close(pull(combined(a, b)), combined(pull(a), pull(b)), rtol=1e-9, atol=1e-9)
 
 
-def _need_dx(layer: Layer, in_shape: Shape, case: Case) -> None:
-    params, x, mode = _drawn(layer, in_shape, case)
-    y, pull = pullback(layer, params, x, mode)
-    dy = case.array("dy", y.shape)
+def _need_dx(subject: _Subject, case: Case) -> None:
+    dy, pull = subject.pulled(case)
     dparams, dx = pull(dy, need_dx=False)
     ensure(dx is None, "dx is computed where it is not needed")
     ensure(tree.equal(dparams, pull(dy)[0]), "dparams differ with need_dx=False")
 
 
-def _rows(layer: Layer, in_shape: Shape, case: Case) -> None:
-    params, x, _ = _drawn(layer, in_shape, case)
-    rows = [predict(layer, params, x[i : i + 1]) for i in range(case.batch)]
-    assert_trees_close(predict(layer, params, x), np.concatenate(rows), rtol=1e-9, atol=1e-9)
+def _rows(subject: _Subject, case: Case) -> None:
+    params, x, _ = subject.drawn(case)
+    rows = [tree.map(lambda leaf, i=i: leaf[i : i + 1], x) for i in range(case.batch)]
+    singles = [predict(subject.layer, params, row) for row in rows]
+    together = tree.map(lambda *leaves: np.concatenate(leaves), *singles)
+    assert_trees_close(predict(subject.layer, params, x), together, rtol=1e-9, atol=1e-9)
 
 
-def _inference(layer: Layer, in_shape: Shape, case: Case) -> None:
-    params, x, _ = _drawn(layer, in_shape, case)
-    y, residuals = layer.forward(params, x, INFERENCE)
-    assert_pure(layer.forward, params, x, INFERENCE)
-    assert_pure(layer.vjp, params, residuals, case.array("dy", y.shape))
-
-
-def _spec(layer: Layer, in_shape: Shape, case: Case) -> None:
-    params, x, mode = _drawn(layer, in_shape, case)
-    check_spec(layer, lambda layer: layer.forward(params, x, mode)[0])
+def _spec(subject: _Subject, case: Case) -> None:
+    params, x, mode = subject.drawn(case)
+    check_spec(subject.layer, lambda layer: layer.forward(params, x, mode)[0])

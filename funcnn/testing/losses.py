@@ -7,15 +7,11 @@ from typing import Any
 import numpy as np
 
 from funcnn.arrays import Array
-from funcnn.keys import Key
 from funcnn.layer import INFERENCE, Layer
 from funcnn.losses import Loss
 from funcnn.testing.gradients import check_vjp
-from funcnn.testing.laws import Case, Law, check_spec, hold
+from funcnn.testing.laws import Case, Draw, Law, as_dtype, check_spec, hold
 from funcnn.testing.purity import assert_pure, assert_trees_alike, assert_trees_close, ensure
-
-Draw = Callable[[Key, int], tuple[Array, Array]]
-"""``draw(key, batch) -> (outputs, targets)`` in the loss's domain, float64."""
 
 
 def check_loss(loss: Loss, draw: Draw, *, jax: bool = False, examples: int = 20) -> None:
@@ -60,38 +56,31 @@ def as_layer(loss: Loss, targets: Array, weights: Array | None = None) -> Layer:
     return Layer(lambda key, in_shape, **options: ((), ()), forward, vjp)
 
 
-def _weighted(loss: Loss, draw: Draw, case: Case) -> tuple[Array, Array, Array]:
-    del loss  # it has no say
+def _weighted(draw: Draw, case: Case) -> tuple[Array, Array, Array]:
     return *draw(case.key, case.batch), case.key.at("weights").uniform((case.batch,), np.float64, low=0.1)
 
 
 def _value(loss: Loss, draw: Draw, case: Case) -> None:
     for dtype in (np.float32, np.float64):
-        value, _ = loss.forward(*_cast(draw(case.key, case.batch), dtype))
+        value, _ = loss.forward(*as_dtype(draw(case.key, case.batch), dtype))
         assert_trees_alike(value, np.zeros((), dtype))
         ensure(bool(np.isfinite(value)), f"the value is {value}")
 
 
 def _gradient(loss: Loss, draw: Draw, case: Case) -> None:
     for dtype in (np.float32, np.float64):
-        outputs, targets = _cast(draw(case.key, case.batch), dtype)
+        outputs, targets = as_dtype(draw(case.key, case.batch), dtype)
         assert_trees_alike(loss.vjp(loss.forward(outputs, targets)[1]), outputs)
 
 
-def _cast(arrays: tuple[Array, Array], dtype: type) -> tuple[Array, Array]:
-    """Outputs and targets in ``dtype``, integer labels as they are."""
-    outputs, targets = (array.astype(dtype) if array.dtype.kind == "f" else array for array in arrays)
-    return outputs, targets
-
-
 def _purity(loss: Loss, draw: Draw, case: Case) -> None:
-    outputs, targets, weights = _weighted(loss, draw, case)
+    outputs, targets, weights = _weighted(draw, case)
     assert_pure(loss.forward, outputs, targets, weights)
     assert_pure(loss.vjp, loss.forward(outputs, targets, weights)[1])
 
 
 def _vjp(loss: Loss, draw: Draw, case: Case, oracle: str) -> None:
-    outputs, targets, weights = _weighted(loss, draw, case)
+    outputs, targets, weights = _weighted(draw, case)
     for given in (None, weights):
         check_vjp(as_layer(loss, targets, given), (), outputs, case.key, mode=INFERENCE, oracle=oracle)
 

@@ -10,18 +10,25 @@ from funcnn import tree
 from funcnn.layer import Params
 from funcnn.optimizers import Optimizer, apply_updates
 from funcnn.spec import Described
-from funcnn.testing.laws import Case, Law, check_spec, hold
+from funcnn.testing.laws import Case, Law, check_spec, hold, jax_module
 from funcnn.testing.purity import assert_pure, assert_trees_alike, assert_trees_close, ensure
+from funcnn.training import AnyOptimizer
 
 STEPS = 50
 """How many updates a law follows."""
 
 
-def check_optimizer(optimizer: Optimizer, *, unless: Collection[str] = (), examples: int = 5) -> None:
+def check_optimizer(
+    optimizer: Optimizer, *, oracle: AnyOptimizer | None = None, unless: Collection[str] = (), examples: int = 5
+) -> None:
     """Try every law of an optimizer on random params and gradients.
 
-    ``unless`` names the laws that it breaks on purpose: weight decay moves params without a gradient, and clipping
-    by the global norm looks at the whole tree.
+    Args:
+        optimizer: The optimizer.
+        oracle: Another one, of Optax for instance, whose steps it must take.
+        unless: The laws that it breaks on purpose: weight decay moves params without a gradient, and clipping by
+            the global norm looks at the whole tree.
+        examples: On how many cases each law is tried.
 
     Raises:
         BrokenLaw: At the first that fails; it names the law, the smallest case and the leaf.
@@ -29,6 +36,13 @@ def check_optimizer(optimizer: Optimizer, *, unless: Collection[str] = (), examp
     >>> import funcnn as fn
     >>> check_optimizer(fn.adam(0.01))
     """
+    laws = optimizer_laws(optimizer, oracle=oracle)
+    ensure(set(unless) <= laws.keys(), f"unless names laws of {[*laws]}, not {[*unless]}")
+    hold(optimizer, {name: law for name, law in laws.items() if name not in unless}, examples)
+
+
+def optimizer_laws(optimizer: Optimizer, *, oracle: AnyOptimizer | None = None) -> Mapping[str, Law]:
+    """The laws by name."""
     laws: dict[str, Callable[[Optimizer, Case], None]] = {
         "init and update are pure": _purity,
         "updates and state keep structure, shape and dtype for 50 steps": _shapes,
@@ -36,13 +50,9 @@ def check_optimizer(optimizer: Optimizer, *, unless: Collection[str] = (), examp
         "a quadratic descends": _descent,
         "a leaf's update does not depend on the tree around it": _leaves,
     }
-
-    def behaviour(optimizer: Optimizer, case: Case) -> Any:
-        return _updates(optimizer, case, np.float32)[-1]
-
-    ensure(set(unless) <= laws.keys(), f"unless names laws of {[*laws]}, not {[*unless]}")
-    chosen = {name: law for name, law in laws.items() if name not in unless}
-    hold(optimizer, _bound(chosen, optimizer, behaviour), examples)
+    if oracle is not None:
+        laws["50 steps are those of the oracle"] = partial(_oracle, oracle)
+    return _bound(laws, optimizer, lambda optimizer, case: _steps(optimizer, case, np.float32)[-1])
 
 
 def check_schedule(schedule: Callable[[Any], Any], *, jax: bool = False, examples: int = 10) -> None:
@@ -54,12 +64,17 @@ def check_schedule(schedule: Callable[[Any], Any], *, jax: bool = False, example
     >>> import funcnn as fn
     >>> check_schedule(fn.inverse_time_decay(0.1, decay=0.01))
     """
+    hold(schedule, schedule_laws(schedule, jax=jax), examples)
+
+
+def schedule_laws(schedule: Callable[[Any], Any], *, jax: bool = False) -> Mapping[str, Law]:
+    """The laws by name."""
     laws: dict[str, Callable[[Any, Case], None]] = {
         "the value is a finite float of at least 0": _values,
     }
     if jax:
         laws["JAX traces it"] = _traces
-    hold(schedule, _bound(laws, schedule, lambda schedule, case: schedule(case.key.seed)), examples)
+    return _bound(laws, schedule, lambda schedule, case: schedule(case.key.seed))
 
 
 def _bound(
@@ -80,7 +95,7 @@ def _params(case: Case, dtype: type = np.float32, label: str = "params") -> Para
     return {"w": case.array(f"{label} w", (case.batch, 3), dtype), "b": (case.array(f"{label} b", (3,), dtype),)}
 
 
-def _updates(optimizer: Optimizer, case: Case, dtype: type) -> list[tuple[Params, Params, Any]]:
+def _steps(optimizer: AnyOptimizer, case: Case, dtype: type) -> list[tuple[Params, Params, Any]]:
     """Params, updates and state of :data:`STEPS` steps with random gradients."""
     params = _params(case, dtype)
     state, steps = optimizer.init(params), []
@@ -100,7 +115,7 @@ def _purity(optimizer: Optimizer, case: Case) -> None:
 def _shapes(optimizer: Optimizer, case: Case) -> None:
     for dtype in (np.float32, np.float64):
         start = _params(case, dtype)
-        for params, updates, state in _updates(optimizer, case, dtype):
+        for params, updates, state in _steps(optimizer, case, dtype):
             assert_trees_alike(updates, start)
             assert_trees_alike(params, start)
             assert_trees_alike(state, optimizer.init(start))
@@ -133,6 +148,12 @@ def _leaves(optimizer: Optimizer, case: Case) -> None:
     ensure(tree.equal(updates["w"], alone), "w differs")
 
 
+def _oracle(oracle: AnyOptimizer, optimizer: Optimizer, case: Case) -> None:
+    for ours, theirs in zip(_steps(optimizer, case, np.float32), _steps(oracle, case, np.float32), strict=True):
+        expected = tree.map(np.asarray, theirs[0])
+        assert_trees_close(ours[0], expected, rtol=1e-4, atol=1e-5)
+
+
 def _values(schedule: Callable[[Any], Any], case: Case) -> None:
     step = case.key.seed
     value = schedule(step)
@@ -141,7 +162,5 @@ def _values(schedule: Callable[[Any], Any], case: Case) -> None:
 
 
 def _traces(schedule: Callable[[Any], Any], case: Case) -> None:
-    import jax
-
     step = case.key.seed
-    assert_trees_close(float(jax.jit(schedule)(step)), schedule(step), rtol=1e-5)
+    assert_trees_close(float(jax_module().jit(schedule)(step)), schedule(step), rtol=1e-5)

@@ -1,0 +1,93 @@
+"""The laws of a metric."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from funcnn.arrays import Array
+from funcnn.testing.laws import Case, Draw, Law, hold, jax_module
+from funcnn.testing.purity import assert_pure, assert_trees_close, ensure
+from funcnn.training import Metric
+
+
+def check_metric(metric: Metric, draw: Draw, *, jax: bool = False, examples: int = 20) -> None:
+    """Try every law of a metric on outputs and targets from ``draw``; with ``jax``, that JAX gives the same.
+
+    A metric that gives a number is a mean over samples, one that gives a table a sum.
+
+    Raises:
+        BrokenLaw: At the first that fails; it names the law and the smallest case.
+
+    >>> import funcnn as fn
+    >>> check_metric(fn.accuracy, lambda key, n: (key.normal((n, 3), np.float64), np.arange(n) % 3))
+    """
+    hold(metric, metric_laws(metric, draw, jax=jax), examples)
+
+
+def metric_laws(metric: Metric, draw: Draw, *, jax: bool = False) -> Mapping[str, Law]:
+    """The laws by name."""
+    laws: dict[str, Callable[[Metric, Draw, Case], None]] = {
+        "the metric is pure": _purity,
+        "equal weights are none": _equal_weights,
+        "a weight of two is the sample twice": _weights,
+        "the order of samples does not matter": _order,
+        "parts merge to the whole": _parts,
+    }
+    if jax:
+        laws["JAX gives the same"] = _jax
+    return {name: partial(law, metric, draw) for name, law in laws.items()}
+
+
+def _drawn(draw: Draw, case: Case) -> tuple[Array, Array, Array]:
+    """Outputs, targets and weights."""
+    return *draw(case.key, case.batch), case.key.at("weights").uniform((case.batch,), np.float64, low=0.1)
+
+
+def _assert_same(found: Any, expected: Any) -> None:
+    assert_trees_close(np.asarray(found, np.float64), np.asarray(expected, np.float64), rtol=1e-9, atol=1e-12)
+
+
+def _purity(metric: Metric, draw: Draw, case: Case) -> None:
+    outputs, targets, weights = _drawn(draw, case)
+    assert_pure(metric, outputs, targets, None)
+    assert_pure(metric, outputs, targets, weights)
+    for value in np.ravel(metric(outputs, targets, weights)):
+        ensure(bool(np.isfinite(value)), f"the value is {value}")
+
+
+def _equal_weights(metric: Metric, draw: Draw, case: Case) -> None:
+    outputs, targets, weights = _drawn(draw, case)
+    _assert_same(metric(outputs, targets, np.ones_like(weights)), metric(outputs, targets, None))
+
+
+def _weights(metric: Metric, draw: Draw, case: Case) -> None:
+    outputs, targets = draw(case.key, case.batch)
+    times = 1 + np.arange(case.batch) % 3
+    repeated = metric(np.repeat(outputs, times, axis=0), np.repeat(targets, times, axis=0), None)
+    _assert_same(metric(outputs, targets, times.astype(np.float64)), repeated)
+
+
+def _order(metric: Metric, draw: Draw, case: Case) -> None:
+    arrays = _drawn(draw, case)
+    order = case.key.at("order").permutation(case.batch)
+    _assert_same(metric(*(array[order] for array in arrays)), metric(*arrays))
+
+
+def _parts(metric: Metric, draw: Draw, case: Case) -> None:
+    arrays = _drawn(draw, case)
+    pieces = [[array[i : i + 2] for array in arrays] for i in range(0, case.batch, 2)]
+    values, whole = [metric(*piece) for piece in pieces], metric(*arrays)
+    if np.ndim(whole) > 0:
+        _assert_same(sum(values), whole)
+    else:
+        _assert_same(np.average(values, weights=[np.sum(weights) for _, _, weights in pieces]), whole)
+
+
+def _jax(metric: Metric, draw: Draw, case: Case) -> None:
+    jax = jax_module()
+    outputs, targets, weights = _drawn(draw, case)
+    with jax.enable_x64(True):
+        for given in (None, weights):
+            _assert_same(jax.jit(metric)(outputs, targets, given), metric(outputs, targets, given))
