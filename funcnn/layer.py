@@ -11,9 +11,11 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import attrs
+import numpy as np
 
 from funcnn import tree
-from funcnn.arrays import Array, Shape, Shapes
+from funcnn.arrays import Array, Shapes
+from funcnn.errors import InputError
 from funcnn.keys import Key, Label
 from funcnn.spec import Described, map_parts
 
@@ -93,32 +95,64 @@ def pullback(
     return y, pull
 
 
-def summary(layer: Layer, in_shape: Shape) -> str:
-    """A table of the innermost layers with their places, output shapes and numbers of parameters.
+def summary(layer: Layer, in_shape: Shapes) -> str:
+    """A table of the innermost layers with their places, output shapes, numbers of parameters and multiply-adds.
 
     Raises:
         InputError: The shapes do not fit.
 
     >>> import funcnn as fn
     >>> print(summary(fn.serial(fn.dense(128), fn.relu(), fn.dense(10)), (784,)))
-    layer           output shape  parameters
-    [0] dense(128)  (128,)           100,480
-    [1] relu()      (128,)                 0
-    [2] dense(10)   (10,)              1,290
-    total                            101,770
+    layer           output shape  parameters  multiply-adds
+    [0] dense(128)  (128,)           100,480        100,352
+    [1] relu()      (128,)                 0              0
+    [2] dense(10)   (10,)              1,290          1,280
+    total                            101,770        101,632
     """
-    rows: list[tuple[str, Shape, int]] = []
-    params, _ = _noting(layer, "", rows).init(Key(0), in_shape)
+    rows: list[tuple[str, str, int, int]] = []
+    _noting(layer, "", rows).init(Key(0), in_shape)
+    *_, parameters, products = zip(*rows, strict=True)
+    total = ("total", "", sum(parameters), sum(products))
     cells = [
-        ("layer", "output shape", "parameters"),
-        *((name, str(shape), f"{count:,}") for name, shape, count in rows),
-        ("total", "", f"{tree.size(params):,}"),
+        ("layer", "output shape", "parameters", "multiply-adds"),
+        *((name, shape, f"{count:,}", f"{multiplied:,}") for name, shape, count, multiplied in (*rows, total)),
     ]
-    names, shapes, counts = (max(map(len, column)) for column in zip(*cells, strict=True))
-    return "\n".join(f"{name:<{names}}  {shape:<{shapes}}  {count:>{counts}}" for name, shape, count in cells)
+    a, b, c, d = (max(map(len, column)) for column in zip(*cells, strict=True))
+    return "\n".join(f"{w:<{a}}  {x:<{b}}  {y:>{c}}  {z:>{d}}" for w, x, y, z in cells)
 
 
-def _noting(layer: Layer, path: str, rows: list[tuple[str, Shape, int]]) -> Layer:
+def multiply_adds(layer: Layer, params: Params, in_shape: Shapes) -> int:
+    """The multiply-adds of the matrix products ``a @ b`` of one sample's forward pass, on NumPy.
+
+    >>> import funcnn as fn
+    >>> params, _ = fn.conv2d(8, 3).init(Key(0), (28, 28, 1))
+    >>> multiply_adds(fn.conv2d(8, 3), params, (28, 28, 1)) == 28 * 28 * 8 * 3 * 3
+    True
+    """
+    counts: list[int] = []
+
+    class Counting(np.ndarray):
+        def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = (), **options: Any) -> Any:
+            plain, results = (tuple(map(np.asarray, arrays)) for arrays in (inputs, out))
+            y = getattr(ufunc, method)(*plain, **options, **({"out": results} if out else {}))
+            if ufunc is np.matmul:
+                counts.append(y.size * plain[0].shape[-1])
+            return y.view(Counting)
+
+    def counting(shapes: Shapes, dtype: Any) -> Any:
+        if all(isinstance(size, int) for size in shapes):
+            return np.zeros((1, *shapes), dtype).view(Counting)
+        return tuple(counting(shape, dtype) for shape in shapes)
+
+    counted = tree.map(lambda leaf: leaf.view(Counting), params)
+    try:
+        predict(layer, counted, counting(in_shape, np.float32))
+    except InputError:  # an embedding takes integers
+        predict(layer, counted, counting(in_shape, np.int64))
+    return sum(counts)
+
+
+def _noting(layer: Layer, path: str, rows: list[tuple[str, str, int, int]]) -> Layer:
     """``layer``, made again so that the ``init`` of every innermost layer adds its row to ``rows``."""
     places = itertools.count()
 
@@ -129,9 +163,10 @@ def _noting(layer: Layer, path: str, rows: list[tuple[str, Shape, int]]) -> Laye
     if next(places):
         return composed
 
-    def init(key: Key, in_shape: Shape, **options: Any) -> tuple[Params, Shape]:
+    def init(key: Key, in_shape: Shapes, **options: Any) -> tuple[Params, Shapes]:
         params, out_shape = layer.init(key, in_shape, **options)
-        rows.append((f"{path} {layer}".lstrip(), out_shape, tree.size(params)))
+        name, count = f"{path} {layer}".lstrip(), tree.size(params)
+        rows.append((name, str(out_shape), count, multiply_adds(layer, params, in_shape)))
         return params, out_shape
 
     return attrs.evolve(layer, init=init)

@@ -78,7 +78,7 @@ def categorical_cross_entropy() -> Loss:
 
 @described
 def kl_divergence() -> Loss:
-    """sum_i t_i (log t_i - y_i) for log probabilities y, such as those of a log_softmax layer; 0 log 0 is 0."""
+    """sum_i t_i (log t_i - y_i) for log probabilities y, with 0 log 0 = 0 (Kullback and Leibler 1951)."""
     return _elementwise("kl_divergence", _kl, _kl_slope, within=_sum)
 
 

@@ -14,6 +14,7 @@ from toolz import merge_with
 
 from funcnn.arrays import Array, namespace, number
 from funcnn.errors import InputError, is_count, is_real, require
+from funcnn.spec import DescribedFunction, described
 
 
 def accuracy(outputs: Array, targets: Array, weights: Array | None = None) -> Any:
@@ -35,7 +36,8 @@ def accuracy(outputs: Array, targets: Array, weights: Array | None = None) -> An
     return _share(namespace(outputs).argmax(outputs, axis=-1) == labels, weights)
 
 
-def top_k_accuracy(k: int) -> Any:
+@described
+def top_k_accuracy(k: int) -> DescribedFunction:
     """The metric whether the target is among the k largest outputs; of equal outputs the first counts as larger.
 
     >>> import numpy as np
@@ -43,7 +45,7 @@ def top_k_accuracy(k: int) -> Any:
     0.5
     """
     require(is_count(k), "top_k_accuracy", "k to be a positive whole number", repr(k))
-    return partial(_top_k, k)
+    return DescribedFunction(partial(_top_k, k))
 
 
 def binary_accuracy(outputs: Array, targets: Array, weights: Array | None = None, *, threshold: float = 0.5) -> Any:
@@ -79,7 +81,8 @@ def exact_match(outputs: Array, targets: Array, weights: Array | None = None, *,
     return _share(xp.all(xp.reshape(right, (right.shape[0], -1)), axis=1), weights)
 
 
-def regression_accuracy(precision: float) -> Any:
+@described
+def regression_accuracy(precision: float) -> DescribedFunction:
     """The metric of the share of outputs with |output - target| < precision.
 
     In *Neural Networks from Scratch* the precision is the standard deviation of the targets over 250.
@@ -90,7 +93,7 @@ def regression_accuracy(precision: float) -> Any:
     """
     fits = is_real(precision, low=0) and precision > 0
     require(fits, "regression_accuracy", "a precision above 0", repr(precision))
-    return partial(_close, precision)
+    return DescribedFunction(partial(_close, precision))
 
 
 def negative_log_likelihood(outputs: Array, targets: Array, weights: Array | None = None) -> Any:
@@ -139,7 +142,7 @@ def recall(matrix: Array) -> Array:
 
 
 def f1(matrix: Array) -> Array:
-    """2 precision recall / (precision + recall) of each class; 0 where both are."""
+    """2 precision recall / (precision + recall) of each class; 0 where both are (van Rijsbergen 1979)."""
     xp = namespace(matrix)
     return _ratio(2 * _diagonal(matrix), xp.sum(matrix, axis=0) + xp.sum(matrix, axis=1))
 

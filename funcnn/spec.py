@@ -9,6 +9,7 @@ import functools
 import inspect
 import reprlib
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import attrs
@@ -111,6 +112,11 @@ def described(constructor: Callable[P, D]) -> Callable[P, D]:
 
     _register(construct)
     return construct
+
+
+def constructors() -> Mapping[str, Callable[..., Described]]:
+    """All constructors that :func:`from_plain` may call, by name."""
+    return MappingProxyType(_CONSTRUCTORS)
 
 
 def map_parts(f: Callable[[Described], Described], made: D) -> D:

@@ -1,10 +1,18 @@
 """The table of everything that obeys laws: a new part joins by one row, and every law runs on it."""
 
 import numpy as np
+import optax
+from toolz import compose
 
 import funcnn as fn
 from funcnn.initializers import glorot_normal, glorot_uniform, he_normal, he_uniform, normal, zeros
-from funcnn.optimizers import accumulate_momentum, scale_by_learning_rate
+from funcnn.optimizers import (
+    accumulate_momentum,
+    scale_by_adam,
+    scale_by_learning_rate,
+    scale_by_rms,
+    scale_by_rss,
+)
 
 LAYERS = [
     (fn.dense(3), (4,)),
@@ -67,13 +75,15 @@ LAYERS_OF_INDICES = [
 ]
 """Layers whose inputs are :func:`indices`."""
 
+NOISE = [(fn.dropout(rate), (5,)) for rate in (0.1, 0.5, 0.9)]
+"""Layers that are random in training, and right in the mean."""
+
 COMBINATORS = [
     (fn.serial, (3,), 3),
     (fn.add, (3,), 2),
     (fn.concatenate, (3,), 2),
     (fn.parallel, ((3,), (2,)), 2),
     (fn.residual, (3,), 1),
-    (lambda layer: fn.serial(fn.relu(), fn.repeat(1, layer)), (3,), 1),
 ]
 """Combinators, the shape of their inputs, and of how many layers."""
 
@@ -161,6 +171,18 @@ METRICS = [
     (fn.metrics.regression_accuracy(0.3), regression(2, 3)),
 ]
 
+METRICS_OF_TABLES = [
+    (compose(metric, fn.metrics.confusion_matrix), labels, ["parts merge to the whole"])
+    for metric in (fn.metrics.precision, fn.metrics.recall, fn.metrics.f1)
+] + [
+    (
+        compose(fn.metrics.calibration_error, fn.metrics.reliability),
+        probabilities(labels),
+        ["parts merge to the whole"],
+    )
+]
+"""Metrics that are no means and no sums, and the law that they break therefore: their tables merge instead."""
+
 SCHEDULES = [
     fn.constant(0.1),
     fn.constant(0.0),
@@ -192,6 +214,7 @@ OPTIMIZERS = [
     fn.rmsprop(0.01),
     fn.rmsprop(0.01, momentum=0.5, eps_placement="outside"),
     fn.chain(accumulate_momentum(0.5), scale_by_learning_rate(0.1)),
+    *(fn.chain(scale(), scale_by_learning_rate(0.01)) for scale in (scale_by_adam, scale_by_rms, scale_by_rss)),
     fn.chain(fn.clip(0.5), fn.sgd(0.1)),
     fn.skip_if_not_finite(fn.adam(0.01)),
     fn.accumulate(fn.adam(0.01), times=3),
@@ -216,5 +239,40 @@ EXCEPTIONS = [
     (fn.chain(fn.sgd(0.1), fn.freeze("w")), [LOOKS_AROUND]),
 ]
 """Optimizers and the laws that they break on purpose."""
+
+
+def decayed(step):
+    return 0.01 / (1 + 0.1 * step)
+
+
+OPTAX = [
+    (fn.sgd(0.1), optax.sgd(0.1)),
+    (fn.sgd(0.1, momentum=0.9), optax.sgd(0.1, momentum=0.9)),
+    (fn.sgd(0.1, momentum=0.9, nesterov=True), optax.sgd(0.1, momentum=0.9, nesterov=True)),
+    (fn.sgd(fn.inverse_time_decay(0.01, 0.1), momentum=0.5), optax.sgd(decayed, momentum=0.5)),
+    (fn.adam(), optax.adam(1e-3)),
+    (fn.adam(0.01, beta1=0.8, beta2=0.95, eps=1e-3), optax.adam(0.01, b1=0.8, b2=0.95, eps=1e-3)),
+    (fn.adam(fn.inverse_time_decay(0.01, 0.1)), optax.adam(decayed)),
+    (fn.adamw(0.01, weight_decay=0.1), optax.adamw(0.01, weight_decay=0.1)),
+    (fn.nadam(0.01), optax.nadam(0.01)),
+    (fn.adagrad(0.1), optax.adagrad(0.1)),
+    (fn.rmsprop(0.01), optax.rmsprop(0.01)),
+    (fn.rmsprop(0.01, decay=0.8, momentum=0.9), optax.rmsprop(0.01, decay=0.8, momentum=0.9)),
+    (fn.rmsprop(0.01, eps_placement="outside"), optax.rmsprop(0.01, eps_in_sqrt=False)),
+    (fn.chain(fn.clip(0.5), fn.sgd(0.1)), optax.chain(optax.clip(0.5), optax.sgd(0.1))),
+    (
+        fn.chain(fn.clip_by_global_norm(1.0), fn.sgd(0.1)),
+        optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.1)),
+    ),
+    (
+        fn.chain(fn.add_decayed_weights(0.1), fn.sgd(0.1)),
+        optax.chain(optax.add_decayed_weights(0.1), optax.sgd(0.1)),
+    ),
+    (fn.accumulate(fn.adam(0.1), times=4), optax.MultiSteps(optax.adam(0.1), 4)),
+    (fn.sgd(fn.exponential_decay(0.1, 0.5, 10)), optax.sgd(optax.exponential_decay(0.1, 10, 0.5))),
+    (fn.sgd(fn.polynomial(0.1, 0.01, 30, 2.0)), optax.sgd(optax.polynomial_schedule(0.1, 0.01, 2.0, 30))),
+    (fn.sgd(fn.cosine(0.1, 40)), optax.sgd(optax.cosine_decay_schedule(0.1, 40))),
+]
+"""Optimizers of ours, and those of Optax whose steps they take."""
 
 INITIALIZERS = [he_normal(), he_uniform(), glorot_normal(), glorot_uniform(), normal(0.3), zeros()]

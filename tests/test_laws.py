@@ -6,7 +6,7 @@ import optax
 import pytest
 
 import funcnn as fn
-from funcnn import Key, tree
+from funcnn import INFERENCE, Key, tree
 from funcnn.layers import DenseParams
 from funcnn.optimizers import accumulate_momentum
 from funcnn.schedules import Schedule
@@ -141,8 +141,10 @@ def test_a_gradient_of_integers_is_caught():
 
 
 def test_a_mask_without_rescaling_is_caught():
-    right = fn.dropout(0.5)
-    wrong = attrs.evolve(right, forward=lambda p, x, mode: (right.forward(p, x, mode)[0] * 0.5, ()))
+    def forward(params, x, mode):
+        return (x, ()) if mode is INFERENCE else (x * mode.key.bernoulli(0.5, x.shape), ())
+
+    wrong = attrs.evolve(fn.dropout(0.5), forward=forward)
     with pytest.raises(BrokenLaw, match=r"the mean over the noise is the output at inference.*off by up to"):
         check_noise(wrong, (4,))
 

@@ -10,7 +10,7 @@ from funcnn.initializers import he_normal, normal
 from funcnn.layers import DenseParams, dense_forward, dense_vjp, relu_forward, relu_vjp, serial_vjp
 from funcnn.testing import assert_trees_close, check_combinator, check_layer, check_noise
 from funcnn.testing.layers import batch_of
-from tests.catalogue import COMBINATORS, LAYERS, LAYERS_OF_INDICES, indices
+from tests.catalogue import COMBINATORS, LAYERS, LAYERS_OF_INDICES, NOISE, indices
 
 
 @pytest.mark.parametrize(("layer", "in_shape"), LAYERS, ids=str)
@@ -28,9 +28,9 @@ def test_laws_of_combinators(combine, in_shape, layers):
     check_combinator(combine, in_shape, layers=layers)
 
 
-@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
-def test_laws_of_noise(rate):
-    check_noise(fn.dropout(rate), (5,))
+@pytest.mark.parametrize(("layer", "in_shape"), NOISE, ids=str)
+def test_laws_of_noise(layer, in_shape):
+    check_noise(layer, in_shape)
 
 
 def parts(key):

@@ -9,7 +9,7 @@ from sklearn import metrics as sklearn_metrics
 from funcnn import InputError, Key, accuracy, metrics
 from funcnn.metrics import weighted_mean
 from funcnn.testing import check_metric
-from tests.catalogue import METRICS
+from tests.catalogue import METRICS, METRICS_OF_TABLES
 
 OUTPUTS = np.array([[0.1, 0.9], [0.8, 0.2], [0.6, 0.4]])
 
@@ -17,6 +17,11 @@ OUTPUTS = np.array([[0.1, 0.9], [0.8, 0.2], [0.6, 0.4]])
 @pytest.mark.parametrize(("metric", "draw"), METRICS)
 def test_laws(metric, draw):
     check_metric(metric, draw, jax=True)
+
+
+@pytest.mark.parametrize(("metric", "draw", "unless"), METRICS_OF_TABLES)
+def test_laws_of_what_is_no_mean(metric, draw, unless):
+    check_metric(metric, draw, jax=True, unless=unless)
 
 
 def test_accuracy():

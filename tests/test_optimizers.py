@@ -1,7 +1,6 @@
 """Every optimizer obeys every law, and agrees with Optax."""
 
 import numpy as np
-import optax
 import pytest
 
 import funcnn as fn
@@ -10,7 +9,7 @@ from funcnn.optimizers import accumulate_momentum, scale_by_adam, scale_by_learn
 from funcnn.testing import BrokenLaw, assert_trees_close, check_optimizer
 from funcnn.testing.laws import Case
 from funcnn.testing.optimizers import optimizer_laws
-from tests.catalogue import EXCEPTIONS, OPTIMIZERS
+from tests.catalogue import EXCEPTIONS, OPTAX, OPTIMIZERS
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
@@ -26,42 +25,7 @@ def test_exceptions_obey_all_other_laws(optimizer, unless):
             check_optimizer(optimizer, unless=[other for other in unless if other != law])
 
 
-def decayed(step):
-    return 0.01 / (1 + 0.1 * step)
-
-
-@pytest.mark.parametrize(
-    ("ours", "theirs"),
-    [
-        (fn.sgd(0.1), optax.sgd(0.1)),
-        (fn.sgd(0.1, momentum=0.9), optax.sgd(0.1, momentum=0.9)),
-        (fn.sgd(0.1, momentum=0.9, nesterov=True), optax.sgd(0.1, momentum=0.9, nesterov=True)),
-        (fn.sgd(fn.inverse_time_decay(0.01, 0.1), momentum=0.5), optax.sgd(decayed, momentum=0.5)),
-        (fn.adam(), optax.adam(1e-3)),
-        (fn.adam(0.01, beta1=0.8, beta2=0.95, eps=1e-3), optax.adam(0.01, b1=0.8, b2=0.95, eps=1e-3)),
-        (fn.adam(fn.inverse_time_decay(0.01, 0.1)), optax.adam(decayed)),
-        (fn.adamw(0.01, weight_decay=0.1), optax.adamw(0.01, weight_decay=0.1)),
-        (fn.nadam(0.01), optax.nadam(0.01)),
-        (fn.adagrad(0.1), optax.adagrad(0.1)),
-        (fn.rmsprop(0.01), optax.rmsprop(0.01)),
-        (fn.rmsprop(0.01, decay=0.8, momentum=0.9), optax.rmsprop(0.01, decay=0.8, momentum=0.9)),
-        (fn.rmsprop(0.01, eps_placement="outside"), optax.rmsprop(0.01, eps_in_sqrt=False)),
-        (fn.chain(fn.clip(0.5), fn.sgd(0.1)), optax.chain(optax.clip(0.5), optax.sgd(0.1))),
-        (
-            fn.chain(fn.clip_by_global_norm(1.0), fn.sgd(0.1)),
-            optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.1)),
-        ),
-        (
-            fn.chain(fn.add_decayed_weights(0.1), fn.sgd(0.1)),
-            optax.chain(optax.add_decayed_weights(0.1), optax.sgd(0.1)),
-        ),
-        (fn.accumulate(fn.adam(0.1), times=4), optax.MultiSteps(optax.adam(0.1), 4)),
-        (fn.sgd(fn.exponential_decay(0.1, 0.5, 10)), optax.sgd(optax.exponential_decay(0.1, 10, 0.5))),
-        (fn.sgd(fn.polynomial(0.1, 0.01, 30, 2.0)), optax.sgd(optax.polynomial_schedule(0.1, 0.01, 2.0, 30))),
-        (fn.sgd(fn.cosine(0.1, 40)), optax.sgd(optax.cosine_decay_schedule(0.1, 40))),
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize(("ours", "theirs"), OPTAX, ids=str)
 def test_fifty_random_steps_are_those_of_optax(ours, theirs):
     optimizer_laws(ours, oracle=theirs)["50 steps are those of the oracle"](Case(Key(0), 4))
 

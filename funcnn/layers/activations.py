@@ -41,7 +41,7 @@ def elementwise(f: Callable[[Array], Array], df: Callable[[Array], Array], *, of
 
 @described
 def relu() -> Layer:
-    """y = max(x, 0); the derivative at 0 is 0.
+    """y = max(x, 0); the derivative at 0 is 0 (Nair and Hinton 2010).
 
     >>> import funcnn as fn
     >>> fn.predict(relu(), (), np.array([-1.0, 2.0]))
@@ -88,7 +88,7 @@ def silu() -> Layer:
 
 @described
 def softplus() -> Layer:
-    """y = log(1 + exp(x)), a smooth ReLU."""
+    """y = log(1 + exp(x)), a smooth ReLU (Dugas et al. 2001)."""
     return elementwise(special.softplus, special.sigmoid)
 
 
@@ -109,7 +109,7 @@ def tanh() -> Layer:
 
 @described
 def softmax() -> Layer:
-    """y_i = exp(x_i) / sum_j exp(x_j) over the last axis.
+    """y_i = exp(x_i) / sum_j exp(x_j) over the last axis (Bridle 1990).
 
     To train a classifier, leave it out and use :func:`funcnn.softmax_cross_entropy` on the logits: that is one
     pass less and exact where a probability underflows.

@@ -25,7 +25,7 @@ def identity() -> Layer:
 
 @described
 def repeat(times: int, layer: Layer) -> Layer:
-    """``layer`` that many times in a row, each with params of its own.
+    """y = layer(... layer(x)), ``times`` times, each with params of its own.
 
     >>> import funcnn as fn
     >>> params, _ = repeat(2, fn.dense(3)).init(Key(0), (5,))
@@ -49,14 +49,14 @@ def residual(layer: Layer) -> Layer:
 
 @described
 def add(*layers: Layer) -> Layer:
-    """The sum of what each layer gives for the same x; the output shapes must be the same."""
+    """y = sum_i layer_i(x); the output shapes must be the same."""
     layers = _checked("add", layers)
     return Layer(partial(add_init, layers), partial(add_forward, layers), partial(add_vjp, layers))
 
 
 @described
 def concatenate(*layers: Layer) -> Layer:
-    """What each layer gives for the same x, one beside the other along the last axis.
+    """y = (layer_1(x), layer_2(x), ...), one beside the other along the last axis.
 
     >>> import funcnn as fn
     >>> concatenate(fn.identity(), fn.dense(3)).init(Key(0), (5,))[1]
@@ -70,7 +70,7 @@ def concatenate(*layers: Layer) -> Layer:
 
 @described
 def parallel(*layers: Layer) -> Layer:
-    """A tuple of inputs to a tuple of outputs, a layer for each; shapes and cotangents are tuples too.
+    """y_i = layer_i(x_i): a tuple of inputs to a tuple of outputs; shapes and cotangents are tuples too.
 
     >>> import funcnn as fn
     >>> parallel(fn.dense(3), fn.identity()).init(Key(0), ((5,), (2,)))[1]
@@ -82,7 +82,7 @@ def parallel(*layers: Layer) -> Layer:
 
 @described
 def serial(*layers: Layer) -> Layer:
-    """The layers one after the other: x threads forward through all of them, dy threads back.
+    """y = layer_n(... layer_1(x)): x threads forward through all layers, dy threads back.
 
     The params are a tuple with those of each layer, and layer ``i`` draws from the keys ``key.at(i)`` and
     ``mode.at(i)``.

@@ -43,7 +43,7 @@ def conv2d(
     weights: Initializer = he_normal(),
     biases: Initializer = zeros(),
 ) -> Layer:
-    """y[r, c] = sum over the window at (stride r, stride c) of x times W, plus b: a cross-correlation, as everywhere.
+    """y[r, c] = sum over the window at (stride r, stride c) of x times W, plus b (LeCun et al. 1989).
 
     Args:
         features: The number of output channels.
@@ -69,7 +69,7 @@ def conv2d(
 
 @described
 def max_pool2d(size: int | Pair = 2, *, stride: int | Pair | None = None) -> Layer:
-    """The maximum of each window and channel; the stride is the size unless given.
+    """y[r, c] = max of x over the window at (stride r, stride c), by channel; the stride is the size unless given.
 
     Of equal values the first has the gradient.
     """
@@ -83,7 +83,7 @@ def max_pool2d(size: int | Pair = 2, *, stride: int | Pair | None = None) -> Lay
 
 @described
 def avg_pool2d(size: int | Pair = 2, *, stride: int | Pair | None = None) -> Layer:
-    """The mean of each window and channel; the stride is the size unless given."""
+    """y[r, c] = mean of x over the window at (stride r, stride c), by channel; the stride is the size unless given."""
     size, stride = _pool("avg_pool2d", size, stride)
     return Layer(
         partial(_pool_init, "avg_pool2d", size, stride),

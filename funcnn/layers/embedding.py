@@ -24,7 +24,7 @@ class EmbeddingParams:
 
 @described
 def embedding(vocabulary: int, features: int, table: Initializer = normal(1.0)) -> Layer:
-    """y = table[x]: from integers (batch, ...) in [0, vocabulary) to (batch, ..., features).
+    """y = table[x]: from integers (batch, ...) in [0, vocabulary) to (batch, ..., features) (Bengio et al. 2003).
 
     The inputs are integers, so there is no dx.
 

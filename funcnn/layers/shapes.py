@@ -16,7 +16,7 @@ from funcnn.spec import described
 
 @described
 def flatten() -> Layer:
-    """Inputs (batch, ...) as (batch, features), in row-major order.
+    """y = x as (batch, features), in row-major order.
 
     >>> flatten().init(Key(0), (28, 28))
     ((), (784,))
@@ -26,7 +26,7 @@ def flatten() -> Layer:
 
 @described
 def reshape(*shape: int) -> Layer:
-    """Inputs (batch, ...) as (batch, *shape), in row-major order.
+    """y = x as (batch, *shape), in row-major order.
 
     Raises:
         InputError: A size is no positive whole number; later, inputs with another number of elements.

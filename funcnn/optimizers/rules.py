@@ -64,7 +64,7 @@ class LearningRateState:
 
 @described
 def sgd(learning_rate: Rate, momentum: float = 0.0, nesterov: bool = False) -> Optimizer:
-    """Stochastic gradient descent: v = momentum v + g, then update = -rate v.
+    """Stochastic gradient descent: v = momentum v + g, then update = -rate v (Robbins and Monro 1951; Polyak 1964).
 
     With ``nesterov`` the update is -rate (g + momentum v) (Sutskever et al. 2013). This is the form of Optax and
     PyTorch; where the velocity takes the rate in, v = momentum v - rate g, it differs as soon as the rate changes
@@ -170,7 +170,7 @@ def rmsprop(
 
 @described
 def accumulate_momentum(momentum: float, nesterov: bool = False) -> Optimizer:
-    """v = momentum v + g; gives v, or g + momentum v with ``nesterov``."""
+    """v = momentum v + g; gives v (Polyak 1964), or g + momentum v with ``nesterov`` (Sutskever et al. 2013)."""
     require(is_real(momentum, low=0, below=1), "accumulate_momentum", "a momentum in [0, 1)", repr(momentum))
     return Optimizer(_momentum_init, partial(_momentum_update, momentum, nesterov))
 
@@ -186,7 +186,7 @@ def scale_by_adam(beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, n
 def scale_by_rss(
     initial_accumulator: float = 0.1, eps: float = 1e-7, eps_placement: EpsPlacement = "inside"
 ) -> Optimizer:
-    """g over the root of the sum of squares, as :func:`adagrad` says."""
+    """g / sqrt(v + eps) with v the sum of g^2, as :func:`adagrad` says."""
     fits = is_real(initial_accumulator, low=0)
     require(fits, "scale_by_rss", "an initial_accumulator of at least 0", repr(initial_accumulator))
     _check_eps("scale_by_rss", eps, eps_placement)
@@ -197,7 +197,7 @@ def scale_by_rss(
 
 @described
 def scale_by_rms(decay: float = 0.9, eps: float = 1e-8, eps_placement: EpsPlacement = "inside") -> Optimizer:
-    """g over the root of the running mean of squares, as :func:`rmsprop` says."""
+    """g / sqrt(v + eps) with v the running mean of g^2, as :func:`rmsprop` says."""
     require(is_real(decay, low=0, below=1), "scale_by_rms", "a decay in [0, 1)", repr(decay))
     _check_eps("scale_by_rms", eps, eps_placement)
     return Optimizer(partial(_squares_init, 0.0), partial(_squares_update, decay, 1 - decay, eps, eps_placement))

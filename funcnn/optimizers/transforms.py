@@ -112,7 +112,7 @@ def accumulate(optimizer: Optimizer, times: int) -> Optimizer:
 
 @described
 def exponential_moving_average(decay: float) -> Optimizer:
-    """The updates as they are; the state keeps average = decay average + (1 - decay) params (Polyak).
+    """The updates as they are; the state keeps average = decay average + (1 - decay) params (Polyak and Juditsky 1992).
 
     It stands at the end of a chain, and averages the params after the update. :func:`averaged` reads the average,
     corrected for its start from zero.

@@ -1,0 +1,19 @@
+"""The page of the catalogue is up to date, and the tables behind it are complete."""
+
+from pathlib import Path
+
+import pytest
+
+from tests import docs
+
+PAGE = Path(__file__).parent.parent / "docs" / "catalogue.md"
+
+
+def test_the_page_is_what_the_code_says():
+    hint = "make it again: python -m tests.docs > docs/catalogue.md"
+    assert PAGE.read_text() == docs.page(), hint
+
+
+@pytest.mark.parametrize("kind", docs.KINDS, ids=lambda kind: kind.title)
+def test_every_part_stands_in_the_tables(kind):
+    assert [name for name in docs.parts(kind) if not docs.rows_of(name, kind)] == []
