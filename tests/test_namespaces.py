@@ -7,7 +7,6 @@ import array_api_strict
 import numpy as np
 import pytest
 
-import funcnn as fn
 from funcnn import INFERENCE, Key, tree
 from funcnn.testing import assert_trees_close
 from funcnn.testing.laws import randomized
