@@ -1,8 +1,9 @@
 """Train a multilayer perceptron on MNIST or Fashion-MNIST.
 
-The run's folder gets config.json, history.csv, history.png and model.safetensors.
+The run's folder gets config.json, history.csv, history.png, model.safetensors and report.html.
 """
 
+import json
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from toolz import concat
 
 import funcnn as fn
 from experiments.command import exit_status
+from experiments.page import write_page
 from experiments.report import HEADING, create_folder, line, write_config, write_history, write_picture
 from experiments.run import Experiment, Outcome, Row, run
 from funcnn.errors import is_count, is_real, require
@@ -118,7 +120,16 @@ def _save(folder: Path, planned: Experiment, outcome: Outcome) -> None:
         for model, params in ((planned.model, outcome.params), (saved.model, saved.params))
     )
     print(f"\ntest accuracy {before:.2%}; saved and loaded again {after:.2%}")
-    print(f"\nwrote config.json, history.csv, history.png and model.safetensors to {folder}")
+    write_page(
+        folder / "report.html",
+        title=data.name,
+        saved=saved,
+        data=data,
+        history=outcome.history,
+        config=json.loads((folder / "config.json").read_text()),
+        environment=saved.versions,
+    )
+    print(f"\nwrote config.json, history.csv, history.png, model.safetensors and report.html to {folder}")
 
 
 @contextmanager

@@ -9,10 +9,8 @@ from typing import Any
 
 import attrs
 from cattrs.preconf.json import make_converter
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
+from experiments.figures import curves
 from experiments.run import Row
 from funcnn.errors import InputError
 from funcnn.files import replacing
@@ -79,18 +77,6 @@ def write_history(path: Path, history: Sequence[Row]) -> None:
 
 def write_picture(path: Path, history: Sequence[Row]) -> None:
     """Loss and accuracy against epochs, for training and test."""
-    figure = Figure(figsize=(9, 4), layout="constrained", dpi=150)
-    for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        _draw(axes, history, quantity)
+    figure = curves(history, "loss", "accuracy")
     with replacing(path) as part:
         figure.savefig(part, format="png")
-
-
-def _draw(axes: Axes, history: Sequence[Row], quantity: str) -> None:
-    epochs = [row.epoch for row in history]
-    for part, style in (("training", "o--"), ("test", "o-")):
-        axes.plot(epochs, [getattr(row, f"{part}_{quantity}") for row in history], style, label=part, markersize=4)
-    axes.set(xlabel="epoch", ylabel=quantity)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(alpha=0.3)
-    axes.legend()

@@ -16,7 +16,7 @@ from experiments.mnist import Config, main
 from experiments.report import create_folder
 from funcnn.data.sources import DATA_DIR_VARIABLE
 
-FILES = ["config.json", "history.csv", "history.png", "model.safetensors"]
+FILES = ["config.json", "history.csv", "history.png", "model.safetensors", "report.html"]
 QUICK = ["--hidden", "16", "--epochs", "2"]
 
 

@@ -1,0 +1,122 @@
+"""Figures: what a run's picture and page draw, as matplotlib figures, inline SVG and PNG data URIs.
+
+One blue and one orange carry all meaning: training and test, right and wrong, negative and positive. Both are
+middle tones, which read on white and on black.
+"""
+
+import base64
+import io
+import re
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import attrs
+import matplotlib as mpl
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.image import imsave
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from experiments.run import Row
+from funcnn.arrays import Array
+
+BLUE, ORANGE = "#3b82c4", "#e0701f"
+
+INK: Colormap = mpl.colormaps["gray_r"]
+SIGNED: Colormap = LinearSegmentedColormap.from_list(
+    "signed", [(0.0, BLUE), (0.5, BLUE + "00"), (0.5, ORANGE + "00"), (1.0, ORANGE)]
+)
+"""Nothing at the middle, so that zero has the colour of the page."""
+
+_PARTS: Mapping[str, Any] = MappingProxyType(
+    {"training": {"color": BLUE, "linestyle": "--"}, "test": {"color": ORANGE}}
+)
+
+_STYLE: Any = MappingProxyType(
+    {
+        "font.size": 9,
+        "axes.titlesize": 9,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": "black",
+        "grid.alpha": 0.12,
+        "legend.frameon": False,
+        "svg.fonttype": "none",  # text stays text, in the font of the page
+    }
+)
+
+
+def curves(history: Sequence[Row], *quantities: str) -> Figure:
+    """Each quantity against epochs, side by side: of training and of test, where a row has both."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(3.6 * len(quantities), 2.7), layout="constrained", dpi=150)
+        for quantity, axes in zip(quantities, figure.subplots(1, len(quantities), squeeze=False)[0], strict=True):
+            _draw_curve(axes, history, quantity)
+    return figure
+
+
+def reliability_diagram(table: Float[Array, "bins 3"]) -> Figure:
+    """Accuracy against confidence, with one binomial standard error, over the number of samples in each bin."""
+    bins = np.flatnonzero(table[:, 0])
+    weight, confidence, correct = table[bins].T
+    accuracy = correct / weight
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(4.4, 4.6), layout="constrained")
+        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        above.plot([0, 1], [0, 1], ":", color="black", linewidth=1, label="perfectly calibrated")
+        error = np.sqrt(accuracy * (1 - accuracy) / weight)
+        above.errorbar(confidence / weight, accuracy, error, fmt="o-", ms=4, color=ORANGE, label="this model")
+        above.set(ylabel="accuracy", ylim=(-0.02, 1.02))
+        above.xaxis.set_major_formatter(PercentFormatter(1.0))
+        above.yaxis.set_major_formatter(PercentFormatter(1.0))
+        above.legend(loc="upper left")
+        bars = below.bar((bins + 0.5) / len(table), weight, width=0.9 / len(table), color=BLUE)
+        below.bar_label(bars, fmt="{:,.0f}", fontsize=7)
+        below.set(
+            xlabel="confidence", ylabel="samples (log)", xlim=(-0.02, 1.02), yscale="log", ylim=(0.5, 3 * weight.max())
+        )
+        below.tick_params(axis="y", which="both", left=False, labelleft=False)  # the bars say their numbers
+        below.grid(visible=False, axis="y")
+    return figure
+
+
+def inline_svg(figure: Figure, name: str) -> str:
+    """The figure as an ``<svg>`` element in the text colour of the page; ``name`` tells its ids from another's."""
+    file = io.StringIO()
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": name}):
+        no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(file, format="svg", transparent=True, metadata=no_metadata)
+    text = file.getvalue()
+    text = re.sub(r'<g id="[^"]*"', "<g", text[text.index("<svg") :])  # every figure has the same ones
+    return text.replace("#000000", "currentColor")
+
+
+def data_uri(image: Float[Array, "height width"], colours: Colormap, low: float, high: float) -> str:
+    """The image as a PNG inside a URI; values from ``low`` to ``high`` run through ``colours``."""
+    file = io.BytesIO()
+    imsave(file, image, cmap=colours, vmin=low, vmax=high, format="png")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _draw_curve(axes: Axes, history: Sequence[Row], quantity: str) -> None:
+    epochs = [row.epoch for row in history]
+    marker = "o" if len(history) <= 50 else ""  # more would be a smear, and a page of megabytes
+    if quantity in attrs.fields_dict(Row):
+        axes.plot(epochs, [getattr(row, quantity) for row in history], color=BLUE, marker=marker, ms=3)
+    else:
+        for part, look in _PARTS.items():
+            values = [getattr(row, f"{part}_{quantity}") for row in history]
+            axes.plot(epochs, values, **look, marker=marker, ms=3, label=part)
+        axes.legend()
+    axes.set(xlabel="epoch", title=quantity.replace("_", " "))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    if quantity == "accuracy":
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    else:
+        axes.set_ylim(bottom=0)
