@@ -1,9 +1,10 @@
-"""Saving a model: one safetensors file with weights, architecture and what is needed to use it. No pickle.
+"""Saving: one safetensors file for a model with its architecture, or for any tree, such as a training state. No pickle.
 
-The arrays stand under their paths in the tree of params, ``0.weights`` for instance, so that any safetensors
-reader can open them. The header carries one JSON text: the model as plain data (see :mod:`funcnn.spec`), the
-input shape, dtype, scaling of the inputs, class names, versions, and the SHA-256 of all that and the arrays. Loading
-calls registered constructors and nothing else, and refuses a file that is not exactly what was saved.
+The arrays stand under their paths in the tree, ``0.weights`` for instance, so that any safetensors reader can open
+them. The header carries one JSON text: for a model, it as plain data (see :mod:`funcnn.spec`), the input shape, dtype,
+scaling of the inputs, class names and versions; for a tree, the leaves that are no arrays; and the SHA-256 of all that
+and the arrays. Loading calls registered constructors and nothing else, and refuses a file that is not exactly what was
+saved.
 """
 
 import hashlib
@@ -19,7 +20,7 @@ import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
 from funcnn import tree
-from funcnn.arrays import Array, Shape
+from funcnn.arrays import Array, Shapes
 from funcnn.errors import InputError
 from funcnn.files import replacing
 from funcnn.keys import Key
@@ -45,7 +46,7 @@ class SavedModel:
 
     model: Layer
     params: Params
-    in_shape: Shape
+    in_shape: Shapes
     scaling: str | None
     class_names: tuple[str, ...]
     versions: Mapping[str, str]
@@ -55,7 +56,7 @@ def save(
     path: str | Path,
     model: Layer,
     params: Params,
-    in_shape: Shape,
+    in_shape: Shapes,
     *,
     scaling: str | None = None,
     class_names: Iterable[str] = (),
@@ -80,15 +81,13 @@ def save(
     _check("save", _template(model, in_shape, dtype), arrays)
     header = {
         "model": to_plain(model),
-        "in_shape": [int(size) for size in in_shape],
+        "in_shape": tree.map(int, in_shape),
         "dtype": dtype,
         "scaling": scaling,
         "class_names": [str(name) for name in class_names],
         "versions": {"funcnn": __version__, "numpy": np.__version__},
     }
-    signed = {**header, _DIGEST: _digest(header, arrays)}
-    with replacing(path) as part:
-        safetensors.numpy.save_file(arrays, part, {_HEADER: json.dumps(signed, sort_keys=True)})
+    _write(path, header, arrays)
 
 
 def load(path: str | Path) -> SavedModel:
@@ -102,15 +101,14 @@ def load(path: str | Path) -> SavedModel:
     """
     header, arrays = _read(path)
     try:
-        model, in_shape = from_plain(header["model"]), tuple(header["in_shape"])
+        model, in_shape = from_plain(header["model"]), from_plain(header["in_shape"])
         template = _template(model, in_shape, header["dtype"])
         _check("params", template, arrays)
     except InputError as error:
         raise error.within(f"{path}:") from None
     except Exception as error:  # whatever a constructor says of a header that was changed
         raise InputError(str(path), "a header as funcnn writes it", repr(error)) from error
-    if header.pop(_DIGEST, None) != _digest(header, arrays):
-        raise InputError(str(path), "the bytes that were saved", "others", "the file is damaged, get it again")
+    _check_digest(path, header, arrays)
     return SavedModel(
         model=model,
         params=tree.unflatten(template, [arrays[name] for name, _ in tree.leaves_with_paths(template)]),
@@ -119,6 +117,55 @@ def load(path: str | Path) -> SavedModel:
         class_names=tuple(header["class_names"]),
         versions=MappingProxyType(header["versions"]),
     )
+
+
+def save_tree(path: str | Path, values: Any) -> None:
+    """Write a tree of arrays, numbers and keys, such as ``(params, state)``, to one file; it replaces a whole one.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_tree(f"{folder}/a.safetensors", {"step": 3, "mean": np.ones(2)})
+    ...     load_tree(f"{folder}/a.safetensors", {"step": 0, "mean": np.zeros(2)})
+    {'mean': array([1., 1.]), 'step': 3}
+    """
+    leaves = dict(tree.leaves_with_paths(values))
+    arrays = {name: np.asarray(leaf, order="C") for name, leaf in leaves.items() if hasattr(leaf, "dtype")}
+    others = {name: _plain_leaf(leaf) for name, leaf in leaves.items() if name not in arrays}
+    _write(path, {"leaves": others}, arrays)
+
+
+def load_tree(path: str | Path, template: Any) -> Any:
+    """Read what :func:`save_tree` wrote, as a tree like ``template``.
+
+    Raises:
+        InputError: The file is missing, damaged, or of a tree with other leaves, shapes or dtypes.
+    """
+    header, arrays = _read(path)
+    _check_digest(path, header, arrays)
+    leaves = dict(tree.leaves_with_paths(template))
+    others = header.get("leaves", {})
+    _check(str(path), {name: leaf for name, leaf in leaves.items() if hasattr(leaf, "dtype")}, arrays)
+    if others.keys() != leaves.keys() - arrays.keys():
+        raise InputError(str(path), f"the leaves {sorted(leaves.keys() - arrays.keys())}", sorted(others))
+    read = {name: Key(**value) if isinstance(value, dict) else value for name, value in others.items()}
+    return tree.unflatten(template, [arrays[name] if name in arrays else read[name] for name in leaves])
+
+
+def _plain_leaf(leaf: Any) -> Any:
+    return {"seed": leaf.seed, "path": leaf.path} if isinstance(leaf, Key) else leaf
+
+
+def _write(path: str | Path, header: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
+    """A whole new file of header and arrays, and the digest of both."""
+    signed = {**header, _DIGEST: _digest(header, arrays)}
+    with replacing(path) as part:
+        safetensors.numpy.save_file(dict(arrays), part, {_HEADER: json.dumps(signed, sort_keys=True)})
+
+
+def _check_digest(path: str | Path, header: dict[str, Any], arrays: Mapping[str, Array]) -> None:
+    """Raise unless header and arrays are those that were signed; takes the digest out of the header."""
+    if header.pop(_DIGEST, None) != _digest(header, arrays):
+        raise InputError(str(path), "the bytes that were saved", "others", "the file is damaged, get it again")
 
 
 def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -141,7 +188,7 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Array]]:
     return header, arrays
 
 
-def _template(model: Any, in_shape: Shape, dtype: str) -> Params:
+def _template(model: Any, in_shape: Shapes, dtype: str) -> Params:
     """Params with the tree, shapes and dtypes that those of ``model`` have."""
     if not isinstance(model, Layer):
         raise InputError("model", "a Layer", repr(model))

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 import funcnn as fn
 from funcnn import InputError, Key, load, save, tree
+from funcnn.checkpoint import load_tree, save_tree
 from funcnn.initializers import normal
+from funcnn.testing.layers import batch_of
 from tests.catalogue import LAYERS
 
 MODEL = fn.serial(fn.flatten(), fn.serial(fn.dense(4, biases=normal(1.0)), fn.relu()), fn.dense(3))
@@ -38,7 +40,7 @@ def test_round_trip(path, layer, in_shape, dtype):
     back = load(path)
     assert repr(back.model) == repr(layer)
     assert tree.equal(back.params, params)
-    x = Key(1).normal((3, *in_shape), dtype)
+    x = batch_of(in_shape, Key(1), 3, lambda key, shape: key.normal(shape, dtype))
     assert tree.equal(fn.predict(back.model, back.params, x), fn.predict(layer, params, x))
 
 
@@ -209,3 +211,46 @@ def test_a_failed_save_leaves_the_old_file(saved):
         save(saved, fn.serial(fn.Layer(MODEL.init, MODEL.forward, MODEL.vjp)), (PARAMS,), IN_SHAPE)
     assert saved.read_bytes() == before
     assert list(saved.parent.iterdir()) == [saved]
+
+
+OPTIMIZER = fn.chain(fn.clip_by_global_norm(1.0), fn.adam(1e-3))
+TREE = PARAMS, fn.initial_state(OPTIMIZER, PARAMS, Key(2**63, ("a", 1)))
+
+
+def test_a_training_state_comes_back_bit_for_bit(path):
+    batch = fn.Batch(Key(3).normal((4, 2, 3)), np.array([0, 1, 2, 0]))
+    params, state = fn.train_step(MODEL, fn.softmax_cross_entropy(), OPTIMIZER)(*TREE, batch)
+    save_tree(path, (params, state))
+    back = load_tree(path, TREE)
+    assert tree.equal(back, (params, state))
+    assert isinstance(back[1].step, int)
+    assert back[1].key == state.key
+
+
+def test_numbers_that_are_not_finite_come_back(path):
+    save_tree(path, TREE)
+    assert np.isnan(load_tree(path, TREE)[1].metrics["loss"])
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        (TREE[0], "extra"),
+        ((TREE[0], TREE[1], np.zeros(3)), "2 is missing"),
+        ((TREE[0], TREE[1], 0), "the leaves"),
+        (tree.map(lambda leaf: leaf[:1] if hasattr(leaf, "dtype") and leaf.ndim else leaf, TREE), "instead of"),
+    ],
+)
+def test_another_tree_is_refused(path, template, message):
+    save_tree(path, TREE)
+    with pytest.raises(InputError, match=message):
+        load_tree(path, template)
+
+
+def test_a_damaged_tree_is_refused(path):
+    save_tree(path, TREE)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="the bytes that were saved"):
+        load_tree(path, TREE)

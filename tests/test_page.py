@@ -230,7 +230,7 @@ def test_memory_stays_bounded(tmp_path):
 
     model = fn.Layer(fn.dense(2).init, forward, fn.dense(2).vjp)
     written(tmp_path, *fresh(model, fn.Key(1).normal((2500, 4)), np.arange(2500) % 2))
-    assert sizes == [1000, 1000, 500]
+    assert [size for size in sizes if size > 1] == [1000, 1000, 500]  # the summary looks at one sample
 
 
 @pytest.mark.parametrize(("model", "message"), [(fn.dense(1), "page shows classifiers"), (fn.dense(2), "labels below")])
