@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 import funcnn as fn
 from experiments.command import exit_status
-from experiments.report import create_folder
+from experiments.folder import create as create_folder
 from funcnn.data.synthetic import sine, spiral
 from funcnn.errors import is_count, require
 from funcnn.files import replacing

@@ -1,34 +1,81 @@
-"""One training run: epochs of steps, a record of each, and an end that always leaves the last good params."""
+"""One training run, as a stream of values: what stands after each step follows from what stood before it.
+
+:func:`stream` is the run; :func:`run` follows it, has it recorded, and ends where it must. A run that goes on from any
+value of its stream is the run that never stopped, bit for bit.
+"""
 
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, TypeVar
 
 import attrs
 import numpy as np
 from tqdm import tqdm
 
-from funcnn import Batch, Key, Layer, Loss, Optimizer, State, evaluate, hyperparameters, initial_state, train_step
-from funcnn.data import Dataset, batches
+import funcnn as fn
 from funcnn.layer import Params
 from funcnn.metrics import weighted_mean
-from funcnn.training import total_weight
+from funcnn.training import State
 
 T = TypeVar("T")
 
 
 @attrs.frozen(eq=False)
 class Experiment:
-    """All that a run depends on: the same experiment gives the same params and history."""
+    """All that a run depends on: the same experiment gives the same params and history.
 
-    model: Layer
-    loss: Loss
-    optimizer: Optimizer
-    data: Dataset
+    Attributes:
+        model: The model.
+        loss: The loss.
+        optimizer: The optimizer; its state tells the learning rate and the norm of the gradient.
+        train: The samples to train on.
+        validation: Samples to watch, if any: the best epoch is that with the least loss on them, else in training.
+        test: The samples that are evaluated after every epoch, and never decide anything.
+        batch_size: Samples a step.
+        epochs: Passes over the training samples, at most.
+        key: The root of everything random.
+        penalty: Added to the loss.
+        patience: After how many epochs without a new best one the run ends, if ever.
+    """
+
+    model: fn.Layer
+    loss: fn.Loss
+    optimizer: fn.Optimizer
+    train: fn.Batch
+    validation: fn.Batch | None
+    test: fn.Batch
     batch_size: int
     epochs: int
-    key: Key
+    key: fn.Key
+    penalty: fn.Penalty | None = None
+    patience: int | None = None
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return math.ceil(len(self.train.inputs) / self.batch_size)
+
+
+@attrs.frozen
+class Step:
+    """One step of the record.
+
+    Attributes:
+        step: From 1.
+        samples: In its batch.
+        loss: Of the batch, before its update.
+        accuracy: The same.
+        learning_rate: Of its update.
+        gradient_norm: The Euclidean norm of the whole gradient.
+    """
+
+    step: int
+    samples: int
+    loss: float
+    accuracy: float
+    learning_rate: float
+    gradient_norm: float
 
 
 @attrs.frozen
@@ -39,60 +86,134 @@ class Row:
         epoch: From 1.
         training_loss: The mean over the epoch's samples, each seen before the update of its batch.
         training_accuracy: The same mean of the accuracy.
+        validation_loss: After the epoch; ``None`` without samples to validate on.
+        validation_accuracy: The same.
         test_loss: After the epoch.
         test_accuracy: After the epoch.
         learning_rate: Of the epoch's last update.
-        seconds: For training, without the evaluation.
+        gradient_norm: The mean over the epoch's steps.
+        seconds: For training, without the evaluation, since the epoch began or was gone on with.
     """
 
     epoch: int
     training_loss: float
     training_accuracy: float
+    validation_loss: float | None
+    validation_accuracy: float | None
     test_loss: float
     test_accuracy: float
     learning_rate: float
+    gradient_norm: float
     seconds: float
+
+    @property
+    def watched_loss(self) -> float:
+        """What the best epoch has the least of."""
+        return self.training_loss if self.validation_loss is None else self.validation_loss
+
+
+@attrs.frozen(eq=False)
+class Progress:
+    """Where a run stands: all that it needs to go on.
+
+    Attributes:
+        params: The params.
+        state: The training state.
+        history: The finished epochs.
+        steps: Those of the latest epoch so far; all of them at its end.
+    """
+
+    params: Params
+    state: State
+    history: tuple[Row, ...] = ()
+    steps: tuple[Step, ...] = ()
 
 
 @attrs.frozen(eq=False)
 class Outcome:
-    """How a run ended: the last good params, the history, and what stopped it early, if anything did."""
+    """How a run ended: the last good progress, and what stopped it early, if anything did."""
 
-    params: Params
-    history: Sequence[Row]
+    progress: Progress
     interrupted: bool = False
     failure: str | None = None
 
 
-def run(experiment: Experiment, on_epoch: Callable[[Sequence[Row]], None]) -> Outcome:
-    """Train from fresh params; ``on_epoch`` is called with the history so far after every epoch.
+def beginning(experiment: Experiment) -> Progress:
+    """Fresh params and state."""
+    params, _ = experiment.model.init(experiment.key.at("init"), experiment.train.inputs.shape[1:])
+    return Progress(params, fn.initial_state(experiment.optimizer, params, experiment.key.at("train")))
 
-    Ctrl-C and a loss that is not finite end the run early. What comes back are the latest params that are known to
-    give a finite loss.
+
+def is_finished(experiment: Experiment, progress: Progress) -> bool:
+    """Whether all epochs are done, or none of the latest ``patience`` was the best so far."""
+    epochs = len(progress.history)
+    waited = epochs - best_epoch(progress.history) if epochs else 0
+    return epochs >= experiment.epochs or (experiment.patience is not None and waited >= experiment.patience)
+
+
+def best_epoch(history: Sequence[Row]) -> int:
+    """The epoch with the least watched loss; of equal ones the first."""
+    return min(history, key=lambda row: row.watched_loss).epoch
+
+
+def stream(experiment: Experiment, progress: Progress) -> Iterator[Progress]:
+    """The progress after every step that is left, the first of them after ``progress``."""
+    step = fn.train_step(experiment.model, experiment.loss, experiment.optimizer, penalty=experiment.penalty)
+    while not is_finished(experiment, progress):
+        start = time.perf_counter()
+        progress = attrs.evolve(progress, steps=progress.steps[: progress.state.step % experiment.steps_per_epoch])
+        for batch in _remaining_batches(experiment, progress.state.step):
+            params, state = _quietly(step, progress.params, progress.state, batch)
+            steps = (*progress.steps, _step(state, batch))
+            progress = Progress(params, state, progress.history, steps)
+            if state.step % experiment.steps_per_epoch == 0:
+                row = _row(experiment, progress, time.perf_counter() - start)
+                progress = attrs.evolve(progress, history=(*progress.history, row))
+            yield progress
+
+
+def run(
+    experiment: Experiment,
+    record: Callable[[Progress], None],
+    start: Progress | None = None,
+    *,
+    record_every: int | None = None,
+) -> Outcome:
+    """Train from ``start``, or from fresh params.
+
+    ``record`` is called after every epoch, and within them after every ``record_every`` steps. Ctrl-C and a loss that
+    is not finite end the run early; what is recorded or comes back has params that are known to give a finite loss.
     """
-    step = train_step(experiment.model, experiment.loss, experiment.optimizer)
-    params, _ = experiment.model.init(experiment.key.at("init"), experiment.data.train.inputs.shape[1:])
-    state = initial_state(experiment.optimizer, params, experiment.key.at("train"))
-    good = params
-    history: tuple[Row, ...] = ()
+    good = start or beginning(experiment)
+    previous = good
     try:
-        for epoch in range(experiment.epochs):
-            start, parts = time.perf_counter(), []
-            for batch in _watched_batches(experiment, epoch):
-                before = params
-                params, state = _quietly(step, params, state, batch)
-                if not math.isfinite(state.metrics["loss"]):
-                    return Outcome(good, history, failure=f"the loss is {state.metrics['loss']} at step {state.step}")
-                good = before
-                parts.append((total_weight(batch), state.metrics))
-            row = _row(experiment, params, state, epoch, weighted_mean(parts), time.perf_counter() - start)
-            if not math.isfinite(row.test_loss):
-                return Outcome(good, history, failure=f"the test loss is {row.test_loss} after step {state.step}")
-            good, history = params, (*history, row)
-            on_epoch(history)
+        for progress in stream(experiment, good):
+            if failure := _failure(progress):
+                return Outcome(good, failure=failure)
+            ended = len(progress.history) > len(good.history)
+            good = progress if ended else previous  # at the end of an epoch the params themselves are evaluated
+            previous = progress
+            if ended or (record_every and good.state.step % record_every == 0 and not _at_epoch(experiment, good)):
+                record(good)
     except KeyboardInterrupt:
-        return Outcome(good, history, interrupted=True)
-    return Outcome(good, history)
+        return Outcome(good, interrupted=True)
+    return Outcome(good)
+
+
+def _at_epoch(experiment: Experiment, progress: Progress) -> bool:
+    """Whether an epoch has just ended."""
+    return progress.state.step % experiment.steps_per_epoch == 0
+
+
+def _failure(progress: Progress) -> str | None:
+    """What is not finite, if anything."""
+    step, loss = progress.state.step, progress.state.metrics["loss"]
+    if not math.isfinite(loss):
+        return f"the loss is {loss} at step {step}"
+    row = progress.history[-1] if progress.history else None
+    if row is not None and not math.isfinite(row.test_loss):
+        return f"the test loss is {row.test_loss} after step {step}"
+    return None
 
 
 def _quietly(function: Callable[..., T], *args: Any) -> T:
@@ -101,25 +222,53 @@ def _quietly(function: Callable[..., T], *args: Any) -> T:
         return function(*args)
 
 
-def _watched_batches(experiment: Experiment, epoch: int) -> Iterator[Batch]:
-    """The epoch's batches behind a progress bar, which shows where there is a terminal."""
-    train, size = experiment.data.train, experiment.batch_size
-    shuffled = batches(experiment.key.at("epoch", epoch), train, size)
-    total = math.ceil(len(train.inputs) / size)
-    title = f"epoch {epoch + 1}/{experiment.epochs}"
-    yield from tqdm(shuffled, title, total, leave=False, disable=None, unit="batch")
+def _remaining_batches(experiment: Experiment, step: int) -> Iterator[fn.Batch]:
+    """The epoch's batches from ``step`` on, behind a progress bar, which shows where there is a terminal."""
+    epoch, done = divmod(step, experiment.steps_per_epoch)
+    shuffled = fn.batches(experiment.key.at("epoch", epoch), experiment.train, experiment.batch_size)
+    yield from tqdm(
+        islice(shuffled, done, None),
+        f"epoch {epoch + 1}/{experiment.epochs}",
+        experiment.steps_per_epoch,
+        initial=done,
+        leave=False,
+        disable=None,
+        unit="batch",
+    )
 
 
-def _row(
-    experiment: Experiment, params: Params, state: State, epoch: int, training: Mapping[str, float], seconds: float
-) -> Row:
-    test = _quietly(evaluate, experiment.model, experiment.loss, params, experiment.data.test)
+def _step(state: State, batch: fn.Batch) -> Step:
+    told = fn.hyperparameters(state.optimizer)
+    return Step(
+        step=state.step,
+        samples=len(batch.inputs),
+        loss=float(state.metrics["loss"]),
+        accuracy=float(state.metrics["accuracy"]),
+        learning_rate=float(told["learning_rate"]),
+        gradient_norm=float(told["global_norm"]),
+    )
+
+
+def _row(experiment: Experiment, progress: Progress, seconds: float) -> Row:
+    training = weighted_mean((step.samples, {"loss": step.loss, "accuracy": step.accuracy}) for step in progress.steps)
+    validation = _evaluated(experiment, progress, experiment.validation)
+    test = _evaluated(experiment, progress, experiment.test)
     return Row(
-        epoch=epoch + 1,
+        epoch=len(progress.history) + 1,
         training_loss=training["loss"],
         training_accuracy=training["accuracy"],
+        validation_loss=validation.get("loss"),
+        validation_accuracy=validation.get("accuracy"),
         test_loss=test["loss"],
         test_accuracy=test["accuracy"],
-        learning_rate=hyperparameters(state.optimizer)["learning_rate"],
+        learning_rate=progress.steps[-1].learning_rate,
+        gradient_norm=sum(step.gradient_norm for step in progress.steps) / len(progress.steps),
         seconds=seconds,
     )
+
+
+def _evaluated(experiment: Experiment, progress: Progress, samples: fn.Batch | None) -> Mapping[str, float]:
+    """Loss and accuracy; nothing where there are no samples."""
+    if samples is None:
+        return {}
+    return _quietly(fn.evaluate, experiment.model, experiment.loss, progress.params, samples)

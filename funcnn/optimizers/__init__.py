@@ -36,6 +36,7 @@ from funcnn.optimizers.transforms import (
     freeze,
     global_norm,
     max_norm,
+    record_global_norm,
     skip_if_not_finite,
 )
 
@@ -68,6 +69,7 @@ __all__ = [
     "hyperparameters",
     "max_norm",
     "nadam",
+    "record_global_norm",
     "rmsprop",
     "scale_by_adam",
     "scale_by_learning_rate",

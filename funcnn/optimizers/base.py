@@ -55,8 +55,8 @@ def apply_updates(params: Params, updates: Updates) -> Params:
 def hyperparameters(state: Any) -> dict[str, Any]:
     """What an optimizer state tells of the latest update, by name; of two with one name, the later in the chain.
 
-    ``learning_rate`` is the rate; ``global_norm`` the norm that :func:`clip_by_global_norm` found; ``skipped`` how
-    many updates :func:`skip_if_not_finite` left out.
+    ``learning_rate`` is the rate; ``global_norm`` the norm that ``record_global_norm`` or ``clip_by_global_norm``
+    found; ``skipped`` how many updates ``skip_if_not_finite`` left out.
 
     >>> import numpy as np, funcnn as fn
     >>> hyperparameters(fn.sgd(0.1, momentum=0.9).init(np.zeros(2)))

@@ -20,7 +20,7 @@ from funcnn.tree import record
 
 @record
 class NormState:
-    """The state of :func:`clip_by_global_norm`: the norm of the latest gradients, before clipping."""
+    """The norm of the latest gradients: the state of :func:`record_global_norm` and :func:`clip_by_global_norm`."""
 
     global_norm: Any
 
@@ -66,6 +66,12 @@ def clip_by_global_norm(bound: float) -> Optimizer:
     fits = is_real(bound, low=0) and bound > 0
     require(fits, "clip_by_global_norm", "a bound above 0", repr(bound))
     return Optimizer(_norm_init, partial(_norm_update, bound))
+
+
+@described
+def record_global_norm() -> Optimizer:
+    """The gradients as they are; the state holds their norm, which ``hyperparameters`` reads."""
+    return Optimizer(_norm_init, _record_norm)
 
 
 @described
@@ -157,6 +163,11 @@ def _norm_update(bound: float, grads: Updates, state: NormState, params: Params)
         return g * scale
 
     return tree.map(clipped, grads), NormState(norm)
+
+
+def _record_norm(grads: Updates, state: NormState, params: Params) -> tuple[Updates, NormState]:
+    del state, params  # the gradients are enough
+    return grads, NormState(global_norm(grads))
 
 
 def _decay(rate: float, mask: str, grads: Updates, params: Params) -> Updates:

@@ -1,0 +1,149 @@
+"""The config of a run of a multilayer perceptron, and the experiment that it describes."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Literal
+
+import attrs
+import tyro
+from toolz import concat
+
+import funcnn as fn
+from experiments.run import Experiment
+from funcnn import tree
+from funcnn.errors import is_count, is_real, require
+
+
+@attrs.frozen
+class Config:
+    """What a run depends on; a run with the same config, versions and BLAS gives the same bytes.
+
+    Attributes:
+        dataset: The data set to learn: mnist_5k comes with funcnn, the others are downloaded once.
+        data_dir: A local folder with the dataset's files, instead of $FUNCNN_DATA_DIR or a download.
+        scaling: How pixels are scaled: unit to [0, 1], symmetric to [-1, 1].
+        hidden: The widths of the hidden layers; without a number the model is linear.
+        activation: The activation of the hidden layers.
+        input_dropout: The probability to drop a pixel while training.
+        dropout: The probability to drop a hidden unit while training.
+        max_norm: The largest norm of the weights into a unit, if there is one.
+        l2: The strength of an l2 penalty on the weights.
+        optimizer: The optimizer.
+        momentum: The momentum of sgd and rmsprop.
+        learning_rate: The learning rate of the first update.
+        decay: The decay of the learning rate: update t has learning_rate / (1 + decay t).
+        batch_size: The number of samples an update.
+        epochs: The number of passes over the training samples.
+        validation: The share of the training samples to set aside and watch.
+        patience: End after so many epochs without a new best one, by the validation loss if there is one, else by the
+            training loss.
+        seed: The seed of everything random.
+        threads: How many threads matrix products may use; the last bits of results change with it.
+        checkpoint_every: Write a checkpoint after so many steps, beside the one after every epoch.
+    """
+
+    dataset: Literal["mnist_5k", "mnist", "fashion_mnist"] = "mnist_5k"
+    data_dir: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    scaling: Literal["unit", "symmetric"] = "unit"
+    hidden: tuple[int, ...] = (128, 64)
+    activation: Literal["relu", "tanh", "sigmoid"] = "relu"
+    input_dropout: float = 0.0
+    dropout: float = 0.0
+    max_norm: float | None = None
+    l2: float = 0.0
+    optimizer: Literal["adam", "sgd", "rmsprop"] = "adam"
+    momentum: float = 0.0
+    learning_rate: float = 1e-3
+    decay: float = 0.0
+    batch_size: int = 128
+    epochs: int = 20
+    validation: float = 0.0
+    patience: int | None = None
+    seed: int = 0
+    threads: int = 1
+    checkpoint_every: int = 1000
+
+    def __attrs_post_init__(self) -> None:
+        require(all(map(is_count, self.hidden)), "--hidden", "positive whole numbers", list(self.hidden))
+        for name in ("learning_rate", "decay", "l2"):
+            value = getattr(self, name)
+            require(is_real(value, low=0), _option(name), "a number of at least 0", value)
+        for name in ("input_dropout", "dropout", "momentum", "validation"):
+            value = getattr(self, name)
+            require(is_real(value, low=0, below=1), _option(name), "a number in [0, 1)", value)
+        for name in ("batch_size", "epochs", "threads", "checkpoint_every"):
+            value = getattr(self, name)
+            require(is_count(value), _option(name), "a positive whole number", value)
+        require(self.patience is None or is_count(self.patience), "--patience", "a positive number", self.patience)
+        fits = self.max_norm is None or (is_real(self.max_norm, low=0) and self.max_norm > 0)
+        require(fits, "--max-norm", "a number above 0", self.max_norm)
+        fits = self.momentum == 0 or self.optimizer != "adam"
+        require(fits, "--momentum", "0 for adam, which has its own", self.momentum)
+        require(0 <= self.seed < 2**64, "--seed", "a whole number in [0, 2**64)", self.seed)
+
+
+ACTIVATIONS: Mapping[str, Callable[[], fn.Layer]] = MappingProxyType(
+    {"relu": fn.relu, "tanh": fn.tanh, "sigmoid": fn.sigmoid}
+)
+
+
+def load_data(config: Config) -> fn.Dataset:
+    """The data set that ``config`` names."""
+    return fn.load_dataset(config.dataset, data_dir=config.data_dir, scaling=config.scaling)
+
+
+def experiment(config: Config, data: fn.Dataset) -> Experiment:
+    """The experiment that ``config`` describes, on ``data``."""
+    key = fn.Key(config.seed)
+    train, validation = _split(key.at("validation"), data.train, config.validation)
+    return Experiment(
+        model=_model(config, len(data.class_names)),
+        loss=fn.softmax_cross_entropy(),
+        optimizer=_optimizer(config),
+        train=train,
+        validation=validation,
+        test=data.test,
+        batch_size=config.batch_size,
+        epochs=config.epochs,
+        key=key,
+        penalty=fn.l2(config.l2) if config.l2 else None,
+        patience=config.patience,
+    )
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _model(config: Config, classes: int) -> fn.Layer:
+    def dropped(rate: float) -> list[fn.Layer]:
+        return [fn.dropout(rate)] if rate else []
+
+    activation = ACTIVATIONS[config.activation]
+    hidden = concat((fn.dense(width), activation(), *dropped(config.dropout)) for width in config.hidden)
+    return fn.serial(*dropped(config.input_dropout), *hidden, fn.dense(classes))
+
+
+def _optimizer(config: Config) -> fn.Optimizer:
+    rate = fn.inverse_time_decay(config.learning_rate, config.decay)
+    rules: Mapping[str, Callable[[], fn.Optimizer]] = {
+        "adam": partial(fn.adam, rate),
+        "sgd": partial(fn.sgd, rate, config.momentum),
+        "rmsprop": partial(fn.rmsprop, rate, momentum=config.momentum),
+    }
+    constraint = [] if config.max_norm is None else [fn.max_norm(config.max_norm)]
+    return fn.chain(fn.record_global_norm(), rules[config.optimizer](), *constraint)
+
+
+def _split(key: fn.Key, samples: fn.Batch, share: float) -> tuple[fn.Batch, fn.Batch | None]:
+    """The samples without a random share of them, and that share."""
+    if not share:
+        return samples, None
+    rows = len(samples.inputs)
+    count = round(share * rows)
+    require(0 < count < rows, "--validation", "a share that leaves samples on both sides", share)
+    order = key.permutation(rows)
+    rest, chosen = (tree.map(lambda leaf, rows=rows: leaf[rows], samples) for rows in (order[count:], order[:count]))
+    return rest, chosen

@@ -1,0 +1,213 @@
+"""The folder of a run: every file in it is whole at any moment, whatever ends the run.
+
+    config.json               the config, seed included
+    environment.json          versions, machine, BLAS, commit, data
+    steps.csv, history.csv    a step, an epoch a row
+    checkpoint.safetensors    where the run stands: params and training state
+    model.safetensors         the last good model
+    best.safetensors          the model after the epoch with the least watched loss
+    digest.txt                the SHA-256 of params and history
+    history.png, report.html  pictures
+
+Rows come before the checkpoint that counts them, so the rows that a killed run left beyond its checkpoint are cut off.
+"""
+
+import csv
+import hashlib
+import itertools
+import json
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+from cattrs.preconf.json import make_converter
+
+import funcnn as fn
+from experiments.config import Config
+from experiments.figures import curves
+from experiments.run import Experiment, Progress, Row, Step, beginning, best_epoch
+from funcnn import tree
+from funcnn.checkpoint import load_tree, save_tree
+from funcnn.errors import InputError
+from funcnn.files import replacing
+from funcnn.layer import Params
+from funcnn.training import State
+
+R = TypeVar("R", Step, Row)
+
+CONVERTER = make_converter(forbid_extra_keys=True)
+
+
+def create(out: Path | None, name: str) -> Path:
+    """The run's folder, new or empty; without ``out`` it is ``runs/NAME-DATE-TIME``.
+
+    Raises:
+        InputError: ``out`` is a file, holds something already, or cannot be created.
+    """
+    try:
+        return _named(out) if out is not None else _dated(Path("runs"), name)
+    except OSError as error:
+        hint = "choose another place, or its permissions"
+        raise InputError("--out", "a folder that can be created", f"{out or 'runs'}: {error.strerror}", hint) from error
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Any attrs record or plain data."""
+    with replacing(path) as part:
+        part.write_text(CONVERTER.dumps(values, indent=2) + "\n")
+
+
+def read_config(folder: Path) -> Config:
+    """The config of a run.
+
+    Raises:
+        InputError: The folder holds none, or one that is not of this version.
+    """
+    path = folder / "config.json"
+    try:
+        return CONVERTER.loads(path.read_text(), Config)
+    except FileNotFoundError:
+        raise InputError(str(folder), "the folder of a run", "no config.json in it") from None
+    except InputError as error:
+        raise error.within(str(path)) from None
+    except Exception as error:  # cattrs raises groups of whatever a wrong value caused
+        raise InputError(str(path), "a config as this version writes it", error) from error
+
+
+def read_environment(folder: Path) -> dict[str, Any]:
+    """The environment of a run."""
+    found: dict[str, Any] = json.loads((folder / "environment.json").read_text())
+    return found
+
+
+def read_history(folder: Path) -> tuple[Row, ...]:
+    """The finished epochs; none where there is no file."""
+    return _read_rows(folder / "history.csv", Row)
+
+
+def read_steps(folder: Path) -> tuple[Step, ...]:
+    """The recorded steps; none where there is no file."""
+    return _read_rows(folder / "steps.csv", Step)
+
+
+def recorder(folder: Path, planned: Experiment, data: fn.Dataset, start: Progress) -> Callable[[Progress], None]:
+    """The function that writes where a run stands; ``start`` is what the folder holds already."""
+    recorded = start.state.step
+
+    def record(progress: Progress) -> None:
+        nonlocal recorded
+        _append_rows(folder / "steps.csv", [step for step in progress.steps if step.step > recorded])
+        recorded = progress.state.step
+        if progress.history:
+            _write_rows(folder / "history.csv", progress.history)
+            if progress.state.step == best_epoch(progress.history) * planned.steps_per_epoch:
+                write_model(folder / "best.safetensors", planned, data, progress.params)
+        save_tree(folder / "checkpoint.safetensors", _kept(progress))
+
+    return record
+
+
+def read_progress(folder: Path, planned: Experiment) -> Progress:
+    """Where the run in ``folder`` stands; its beginning, if there is no checkpoint. Rows beyond it are cut off.
+
+    Raises:
+        InputError: The checkpoint is damaged, or of another experiment.
+    """
+    progress, path = beginning(planned), folder / "checkpoint.safetensors"
+    if path.exists():
+        params, state = load_tree(path, _kept(progress))
+        epochs, steps = divmod(state.step, planned.steps_per_epoch)
+        rows = read_steps(folder)[: state.step]
+        latest = rows[-(steps or planned.steps_per_epoch) :]
+        progress = Progress(params, state, read_history(folder)[:epochs], latest)
+    _write_rows(folder / "steps.csv", read_steps(folder)[: progress.state.step])
+    return progress
+
+
+def write_model(path: Path, planned: Experiment, data: fn.Dataset, params: Params) -> None:
+    """A model with all that its use takes."""
+    in_shape = data.train.inputs.shape[1:]
+    fn.save(path, planned.model, params, in_shape, scaling=data.scaling, class_names=data.class_names)
+
+
+def write_digest(folder: Path, progress: Progress) -> None:
+    """What two runs that are the same have in common."""
+    with replacing(folder / "digest.txt") as part:
+        part.write_text(digest(progress) + "\n")
+
+
+def digest(progress: Progress) -> str:
+    """The SHA-256 of params and history; the seconds, which differ from run to run, are left out."""
+    sha = hashlib.sha256()
+    for path, leaf in tree.leaves_with_paths(progress.params):
+        sha.update(path.encode() + leaf.tobytes())
+    for row in progress.history:
+        sha.update(repr(attrs.evolve(row, seconds=0.0)).encode())
+    return sha.hexdigest()
+
+
+def write_picture(path: Path, history: Sequence[Row]) -> None:
+    """Loss and accuracy against epochs."""
+    figure = curves(history, "loss", "accuracy")
+    with replacing(path) as part:
+        figure.savefig(part, format="png")
+
+
+def _named(out: Path) -> Path:
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise InputError("--out", "a folder that is new or empty", out, "name another one, or --resume this one")
+    out.mkdir(parents=True, exist_ok=True)
+    return out
+
+
+def _dated(parent: Path, name: str) -> Path:
+    """A new folder; runs that begin in the same second are numbered."""
+    stem = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    for number in itertools.count(1):
+        folder = parent / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError("the numbers have no end")
+
+
+def _kept(progress: Progress) -> tuple[Params, Any]:
+    """What a checkpoint holds; the metrics of the latest step stand in its row."""
+    state = progress.state
+    return progress.params, State(state.step, state.key, state.optimizer, {})
+
+
+def _write_rows(path: Path, rows: Sequence[Step] | Sequence[Row]) -> None:
+    with replacing(path) as part, part.open("w", newline="") as file:
+        kind = Row if path.name == "history.csv" else Step
+        writer = csv.writer(file)
+        writer.writerow(field.name for field in attrs.fields(kind))
+        writer.writerows(attrs.astuple(row) for row in rows)
+
+
+def _append_rows(path: Path, rows: Sequence[Step]) -> None:
+    if not path.exists():
+        _write_rows(path, ())
+    with path.open("a", newline="") as file:
+        csv.writer(file).writerows(attrs.astuple(row) for row in rows)
+
+
+def _read_rows(path: Path, kind: type[R]) -> tuple[R, ...]:
+    """The whole rows of a file; a killed run can leave half a row at the end."""
+    if not path.exists():
+        return ()
+    with path.open(newline="") as file:
+        text = file.read()
+    whole = text[: text.rindex("\n") + 1] if "\n" in text else ""
+    return tuple(_row(kind, values) for values in csv.DictReader(whole.splitlines()))
+
+
+def _row(kind: type[R], values: dict[str, str]) -> R:
+    """Numbers out of text; what is empty is None."""
+    types = {field.name: int if field.type is int else float for field in attrs.fields(kind)}
+    numbers: dict[str, Any] = {name: types[name](text) if text else None for name, text in values.items()}
+    return kind(**numbers)

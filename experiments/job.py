@@ -1,0 +1,75 @@
+"""A run in its folder: begun or gone on with, recorded on the way, and left with all its files."""
+
+import json
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import funcnn as fn
+from experiments import folder as files
+from experiments.config import Config, experiment
+from experiments.environment import environment, threads
+from experiments.page import write_page
+from experiments.run import Experiment, Outcome, Progress, run
+
+
+def begin(folder: Path, config: Config, data: fn.Dataset) -> None:
+    """Write down what the run depends on."""
+    files.write_json(folder / "config.json", config)
+    with threads(config.threads):
+        files.write_json(folder / "environment.json", environment(data))
+
+
+def carry_out(
+    folder: Path, config: Config, data: fn.Dataset, show: Callable[[Progress], None] = lambda progress: None
+) -> Outcome:
+    """Run from where the folder stands to the end, and leave all files there; ``show`` is called after every epoch."""
+    fn.keep_freed_memory()
+    planned = experiment(config, data)
+    with threads(config.threads):
+        start = files.read_progress(folder, planned)
+        record = files.recorder(folder, planned, data, start)
+
+        def on_progress(progress: Progress) -> None:
+            record(progress)
+            if progress.state.step % planned.steps_per_epoch == 0:
+                show(progress)
+
+        outcome = run(planned, on_progress, start, record_every=config.checkpoint_every)
+        with uninterrupted():
+            if outcome.interrupted:
+                record(outcome.progress)
+            _finish(folder, config, planned, data, outcome.progress)
+    return outcome
+
+
+def _finish(folder: Path, config: Config, planned: Experiment, data: fn.Dataset, progress: Progress) -> None:
+    """The files that a run ends with."""
+    files.write_model(folder / "model.safetensors", planned, data, progress.params)
+    files.write_digest(folder, progress)
+    files.write_picture(folder / "history.png", progress.history)
+    write_page(
+        folder / "report.html",
+        title=folder.name,
+        saved=fn.load(folder / "model.safetensors"),
+        data=data,
+        history=progress.history,
+        config=json.loads(files.CONVERTER.dumps(config)),
+        environment=files.read_environment(folder),
+    )
+
+
+@contextmanager
+def uninterrupted() -> Iterator[Any]:
+    """Ctrl-C does nothing inside: a second one must not lose what the first one saves."""
+    try:
+        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except ValueError:  # a thread of a worker, which Ctrl-C does not reach
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
