@@ -73,10 +73,10 @@ class Config:
         for name in ("input_dropout", "dropout", "momentum", "validation"):
             value = getattr(self, name)
             require(is_real(value, low=0, below=1), _option(name), "a number in [0, 1)", value)
-        for name in ("batch_size", "epochs", "threads", "checkpoint_every"):
+        for name in ("batch_size", "epochs", "patience", "threads", "checkpoint_every"):
             value = getattr(self, name)
-            require(is_count(value), _option(name), "a positive whole number", value)
-        require(self.patience is None or is_count(self.patience), "--patience", "a positive number", self.patience)
+            fits = is_count(value) or (value is None and name == "patience")
+            require(fits, _option(name), "a positive whole number", value)
         fits = self.max_norm is None or (is_real(self.max_norm, low=0) and self.max_norm > 0)
         require(fits, "--max-norm", "a number above 0", self.max_norm)
         fits = self.momentum == 0 or self.optimizer != "adam"

@@ -33,7 +33,11 @@ SIGNED: Colormap = LinearSegmentedColormap.from_list(
 """Nothing at the middle, so that zero has the colour of the page."""
 
 _PARTS: Mapping[str, Any] = MappingProxyType(
-    {"training": {"color": BLUE, "linestyle": "--"}, "test": {"color": ORANGE}}
+    {
+        "training": {"color": BLUE, "linestyle": "--"},
+        "validation": {"color": ORANGE, "linestyle": ":"},
+        "test": {"color": ORANGE},
+    }
 )
 
 _STYLE: Any = MappingProxyType(
@@ -53,7 +57,7 @@ _STYLE: Any = MappingProxyType(
 
 
 def curves(history: Sequence[Row], *quantities: str) -> Figure:
-    """Each quantity against epochs, side by side: of training and of test, where a row has both."""
+    """Each quantity against epochs, side by side: of training, validation and test, where a row has them."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(3.6 * len(quantities), 2.7), layout="constrained", dpi=150)
         for quantity, axes in zip(quantities, figure.subplots(1, len(quantities), squeeze=False)[0], strict=True):
@@ -112,7 +116,8 @@ def _draw_curve(axes: Axes, history: Sequence[Row], quantity: str) -> None:
     else:
         for part, look in _PARTS.items():
             values = [getattr(row, f"{part}_{quantity}") for row in history]
-            axes.plot(epochs, values, **look, marker=marker, ms=3, label=part)
+            if None not in values:
+                axes.plot(epochs, values, **look, marker=marker, ms=3, label=part)
         axes.legend()
     axes.set(xlabel="epoch", title=quantity.replace("_", " "))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

@@ -37,7 +37,7 @@ from funcnn.training import State
 
 R = TypeVar("R", Step, Row)
 
-CONVERTER = make_converter(forbid_extra_keys=True)
+CONVERTER = make_converter(forbid_extra_keys=True, detailed_validation=False)
 
 
 def create(out: Path | None, name: str) -> Path:
@@ -72,7 +72,7 @@ def read_config(folder: Path) -> Config:
         raise InputError(str(folder), "the folder of a run", "no config.json in it") from None
     except InputError as error:
         raise error.within(str(path)) from None
-    except Exception as error:  # cattrs raises groups of whatever a wrong value caused
+    except Exception as error:  # whatever a wrong value causes
         raise InputError(str(path), "a config as this version writes it", error) from error
 
 
@@ -100,10 +100,9 @@ def recorder(folder: Path, planned: Experiment, data: fn.Dataset, start: Progres
         nonlocal recorded
         _append_rows(folder / "steps.csv", [step for step in progress.steps if step.step > recorded])
         recorded = progress.state.step
-        if progress.history:
-            _write_rows(folder / "history.csv", progress.history)
-            if progress.state.step == best_epoch(progress.history) * planned.steps_per_epoch:
-                write_model(folder / "best.safetensors", planned, data, progress.params)
+        write_history(folder, progress.history)
+        if progress.history and progress.state.step == best_epoch(progress.history) * planned.steps_per_epoch:
+            write_model(folder / "best.safetensors", planned, data, progress.params)
         save_tree(folder / "checkpoint.safetensors", _kept(progress))
 
     return record
@@ -122,8 +121,13 @@ def read_progress(folder: Path, planned: Experiment) -> Progress:
         rows = read_steps(folder)[: state.step]
         latest = rows[-(steps or planned.steps_per_epoch) :]
         progress = Progress(params, state, read_history(folder)[:epochs], latest)
-    _write_rows(folder / "steps.csv", read_steps(folder)[: progress.state.step])
+    _write_rows(folder / "steps.csv", read_steps(folder)[: progress.state.step], Step)
     return progress
+
+
+def write_history(folder: Path, history: Sequence[Row]) -> None:
+    """The finished epochs."""
+    _write_rows(folder / "history.csv", history, Row)
 
 
 def write_model(path: Path, planned: Experiment, data: fn.Dataset, params: Params) -> None:
@@ -181,17 +185,14 @@ def _kept(progress: Progress) -> tuple[Params, Any]:
     return progress.params, State(state.step, state.key, state.optimizer, {})
 
 
-def _write_rows(path: Path, rows: Sequence[Step] | Sequence[Row]) -> None:
+def _write_rows(path: Path, rows: Sequence[R], kind: type[R]) -> None:
     with replacing(path) as part, part.open("w", newline="") as file:
-        kind = Row if path.name == "history.csv" else Step
         writer = csv.writer(file)
         writer.writerow(field.name for field in attrs.fields(kind))
         writer.writerows(attrs.astuple(row) for row in rows)
 
 
 def _append_rows(path: Path, rows: Sequence[Step]) -> None:
-    if not path.exists():
-        _write_rows(path, ())
     with path.open("a", newline="") as file:
         csv.writer(file).writerows(attrs.astuple(row) for row in rows)
 

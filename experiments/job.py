@@ -13,13 +13,14 @@ from experiments.config import Config, experiment
 from experiments.environment import environment, threads
 from experiments.page import write_page
 from experiments.run import Experiment, Outcome, Progress, run
+from funcnn.files import remove_leftovers
 
 
 def begin(folder: Path, config: Config, data: fn.Dataset) -> None:
-    """Write down what the run depends on."""
-    files.write_json(folder / "config.json", config)
+    """Write down what the run depends on; the config comes last, and makes the folder one to go on with."""
     with threads(config.threads):
         files.write_json(folder / "environment.json", environment(data))
+    files.write_json(folder / "config.json", config)
 
 
 def carry_out(
@@ -27,6 +28,7 @@ def carry_out(
 ) -> Outcome:
     """Run from where the folder stands to the end, and leave all files there; ``show`` is called after every epoch."""
     fn.keep_freed_memory()
+    remove_leftovers(folder)
     planned = experiment(config, data)
     with threads(config.threads):
         start = files.read_progress(folder, planned)
@@ -47,6 +49,7 @@ def carry_out(
 
 def _finish(folder: Path, config: Config, planned: Experiment, data: fn.Dataset, progress: Progress) -> None:
     """The files that a run ends with."""
+    files.write_history(folder, progress.history)
     files.write_model(folder / "model.safetensors", planned, data, progress.params)
     files.write_digest(folder, progress)
     files.write_picture(folder / "history.png", progress.history)

@@ -84,7 +84,7 @@ def write_page(
     test = fn.evaluate(fn.identity(), fn.softmax_cross_entropy(), (), fn.Batch(logits, labels))
     matrix = metrics.confusion_matrix(logits, labels)
     reliability = metrics.reliability(probabilities, labels)
-    quantities = ("loss", "accuracy", "learning_rate") if history else ()
+    quantities = ("loss", "accuracy", "learning_rate", "gradient_norm") if history else ()
     text = _TEMPLATES.get_template("page.html.jinja").render(
         title=title,
         dataset=data.name,

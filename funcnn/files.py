@@ -1,10 +1,13 @@
 """Files that are whole or not there: written under a temporary name beside the target, then renamed."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_PREFIX = ".writing-"
 
 
 @contextmanager
@@ -22,9 +25,15 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{_PREFIX}{path.name}.") as folder:
         part = Path(folder) / path.name
         yield part
         with part.open("rb+") as file:
             os.fsync(file.fileno())
         part.replace(path)
+
+
+def remove_leftovers(folder: str | Path) -> None:
+    """Remove what writers that were killed have left in ``folder``."""
+    for path in Path(folder).glob(f"{_PREFIX}*"):
+        shutil.rmtree(path, ignore_errors=True)

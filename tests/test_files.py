@@ -2,7 +2,7 @@
 
 import pytest
 
-from funcnn.files import replacing
+from funcnn.files import remove_leftovers, replacing
 
 
 def test_a_whole_file_replaces_the_old_one(tmp_path):
@@ -28,3 +28,15 @@ def test_a_block_that_writes_nothing_fails(tmp_path):
     with pytest.raises(FileNotFoundError), replacing(tmp_path / "a.txt"):
         pass
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path):
+    path = tmp_path / "a.txt"
+    with replacing(path) as part:
+        part.write_text("whole")
+        (tmp_path / "left").mkdir()
+        part.parent.rename(tmp_path / f"{part.parent.name}-by-a-killed-one")
+        part.parent.mkdir()
+        part.write_text("whole")
+    remove_leftovers(tmp_path)
+    assert sorted(found.name for found in tmp_path.iterdir()) == ["a.txt", "left"]

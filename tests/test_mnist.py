@@ -3,20 +3,26 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 
+import attrs
 import numpy as np
 import pytest
 
 import funcnn as fn
-from experiments.mnist import Config, main
-from experiments.report import create_folder
+from experiments.config import Config
+from experiments.folder import create as create_folder
+from experiments.mnist import main
 from funcnn.data.sources import DATA_DIR_VARIABLE
 
-FILES = ["config.json", "history.csv", "history.png", "model.safetensors", "report.html"]
+FILES = [
+    *("best.safetensors", "checkpoint.safetensors", "config.json", "digest.txt", "environment.json", "history.csv"),
+    *("history.png", "model.safetensors", "report.html", "steps.csv"),
+]
 QUICK = ["--hidden", "16", "--epochs", "2"]
 
 
@@ -48,23 +54,13 @@ def test_the_default_run_reaches_93_percent(out, capsys):
 def test_the_folder_holds_what_happened(out):
     assert main([*QUICK, "--out", str(out), "--optimizer", "sgd", "--learning-rate", "0.2", "--decay", "0.1"]) == 0
     config = json.loads((out / "config.json").read_text())
-    assert config == {
-        "dataset": "mnist_5k",
-        "data_dir": None,
-        "scaling": "unit",
-        "hidden": [16],
-        "optimizer": "sgd",
-        "learning_rate": 0.2,
-        "decay": 0.1,
-        "batch_size": 128,
-        "epochs": 2,
-        "seed": 0,
-        "out": str(out),
-    }
+    assert config.keys() == attrs.fields_dict(Config).keys()
+    assert [config[name] for name in ("dataset", "hidden", "decay", "seed")] == ["mnist_5k", [16], 0.1, 0]
     history = rows(out)
     assert [row["epoch"] for row in history] == ["1", "2"]
     assert float(history[1]["training_loss"]) < float(history[0]["training_loss"])
     assert float(history[1]["test_accuracy"]) == accuracy_of(out)
+    assert float(history[1]["gradient_norm"]) > 0
     assert float(history[1]["learning_rate"]) == pytest.approx(0.2 / (1 + 0.1 * 63))
     assert (out / "history.png").read_bytes().startswith(b"\x89PNG")
 
@@ -95,6 +91,13 @@ def test_symmetric_scaling_and_no_hidden_layer(out):
         (["--decay", "inf"], "--decay: expected a number of at least 0, got inf"),
         (["--decay", "-1"], "--decay: expected a number of at least 0, got -1.0"),
         (["--seed", "-1"], "--seed: expected a whole number in [0, 2**64), got -1"),
+        (["--dropout", "1"], "--dropout: expected a number in [0, 1), got 1.0"),
+        (["--validation", "-0.1"], "--validation: expected a number in [0, 1), got -0.1"),
+        (["--patience", "0"], "--patience: expected a positive whole number, got 0"),
+        (["--threads", "0"], "--threads: expected a positive whole number, got 0"),
+        (["--max-norm", "0"], "--max-norm: expected a number above 0, got 0.0"),
+        (["--momentum", "0.9"], "--momentum: expected 0 for adam, which has its own, got 0.9"),
+        (["--resume", "runs/mine"], "--resume: expected no other options than --printer"),
         (["--dataset", "cifar"], "cifar"),
         (["--colour", "red"], "--colour"),
     ],
@@ -158,7 +161,7 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_model(out, capsys):
     error = capsys.readouterr().err
     assert "error: the loss is" in error
     assert "at step 2; the last good model is saved" in error
-    assert sorted(path.name for path in out.iterdir()) == FILES
+    assert {path.name for path in out.iterdir()} == {*FILES} - {"best.safetensors", "checkpoint.safetensors"}
     saved = fn.load(out / "model.safetensors")
     assert all(np.isfinite(leaf).all() for leaf in fn.tree.leaves(saved.params))
     initial, _ = saved.model.init(fn.Key(0).at("init"), (784,))
@@ -180,7 +183,7 @@ def test_ctrl_c_saves_what_was_learned(out):
     run = interrupted_run(out)
     printed, error = run.communicate(timeout=60)
     assert run.returncode == 130
-    assert error.strip() == "interrupted: what was learned is saved"
+    assert error.strip() == "interrupted: what was learned is saved; --resume goes on"
     assert "saved and loaded again" in printed
     assert sorted(path.name for path in out.iterdir()) == FILES
     assert accuracy_of(out) > 0.5
@@ -194,6 +197,48 @@ def test_a_second_ctrl_c_loses_nothing(out):
     run.communicate(timeout=60)
     assert run.returncode == 130
     assert sorted(path.name for path in out.iterdir()) == FILES
+
+
+def test_an_interrupted_run_goes_on(out, capsys):
+    run = interrupted_run(out)
+    run.communicate(timeout=60)
+    epochs = len(rows(out))
+    config = json.loads((out / "config.json").read_text())
+    (out / "config.json").write_text(json.dumps({**config, "epochs": epochs + 2}))
+    assert main(["--resume", str(out)]) == 0
+    assert [row["epoch"] for row in rows(out)] == [str(epoch) for epoch in range(1, epochs + 3)]
+    capsys.readouterr()
+    assert main(["--resume", str(out)]) == 0
+    assert capsys.readouterr().out.startswith("nothing to do: the run in ")
+
+
+def test_what_is_no_run_cannot_be_gone_on_with(out, capsys):
+    assert main(["--resume", str(out)]) == 1
+    assert "expected the folder of a run, got no config.json in it" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_regularized_run_learns_and_ends_by_itself(out, capsys):
+    regularized = ["--hidden", "64", "--dropout", "0.2", "--input-dropout", "0.1", "--max-norm", "3", "--l2", "1e-5"]
+    rule = ["--optimizer", "rmsprop", "--momentum", "0.5", "--learning-rate", "2e-3", "--activation", "tanh"]
+    assert (
+        main([*regularized, *rule, "--validation", "0.2", "--patience", "2", "--epochs", "60", "--out", str(out)]) == 0
+    )
+    history = rows(out)
+    losses = [float(row["validation_loss"]) for row in history]
+    assert 3 <= len(losses) < 60
+    assert min(losses) < min(losses[-2:])
+    assert f"the best epoch by its loss, {1 + losses.index(min(losses))}, has" in capsys.readouterr().out
+    assert float(history[-1]["test_accuracy"]) > 0.85
+    weights = fn.load(out / "model.safetensors").params[1].weights
+    assert np.linalg.norm(weights, axis=0).max() <= 3.0001
+
+
+def test_the_book_s_way_of_printing(out, capsys):
+    assert main([*QUICK, "--printer", "nnfs", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"^epoch: 2\nstep: 0, acc: \d\.\d{3}, loss: \d\.\d{3}, lr: 0\.001$", printed, re.MULTILINE)
+    assert re.search(r"^training, acc: .*\nvalidation, acc: \d\.\d{3}, loss: \d\.\d{3}$", printed, re.MULTILINE)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a terminal is opened by pty")

@@ -12,8 +12,9 @@ from PIL import Image
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 import funcnn as fn
+from experiments.config import Config, experiment, load_data
 from experiments.page import write_page
-from experiments.run import Experiment, Row, run
+from experiments.run import Row, run
 
 VOID = {"img", "link", "meta"}
 LOSS = fn.softmax_cross_entropy()
@@ -87,10 +88,11 @@ def diagonal(*layers):
 
 @pytest.fixture(scope="module")
 def learned():
-    data = fn.load_dataset("mnist_5k")
-    model = fn.serial(fn.dense(80), fn.relu(), fn.dense(10))
-    outcome = run(Experiment(model, LOSS, fn.adam(1e-3), data, 128, 2, fn.Key(0)), lambda history: None)
-    return saved_as(model, outcome.params, (784,)), data, outcome.history
+    config = Config(hidden=(80,), epochs=2, validation=0.1)
+    data = load_data(config)
+    planned = experiment(config, data)
+    progress = run(planned, lambda progress: None).progress
+    return saved_as(planned.model, progress.params, (784,)), data, progress.history
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +113,7 @@ def test_nothing_is_fetched(page):
 def test_every_picture_has_words(page):
     assert all(image["alt"] for image in page.all("img"))
     described = [box for box in page.all("div") if box.get("role") == "img"]
-    assert len(described) == len(page.all("svg")) == 4
+    assert len(described) == len(page.all("svg")) == 5
     assert all(box["aria-label"] for box in described)
 
 

@@ -1,0 +1,150 @@
+"""The folder of a run: what is read is what was written, and a run that ended anyhow goes on to the same bytes."""
+
+import errno
+import json
+import shutil
+
+import attrs
+import numpy as np
+import pytest
+
+import funcnn as fn
+from experiments import folder as files
+from experiments.config import Config, experiment, load_data
+from experiments.job import begin, carry_out
+from experiments.run import Progress, Row, Step, beginning
+from funcnn import InputError, tree
+from tests.kills import Command, assert_same, main
+
+CONFIG = Config(hidden=(8,), dropout=0.3, input_dropout=0.1, epochs=3, validation=0.1, checkpoint_every=5, decay=1e-3)
+DATA = load_data(CONFIG)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of a run that was never stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    begin(folder, CONFIG, DATA)
+    carry_out(folder, CONFIG, DATA)
+    return folder
+
+
+def test_what_is_read_is_what_was_written(whole):
+    planned = experiment(CONFIG, DATA)
+    progress = files.read_progress(whole, planned)
+    assert files.read_config(whole) == CONFIG
+    assert [row.epoch for row in files.read_history(whole)] == [1, 2, 3]
+    assert [step.step for step in files.read_steps(whole)] == list(range(1, 3 * planned.steps_per_epoch + 1))
+    assert (len(progress.history), len(progress.steps)) == (3, planned.steps_per_epoch)
+    assert files.digest(progress) == (whole / "digest.txt").read_text().strip()
+    assert tree.equal(progress.params, fn.load(whole / "model.safetensors").params)
+
+
+def test_rows_come_back_bit_for_bit(tmp_path):
+    steps = [Step(1, 4, 0.1 + 0.2, 1 / 3, 1e-300, np.pi), Step(2, 4, 5e-324, 0.0, 1.0, 1e17)]
+    row = Row(1, 0.1, 0.2, None, None, 1 / 3, 0.5, 1e-3, 2.0, 0.25)
+    files._write_rows(tmp_path / "steps.csv", steps, Step)
+    files.write_history(tmp_path, [row])
+    assert files.read_steps(tmp_path) == tuple(steps)
+    assert files.read_history(tmp_path) == (row,)
+
+
+def test_the_environment_says_where_it_ran(whole):
+    found = files.read_environment(whole)
+    assert found["libraries"]["numpy"] == np.__version__
+    assert found["blas"][0]["threads"] == CONFIG.threads
+    assert found["blas"][0]["kernel"]
+    assert len(found["data"]["md5"]) == 32
+    assert found["git"] is None or len(found["git"]["commit"]) == 40
+
+
+def test_other_data_have_another_md5(whole):
+    from experiments.environment import environment
+
+    other = attrs.evolve(DATA, train=fn.Batch(np.array(DATA.train.inputs[::-1]), DATA.train.targets))
+    assert environment(other)["data"] != files.read_environment(whole)["data"]
+
+
+@pytest.mark.parametrize("cut", [0, 1, 17, 40])
+def test_rows_beyond_the_checkpoint_are_cut_off(whole, tmp_path, cut):
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    with (folder / "steps.csv").open("a") as file:
+        file.write("999,4,0.1,0.2,0.3,0.4\r\n1000,4,0.1,0.2,0.3,0.4\r\n"[: cut or None])
+    (folder / ".writing-a").mkdir()
+    carry_out(folder, CONFIG, DATA)
+    assert_same(folder, whole)
+    assert not list(folder.glob(".writing*"))
+
+
+def test_a_run_without_a_checkpoint_begins_again(whole, tmp_path):
+    begin(tmp_path, CONFIG, DATA)
+    (tmp_path / "steps.csv").write_bytes((whole / "steps.csv").read_bytes()[:1000])
+    carry_out(tmp_path, CONFIG, DATA)
+    assert_same(tmp_path, whole)
+
+
+@pytest.mark.parametrize("call", [0, 3, 8])
+@pytest.mark.parametrize("writer", ["save_tree", "_append_rows", "_write_rows"])
+def test_a_full_disk_loses_nothing(whole, tmp_path, monkeypatch, writer, call):
+    write, calls = getattr(files, writer), []
+
+    def full(path, values, *kind):
+        calls.append(path)
+        write(path, values[: len(values) // 2] if writer == "_append_rows" and len(calls) > call else values, *kind)
+        if len(calls) > call:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    begin(tmp_path, CONFIG, DATA)
+    monkeypatch.setattr(files, writer, full)
+    with pytest.raises(OSError, match="No space left"):
+        carry_out(tmp_path, CONFIG, DATA)
+    monkeypatch.undo()
+    carry_out(tmp_path, CONFIG, DATA)
+    assert_same(tmp_path, whole)
+
+
+def test_killed_runs_end_with_the_bytes_of_one_that_was_not(capsys):
+    main(Command(CONFIG, kills=3, longest=3.0))
+    assert capsys.readouterr().out.splitlines()[-1].startswith("3 kills, ")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda folder: (folder / "config.json").unlink(), "expected the folder of a run, got no config.json in it"),
+        (lambda folder: (folder / "config.json").write_text("{"), "a config as this version writes it"),
+        (lambda folder: (folder / "config.json").write_text('{"epochs": 0}'), "a positive whole number"),
+        (lambda folder: (folder / "config.json").write_text('{"colour": 1}'), "a config as this version writes it"),
+    ],
+)
+@pytest.mark.usefixtures("unchecked_annotations")
+def test_a_folder_that_is_no_run_is_refused(whole, tmp_path, change, message):
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    change(folder)
+    with pytest.raises(InputError, match=message):
+        files.read_config(folder)
+
+
+def test_a_checkpoint_of_another_experiment_is_refused(whole):
+    with pytest.raises(InputError, match=r"checkpoint\.safetensors: expected the arrays of its architecture"):
+        files.read_progress(whole, experiment(attrs.evolve(CONFIG, hidden=(9,)), DATA))
+
+
+def test_the_digest_sees_params_and_history_but_no_seconds(whole):
+    planned = experiment(CONFIG, DATA)
+    progress = files.read_progress(whole, planned)
+    row = progress.history[0]
+    slower = attrs.evolve(progress, history=(attrs.evolve(row, seconds=9.0), *progress.history[1:]))
+    worse = attrs.evolve(progress, history=(attrs.evolve(row, test_loss=9.0), *progress.history[1:]))
+    assert files.digest(slower) == files.digest(progress)
+    assert files.digest(worse) != files.digest(progress)
+    assert files.digest(Progress(beginning(planned).params, progress.state, progress.history)) != files.digest(progress)
+
+
+def test_the_config_is_plain_to_read(whole):
+    config = json.loads((whole / "config.json").read_text())
+    assert config["hidden"] == [8]
+    assert config["seed"] == 0
+    assert config["data_dir"] is None
