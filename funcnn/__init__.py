@@ -32,7 +32,7 @@ Nothing here changes an argument, keeps a global, or draws a number without a ke
     data          load_dataset, batches, read_idx, write_idx
     checkpoint    save, load
     testing       check_layer, check_loss, check_optimizer and the other laws
-    jax           import it, and JAX and Optax take params as they are
+    jax           the same step compiled: compiled, epoch, over_seeds, sharded; JAX and Optax take params as they are
     layer         what a layer is; predict, pullback, summary
     keys          Key: randomness as a value
     tree          records as trees: map, leaves, equal

@@ -37,7 +37,7 @@ def _labels(values: Iterable[Any]) -> tuple[Label, ...]:
     return tuple([_label(value) for value in values])
 
 
-def _words(label: Label) -> tuple[int, ...]:
+def words(label: Label) -> tuple[int, ...]:
     """A label as 32-bit words; the first tells numbers from strings, so two paths never read the same."""
     if isinstance(label, int):
         return (0, label & 0xFFFFFFFF, label >> 32)
@@ -102,5 +102,5 @@ class Key:
         return self._generator().permutation(n)
 
     def _generator(self) -> np.random.Generator:
-        words = tuple(word for label in self.path for word in _words(label))
-        return np.random.Generator(np.random.PCG64(np.random.SeedSequence(self.seed, spawn_key=words)))
+        path = tuple(word for label in self.path for word in words(label))
+        return np.random.Generator(np.random.PCG64(np.random.SeedSequence(self.seed, spawn_key=path)))

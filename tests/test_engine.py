@@ -1,0 +1,198 @@
+"""The compiled step is the step: on one device, for many seeds, on several devices, and on several processes."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+import funcnn as fn
+from funcnn import Batch, Key, tree
+from funcnn.jax import compiled, epoch, jax_key, on_device, over_seeds, to_jax, to_numpy
+from funcnn.testing import assert_trees_close
+
+LOSS = fn.softmax_cross_entropy()
+SAMPLES = Batch(Key(1).normal((50, 6)), Key(2).permutation(50) % 3)
+PLAIN = fn.serial(fn.dense(8), fn.tanh(), fn.dense(3))
+DROPPING = fn.serial(fn.dense(8), fn.relu(), fn.dropout(0.3), fn.dense(3))
+
+
+def prepared(model=PLAIN, optimizer=None, penalty=None):
+    """A step, and fresh params and state."""
+    optimizer = optimizer or fn.adam(fn.inverse_time_decay(0.01, 0.1))
+    params, _ = model.init(Key(0).at("init"), (6,))
+    return fn.train_step(model, LOSS, optimizer, penalty=penalty), params, fn.initial_state(optimizer, params, Key(3))
+
+
+def on_numpy(step, params, state, epochs=2, batch_size=16):
+    """Params, state and losses of the NumPy engine."""
+    losses = []
+    for e in range(epochs):
+        for batch in fn.batches(Key(4).at(e), SAMPLES, batch_size):
+            params, state = step(params, state, batch)
+            losses.append(state.metrics["loss"])
+    return params, state, losses
+
+
+@pytest.mark.parametrize("penalty", [None, fn.l2(1e-3)])
+@pytest.mark.parametrize(
+    "optimizer", [None, fn.sgd(0.1, momentum=0.9), fn.chain(fn.clip_by_global_norm(0.5), fn.rmsprop(0.01))]
+)
+def test_a_compiled_step_is_the_step(optimizer, penalty):
+    step, params, state = prepared(optimizer=optimizer, penalty=penalty)
+    expected, expected_state, losses = on_numpy(step, params, state)
+    fast, found = compiled(step), []
+    for e in range(2):
+        for batch in fn.batches(Key(4).at(e), SAMPLES, 16):
+            params, state = fast(params, state, batch)
+            found.append(float(state.metrics["loss"]))
+    assert found == pytest.approx(losses, rel=1e-4)
+    assert_trees_close(to_numpy(params), expected, rtol=1e-3, atol=1e-4)
+    assert int(state.step) == expected_state.step
+
+
+@pytest.mark.parametrize("batch_size", [16, 25, 50, 80])
+def test_an_epoch_is_its_steps_with_the_batches_of_numpy(batch_size):
+    step, params, state = prepared(penalty=fn.l2(1e-3))
+    expected, _, losses = on_numpy(step, params, state, batch_size=batch_size)
+    run, found = epoch(step, batch_size), []
+    for e in range(2):
+        params, state, metrics = run(params, state, to_jax(SAMPLES), Key(4).at(e))
+        found += metrics["loss"].tolist()
+    assert found == pytest.approx(losses, rel=1e-4)
+    assert_trees_close(to_numpy(params), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_it_is_compiled_once_for_each_shape():
+    traced = []
+    inner, params, state = prepared()
+
+    def step(params, state, batch):
+        traced.append(batch.inputs.shape)
+        return inner(params, state, batch)
+
+    fast = compiled(step)
+    for e in range(3):
+        for batch in fn.batches(Key(e), SAMPLES, 20):
+            params, state = fast(params, state, batch)
+    assert traced == [(20, 6), (20, 6), (10, 6)]  # once for the types, once for each of the two shapes
+
+
+def test_dropout_draws_anew_at_every_step_and_the_same_for_a_seed():
+    step, params, state = prepared(DROPPING)
+    run = epoch(step, 10)
+    one, two, other = (
+        to_numpy(run(params, fn.State(0, key, state.optimizer, state.metrics), to_jax(SAMPLES), Key(0))[0])
+        for key in (Key(3), Key(3), Key(4))
+    )
+    assert tree.equal(one, two)
+    assert not tree.equal(one, other)
+    keys = on_device(Key(3))
+    masks = [np.asarray(jax.jit(lambda i: keys.at(i).bernoulli(0.5, (50,)))(i)) for i in range(2)]
+    assert not np.array_equal(*masks)
+    assert np.array_equal(masks[1], np.asarray(jax_key(Key(3)).at(1).bernoulli(0.5, (50,))))
+
+
+def test_keys_of_jax_have_the_methods_of_keys():
+    key = jax_key(Key(2**63 + 5, ("a", 1)))
+    assert (
+        jax.random.key_data(key.data).tolist() == jax.random.key_data(jax_key(Key(2**63 + 5)).at("a", 1).data).tolist()
+    )
+    assert key.normal((1000,)).dtype == np.float32
+    assert abs(float(key.normal((10_000,)).mean())) < 0.05
+    assert 2 <= float(key.uniform((1000,), low=2, high=3).min()) < 2.1
+    assert float(key.bernoulli(0.3, (10_000,)).mean()) == pytest.approx(0.3, abs=0.02)
+    assert sorted(key.permutation(5).tolist()) == [0, 1, 2, 3, 4]
+    drawn = {float(jax_key(Key(0)).at(label).normal(())) for label in (0, 1, 2**40, "0", "1")}
+    assert len(drawn) == 5
+    assert float(jax_key(Key(5)).normal(())) != float(jax_key(Key(5 + 2**32)).normal(()))
+
+
+@pytest.mark.usefixtures("unchecked_annotations")  # a JaxKey stands where a Key is expected
+def test_many_seeds_are_one_program():
+    optimizer = fn.sgd(0.1)
+    step = fn.train_step(DROPPING, LOSS, optimizer)
+
+    def train(key):
+        params, _ = DROPPING.init(key.at("init"), (6,))
+        state = fn.initial_state(optimizer, params, key.at("train"))
+        for _ in range(3):
+            params, state = step(params, state, SAMPLES)
+        return params, state.metrics["loss"]
+
+    params, losses = over_seeds(train)([0, 1, 2])
+    alone, loss = train(jax_key(Key(1)))
+    assert losses.shape == (3,)
+    assert float(losses[1]) == pytest.approx(float(loss), rel=1e-5)
+    assert_trees_close(tree.map(lambda leaf: np.asarray(leaf[1]), params), to_numpy(alone), rtol=1e-4)
+    assert len({float(value) for value in losses}) == 3
+
+
+def test_arguments_of_numpy_are_not_used_up():
+    step, params, state = prepared()
+    before = tree.map(np.copy, params)
+    compiled(step)(params, state, SAMPLES)
+    assert tree.equal(params, before)
+
+
+SCRIPT = """
+import sys, hashlib
+import jax, numpy as np
+process, processes, port = map(int, sys.argv[1:])
+if processes > 1:
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.distributed.initialize(f"127.0.0.1:{port}", processes, process)
+import funcnn as fn
+from funcnn.jax import sharded
+from tests.test_engine import DROPPING, LOSS, PLAIN, SAMPLES, prepared
+mesh = jax.make_mesh((jax.device_count(),), ("data",))
+step, params, state = prepared(PLAIN)
+step = sharded(step, mesh)
+for e in range(5):
+    for batch in list(fn.batches(fn.Key(4).at(e), SAMPLES, 16))[:-1]:
+        params, state = step(params, state, batch)
+vector = np.concatenate([np.asarray(leaf.addressable_data(0)).ravel() for leaf in fn.tree.leaves(params)])
+print(jax.device_count(), hashlib.sha256(vector.tobytes()).hexdigest(), repr(vector[:5].tolist()))
+"""
+
+
+def started(process, processes, devices, port=0):
+    """The script in a process of its own, which believes to have so many devices."""
+    environment = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", SCRIPT, *map(str, (process, processes, port))]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, env={**os.environ, **environment}, **pipes)
+
+
+def ended(run):
+    """How many devices there were, and digest and beginning of the params."""
+    text, error = run.communicate(timeout=120)
+    assert run.returncode == 0, error
+    devices, digest, vector = text.strip().splitlines()[-1].split(" ", 2)
+    return int(devices), digest, json.loads(vector)
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def test_devices_and_processes_share_a_batch():
+    alone = ended(started(0, 1, 1))
+    four_devices = ended(started(0, 1, 4))
+    port = free_port()
+    two_processes = [*map(ended, [started(process, 2, 2, port) for process in range(2)])]
+    assert [alone[0], four_devices[0], two_processes[0][0]] == [1, 4, 4]
+    assert two_processes[0] == two_processes[1]
+    for other in (four_devices, two_processes[0]):
+        assert other[2] == pytest.approx(alone[2], rel=1e-4, abs=1e-5)
+
+
+def test_a_batch_that_does_not_divide_is_refused():
+    with pytest.raises(AssertionError, match="expected a batch that 3 devices share evenly, got 16; choose another"):
+        ended(started(0, 1, 3))
