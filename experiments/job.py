@@ -39,7 +39,10 @@ def carry_out(
             if progress.state.step % planned.steps_per_epoch == 0:
                 show(progress)
 
-        outcome = run(planned, on_progress, start, record_every=config.checkpoint_every)
+        try:
+            outcome = run(planned, on_progress, start, record_every=config.checkpoint_every)
+        except OSError as error:
+            raise OSError(f"{error}; what was recorded before is whole, and can be gone on with: {folder}") from error
         with uninterrupted():
             if outcome.interrupted:
                 record(outcome.progress)

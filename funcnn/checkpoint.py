@@ -159,7 +159,7 @@ def _write(path: str | Path, header: Mapping[str, Any], arrays: Mapping[str, Arr
     """A whole new file of header and arrays, and the digest of both."""
     signed = {**header, _DIGEST: _digest(header, arrays)}
     with replacing(path) as part:
-        safetensors.numpy.save_file(dict(arrays), part, {_HEADER: json.dumps(signed, sort_keys=True)})
+        part.write_bytes(safetensors.numpy.save(dict(arrays), {_HEADER: json.dumps(signed, sort_keys=True)}))
 
 
 def _check_digest(path: str | Path, header: dict[str, Any], arrays: Mapping[str, Array]) -> None:
