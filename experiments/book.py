@@ -20,10 +20,10 @@ from tqdm import tqdm
 
 import funcnn as fn
 from experiments.command import exit_status
+from experiments.figures import write_png
 from experiments.folder import create as create_folder
 from funcnn.data.synthetic import sine, spiral
 from funcnn.errors import is_count, require
-from funcnn.files import replacing
 from funcnn.initializers import normal
 from funcnn.training import ACCURACY, Metric
 
@@ -168,8 +168,7 @@ def _above_zero(outputs: object, targets: object, weights: object = None) -> obj
 def _write_picture(path: Path, problem: Problem, params: object) -> None:
     figure = Figure(figsize=(5, 5), layout="constrained", dpi=150)
     problem.draw(figure.subplots(), problem.model, params, problem.test)
-    with replacing(path) as part:
-        figure.savefig(part, format="png")
+    write_png(path, figure)
 
 
 def _draw_regions(axes: Axes, model: fn.Layer, params: object, batch: fn.Batch) -> None:

@@ -8,6 +8,7 @@ import base64
 import io
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -23,6 +24,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from experiments.run import Row
 from funcnn.arrays import Array
+from funcnn.files import replacing
 
 BLUE, ORANGE = "#3b82c4", "#e0701f"
 
@@ -88,6 +90,12 @@ def reliability_diagram(table: Float[Array, "bins 3"]) -> Figure:
         below.tick_params(axis="y", which="both", left=False, labelleft=False)  # the bars say their numbers
         below.grid(visible=False, axis="y")
     return figure
+
+
+def write_png(path: Path, figure: Figure) -> None:
+    """The figure as a file."""
+    with replacing(path) as part:
+        figure.savefig(part, format="png")
 
 
 def inline_svg(figure: Figure, name: str) -> str:

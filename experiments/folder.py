@@ -26,7 +26,7 @@ from cattrs.preconf.json import make_converter
 
 import funcnn as fn
 from experiments.config import Config
-from experiments.figures import curves
+from experiments.figures import curves, write_png
 from experiments.run import Experiment, Progress, Row, Step, beginning, best_epoch
 from funcnn import tree
 from funcnn.checkpoint import load_tree, save_tree
@@ -154,9 +154,7 @@ def digest(progress: Progress) -> str:
 
 def write_picture(path: Path, history: Sequence[Row]) -> None:
     """Loss and accuracy against epochs."""
-    figure = curves(history, "loss", "accuracy")
-    with replacing(path) as part:
-        figure.savefig(part, format="png")
+    write_png(path, curves(history, "loss", "accuracy"))
 
 
 def _named(out: Path) -> Path:
