@@ -35,6 +35,18 @@ def environment(data: fn.Dataset) -> dict[str, Any]:
     }
 
 
+def changes(recorded: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What differs between two environments, the data first.
+
+    >>> changes({"blas": [{"threads": 1}]}, {"blas": [{"threads": 2}], "data": {"md5": "ab12"}})
+    ['data.md5: None -> ab12', 'blas.0.threads: 1 -> 2']
+    """
+    before, after = (dict(tree.leaves_with_paths(values)) for values in (recorded, now))
+    paths = sorted({*before, *after}, key=lambda path: (not path.startswith("data."), path))
+    pairs = ((path, before.get(path), after.get(path)) for path in paths)
+    return [f"{path}: {was} -> {is_now}" for path, was, is_now in pairs if was != is_now]
+
+
 def _blas(pool: dict[str, Any]) -> dict[str, Any]:
     told = {"library": "internal_api", "version": "version", "kernel": "architecture", "threads": "num_threads"}
     return {name: pool.get(key) for name, key in told.items()}

@@ -142,6 +142,12 @@ def write_digest(folder: Path, progress: Progress) -> None:
         part.write_text(digest(progress) + "\n")
 
 
+def read_digest(folder: Path) -> str | None:
+    """The digest that the run ended with, if it did."""
+    path = folder / "digest.txt"
+    return path.read_text().strip() if path.exists() else None
+
+
 def digest(progress: Progress) -> str:
     """The SHA-256 of params and history; the seconds, which differ from run to run, are left out."""
     sha = hashlib.sha256()
