@@ -67,6 +67,23 @@ def curves(history: Sequence[Row], *quantities: str) -> Figure:
     return figure
 
 
+def overlay(groups: Mapping[str, Sequence[Sequence[Row]]], *quantities: str) -> Figure:
+    """Each quantity against epochs, side by side: a colour a named group, a thin line a history."""
+    few = mpl.color_sequences["tab10"]
+    colours = few if len(groups) <= len(few) else mpl.colormaps["viridis"](np.linspace(0, 0.9, len(groups)))
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(3.6 * len(quantities), 3.2), layout="constrained", dpi=150)
+        for quantity, axes in zip(quantities, figure.subplots(1, len(quantities), squeeze=False)[0], strict=True):
+            for colour, (name, histories) in zip(colours, groups.items(), strict=False):
+                for seed, history in enumerate(histories):
+                    label = None if seed else name  # one line of a colour stands in the legend
+                    _draw_line(axes, history, quantity, color=colour, linewidth=0.8, label=label)
+            _finish_axes(axes, quantity)
+        if any(groups):
+            figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return figure
+
+
 def reliability_diagram(table: Float[Array, "bins 3"]) -> Figure:
     """Accuracy against confidence, with one binomial standard error, over the number of samples in each bin."""
     bins = np.flatnonzero(table[:, 0])
@@ -117,19 +134,26 @@ def data_uri(image: Float[Array, "height width"], colours: Colormap, low: float,
 
 
 def _draw_curve(axes: Axes, history: Sequence[Row], quantity: str) -> None:
-    epochs = [row.epoch for row in history]
-    marker = "o" if len(history) <= 50 else ""  # more would be a smear, and a page of megabytes
     if quantity in attrs.fields_dict(Row):
-        axes.plot(epochs, [getattr(row, quantity) for row in history], color=BLUE, marker=marker, ms=3)
+        _draw_line(axes, history, quantity, color=BLUE)
     else:
         for part, look in _PARTS.items():
-            values = [getattr(row, f"{part}_{quantity}") for row in history]
-            if None not in values:
-                axes.plot(epochs, values, **look, marker=marker, ms=3, label=part)
+            _draw_line(axes, history, f"{part}_{quantity}", **look, label=part)
         axes.legend()
+    _finish_axes(axes, quantity)
+
+
+def _draw_line(axes: Axes, history: Sequence[Row], quantity: str, **look: Any) -> None:
+    epochs, values = [row.epoch for row in history], [getattr(row, quantity) for row in history]
+    marker = "o" if len(history) <= 50 else ""  # more would be a smear, and a page of megabytes
+    if None not in values:
+        axes.plot(epochs, values, **look, marker=marker, ms=3)
+
+
+def _finish_axes(axes: Axes, quantity: str) -> None:
     axes.set(xlabel="epoch", title=quantity.replace("_", " "))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    if quantity == "accuracy":
+    if quantity.endswith("accuracy"):
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     else:
         axes.set_ylim(bottom=0)
