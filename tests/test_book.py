@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+import funcnn as fn
 from experiments.book import PROBLEMS, main, solve
-from funcnn import InputError, Key, evaluate
+from funcnn import Batch, InputError, Key, evaluate
 from funcnn.data import sine, spiral
+from funcnn.layers import DenseParams
 
 
 def test_the_spiral_is_arms_that_turn():
@@ -38,6 +40,27 @@ def test_problems_are_learned(name, epochs, accuracy):
     params = solve(problem, key, epochs, name)
     found = evaluate(problem.model, problem.loss, params, problem.test, metrics=problem.metrics)
     assert found["accuracy"] > accuracy
+
+
+@pytest.mark.usefixtures("unchecked_annotations")  # ten thousand checked steps are slow
+def test_the_network_of_chapter_10_ends_as_in_the_book():
+    """With the book's own numbers, which come from NumPy's old generator; it tells a loss of 0.07 and 0.98 right."""
+    draws = np.random.RandomState(0)
+    noise = np.stack([draws.randn(100) for _ in range(3)])
+    radius, arms = np.linspace(0, 1, 100), np.arange(3)[:, None]
+    angle = 2.5 * (4 * arms + 4 * radius + 0.2 * noise)
+    points = np.stack([radius * np.sin(angle), radius * np.cos(angle)], axis=-1).reshape(300, 2)
+    batch = Batch(points.astype(np.float32), np.repeat(np.arange(3), 100))
+    model, optimizer = fn.serial(fn.dense(64), fn.relu(), fn.dense(3)), fn.nnfs.adam(0.05, decay=5e-7)
+    first, second = (0.01 * draws.randn(*shape).astype(np.float32) for shape in ((2, 64), (64, 3)))
+    zeros = np.zeros(64, np.float32)
+    params = DenseParams(first, zeros), (), DenseParams(second, zeros[:3])
+    step = fn.train_step(model, fn.softmax_cross_entropy(), optimizer)
+    state = fn.initial_state(optimizer, params, Key(0))
+    for _ in range(10_001):
+        params, state = step(params, state, batch)
+    assert state.metrics["loss"] < 0.1
+    assert state.metrics["accuracy"] > 0.95
 
 
 def test_the_command_draws_a_picture_of_each(tmp_path, capsys):
