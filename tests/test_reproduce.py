@@ -4,7 +4,7 @@ import csv
 import json
 import math
 import shutil
-from itertools import chain
+from itertools import chain, islice
 
 import pytest
 import threadpoolctl
@@ -12,6 +12,7 @@ import threadpoolctl
 from experiments import folder as files
 from experiments import mnist
 from experiments.config import experiment, load_data
+from experiments.environment import threads
 from experiments.reproduce import Record, main, verdict
 from experiments.run import beginning, stream
 
@@ -166,13 +167,27 @@ def test_a_run_that_goes_another_length_differs(reproduce, run):
     assert reproduce() == (1, AS_RECORDED + "differs: the recorded run ends after 40 steps, the new one goes on\n")
 
 
-def test_nothing_is_run_beyond_the_first_difference(run):
+def first_steps(run, count):
+    """The experiment of a run, and the first of its stream."""
     config = files.read_config(run)
     planned = experiment(config, load_data(config))
+    with threads(config.threads):
+        return planned, list(islice(stream(planned, beginning(planned)), count))
+
+
+def test_an_interrupted_run_is_identical_where_its_digest_is(reproduce, run):
+    keep_lines(run / "steps.csv", 41)
+    keep_lines(run / "history.csv", 2)
+    files.write_digest(run, first_steps(run, 40)[1][-1])
+    text = "identical, bit for bit: 40 steps, 1 epochs of a run that did not finish, and the params\n"
+    assert reproduce() == (0, AS_RECORDED + text)
+
+
+def test_nothing_is_run_beyond_the_first_difference(run):
+    planned, steps = first_steps(run, 2)
     change_number(run / "steps.csv", 2, "loss", up)
-    two_steps = [progress for _, progress in zip(range(2), stream(planned, beginning(planned)), strict=False)]
     record = Record(files.read_steps(run), files.read_history(run), files.read_digest(run))
-    again = chain(two_steps, (pytest.fail("a third step") for _ in range(1)))
+    again = chain(steps, (pytest.fail("a third step") for _ in range(1)))
     same, text = verdict(planned, record, again, tolerance=0)
     assert not same
     assert text.startswith("differs at step 2")
@@ -184,6 +199,11 @@ def test_a_folder_without_a_run_or_a_step_is_refused(run, capsys):
     assert "expected a run with at least one recorded step, got none" in capsys.readouterr().err
     assert main([str(run.parent)]) == 1
     assert "expected the folder of a run, got no config.json in it" in capsys.readouterr().err
+
+
+def test_another_folder_of_the_data_is_used(run, capsys):
+    assert main([str(run), "--data-dir", "/nowhere"]) == 1
+    assert "expected no data_dir" in capsys.readouterr().err  # as the data set comes with funcnn
 
 
 @pytest.mark.usefixtures("unchecked_annotations")
