@@ -150,10 +150,14 @@ def beginning(experiment: Experiment) -> Progress:
 
 
 def is_finished(experiment: Experiment, progress: Progress) -> bool:
+    """Whether nothing is left to do."""
+    return has_ended(progress.history, experiment.epochs, experiment.patience, experiment.tolerance)
+
+
+def has_ended(history: Sequence[Row], epochs: int, patience: int | None, tolerance: float) -> bool:
     """Whether all epochs are done, or none of the latest ``patience`` improved on all before it."""
-    epochs = len(progress.history)
-    waited = epochs - latest_improvement(progress.history, experiment.tolerance) if epochs else 0
-    return epochs >= experiment.epochs or (experiment.patience is not None and waited >= experiment.patience)
+    waited = len(history) - latest_improvement(history, tolerance) if history else 0
+    return len(history) >= epochs or (patience is not None and waited >= patience)
 
 
 def best_epoch(history: Sequence[Row]) -> int:
