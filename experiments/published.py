@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
-from types import MappingProxyType
 from typing import Annotated
 
 import attrs
@@ -18,125 +17,10 @@ import tyro
 from experiments import folder as files
 from experiments.command import exit_status
 from experiments.config import Config, load_data
+from experiments.entries import ENTRIES, Entry
 from experiments.job import begin, carry_out
 from experiments.run import Outcome, Row, has_ended
 from funcnn.errors import is_count, require
-
-
-@attrs.frozen
-class Entry:
-    """A published result.
-
-    Attributes:
-        what: The network and how it is trained, in short.
-        source: Who reported it.
-        accuracy: The published test accuracy in percent.
-        config: That of our runs, but for the seed.
-        seeds: With how many seeds we run it, from 0 on.
-    """
-
-    what: str
-    source: str
-    accuracy: float
-    config: Config
-    seeds: int
-
-
-_XIAO = (
-    Config(  # the defaults of scikit-learn's MLPClassifier in 2017, which stops after 3 epochs without a gain of 1e-4
-        scaling="standard",
-        hidden=(100,),
-        initializer="glorot_uniform",
-        l2=0.5 * 1e-4 / 200,  # its penalty is half of alpha |w|^2 over the batch
-        batch_size=200,
-        epochs=200,
-        patience=11,
-        tolerance=1e-4,
-    )
-)
-
-_SRIVASTAVA = Config(
-    dataset="mnist",
-    hidden=(1024, 1024, 1024),
-    input_dropout=0.2,
-    dropout=0.5,
-    optimizer="sgd",
-    momentum=0.95,
-    learning_rate=0.1,
-    schedule="cosine",
-    batch_size=250,
-    epochs=120,
-)
-
-ENTRIES: Mapping[str, Entry] = MappingProxyType(
-    {
-        "fashion-relu": Entry(
-            "Fashion-MNIST 784-100-10 ReLU, standardised, Adam",
-            "Xiao et al. 2017",
-            87.1,
-            attrs.evolve(_XIAO, dataset="fashion_mnist"),
-            seeds=3,
-        ),
-        "fashion-tanh": Entry(
-            "Fashion-MNIST 784-100-10 tanh, standardised, Adam",
-            "Xiao et al. 2017",
-            86.8,
-            attrs.evolve(_XIAO, dataset="fashion_mnist", activation="tanh"),
-            seeds=3,
-        ),
-        "mnist-relu": Entry(
-            "MNIST 784-100-10 ReLU, standardised, Adam",
-            "Xiao et al. 2017",
-            97.2,
-            attrs.evolve(_XIAO, dataset="mnist"),
-            seeds=3,
-        ),
-        "mnist-tanh": Entry(
-            "MNIST 784-100-10 tanh, standardised, Adam",
-            "Xiao et al. 2017",
-            96.2,
-            attrs.evolve(_XIAO, dataset="mnist", activation="tanh"),
-            seeds=3,
-        ),
-        "keras": Entry(
-            "MNIST 784-512-512-10 ReLU, dropout 0.2, RMSprop",
-            "Keras, mnist_mlp.py",
-            98.4,
-            Config(
-                dataset="mnist",
-                hidden=(512, 512),
-                initializer="glorot_uniform",
-                dropout=0.2,
-                optimizer="rmsprop",
-                batch_size=128,
-                epochs=20,
-            ),
-            seeds=3,
-        ),
-        "simard": Entry(
-            "MNIST 784-800-10 ReLU, SGD",
-            "Simard et al. 2003",
-            98.4,
-            Config(
-                dataset="mnist",
-                hidden=(800,),
-                optimizer="sgd",
-                learning_rate=0.3,
-                schedule="cosine",
-                batch_size=100,
-                epochs=30,
-            ),
-            seeds=3,
-        ),
-        "srivastava-max-norm": Entry(
-            "MNIST 3x1024 ReLU, dropout 0.5 and 0.2, SGD with max-norm",
-            "Srivastava et al. 2014",
-            98.94,
-            attrs.evolve(_SRIVASTAVA, max_norm=1.5),
-            seeds=1,
-        ),
-    }
-)
 
 
 @attrs.frozen
@@ -162,7 +46,7 @@ class Command:
 def repeat(config: Config, parent: Path, seeds: int) -> Iterator[Outcome]:
     """The outcome of each seed that is not finished under ``parent``, one after the other, until one ends early."""
     for seed in range(seeds):
-        seeded, folder = attrs.evolve(config, seed=seed), _folder(parent, seed)
+        seeded, folder = attrs.evolve(config, seed=seed), parent / f"seed={seed}"
         if _is_finished(folder, seeded):
             continue
         data = load_data(seeded)
@@ -198,25 +82,17 @@ def _cells(name: str, entry: Entry, histories: Sequence[Sequence[Row]]) -> list[
 
 def _finished(config: Config, parent: Path) -> list[Sequence[Row]]:
     """The histories of the finished runs of ``config`` under ``parent``, whatever their seeds."""
-    found = (int(folder.name.removeprefix("seed=")) for folder in parent.glob("seed=*"))
-    runs = ((_folder(parent, seed), attrs.evolve(config, seed=seed)) for seed in sorted(found))
-    return [files.read_history(folder) for folder, seeded in runs if _is_finished(folder, seeded)]
-
-
-def _folder(parent: Path, seed: int) -> Path:
-    return parent / f"seed={seed}"
+    return [files.read_history(folder) for folder in parent.glob("seed=*") if _is_finished(folder, config)]
 
 
 def _is_finished(folder: Path, config: Config) -> bool:
-    """Whether the run in ``folder``, if there is one, has ended; it must be one of ``config``."""
+    """Whether the run in ``folder``, if there is one, has ended; it must be one of ``config``, but for the seed."""
     if not (folder / "config.json").exists():
         return False
-    same = files.read_config(folder) == config
+    same = attrs.evolve(files.read_config(folder), seed=config.seed) == config
     require(same, str(folder), "a run with the config of this version", "another", "move it away, or choose an --out")
-    return (
-        has_ended(files.read_history(folder), config.epochs, config.patience, config.tolerance)
-        and (folder / "report.html").exists()
-    )
+    ended = has_ended(files.read_history(folder), config.epochs, config.patience, config.tolerance)
+    return ended and (folder / "report.html").exists()  # which is written last
 
 
 def _run(command: Command) -> int:
