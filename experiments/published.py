@@ -66,7 +66,8 @@ def table(entries: Mapping[str, Entry], out: Path) -> str:
     """
     head = ["name", "what", "source", "published", "ours", "seeds", "epochs", "minutes"]
     rows = [_cells(name, entry, _finished(entry.config, out / name)) for name, entry in entries.items()]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, ["---"] * len(head), *rows])
+    lines = [f"| {' | '.join(cells)} |" for cells in [head, *rows]]
+    return "\n".join([lines[0], "|---" * len(head) + "|", *lines[1:]])
 
 
 def _cells(name: str, entry: Entry, histories: Sequence[Sequence[Row]]) -> list[str]:
