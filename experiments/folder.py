@@ -133,7 +133,8 @@ def write_history(folder: Path, history: Sequence[Row]) -> None:
 def write_model(path: Path, planned: Experiment, data: fn.Dataset, params: Params) -> None:
     """A model with all that its use takes."""
     in_shape = data.train.inputs.shape[1:]
-    fn.save(path, planned.model, params, in_shape, scaling=data.scaling, class_names=data.class_names)
+    saved = planned.as_saved(params)
+    fn.save(path, planned.model, saved, in_shape, scaling=data.scaling, class_names=data.class_names)
 
 
 def write_digest(folder: Path, progress: Progress) -> None:

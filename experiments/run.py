@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import attrs
 import numpy as np
+from toolz import accumulate, identity
 from tqdm import tqdm
 
 import funcnn as fn
@@ -38,6 +39,8 @@ class Experiment:
         key: The root of everything random.
         penalty: Added to the loss.
         patience: After how many epochs without a new best one the run ends, if ever.
+        tolerance: By how much a watched loss must be below the least before it to be a new best one for ``patience``.
+        as_saved: The params of the saved model, whose inputs are the data set's own, for those of ``model``.
     """
 
     model: fn.Layer
@@ -51,6 +54,8 @@ class Experiment:
     key: fn.Key
     penalty: fn.Penalty | None = None
     patience: int | None = None
+    tolerance: float = 0.0
+    as_saved: Callable[[Params], Params] = identity
 
     @property
     def steps_per_epoch(self) -> int:
@@ -145,15 +150,26 @@ def beginning(experiment: Experiment) -> Progress:
 
 
 def is_finished(experiment: Experiment, progress: Progress) -> bool:
-    """Whether all epochs are done, or none of the latest ``patience`` was the best so far."""
-    epochs = len(progress.history)
-    waited = epochs - best_epoch(progress.history) if epochs else 0
-    return epochs >= experiment.epochs or (experiment.patience is not None and waited >= experiment.patience)
+    """Whether nothing is left to do."""
+    return has_ended(progress.history, experiment.epochs, experiment.patience, experiment.tolerance)
+
+
+def has_ended(history: Sequence[Row], epochs: int, patience: int | None, tolerance: float) -> bool:
+    """Whether all epochs are done, or none of the latest ``patience`` improved on all before it."""
+    waited = len(history) - latest_improvement(history, tolerance) if history else 0
+    return len(history) >= epochs or (patience is not None and waited >= patience)
 
 
 def best_epoch(history: Sequence[Row]) -> int:
     """The epoch with the least watched loss; of equal ones the first."""
     return min(history, key=lambda row: row.watched_loss).epoch
+
+
+def latest_improvement(history: Sequence[Row], tolerance: float) -> int:
+    """The latest epoch with a watched loss more than ``tolerance`` below the least before it; the first is one."""
+    losses = [row.watched_loss for row in history]
+    pairs = zip(losses, accumulate(min, losses, math.inf), strict=False)
+    return max((epoch for epoch, (loss, least) in enumerate(pairs, 1) if loss < least - tolerance), default=1)
 
 
 def stream(experiment: Experiment, progress: Progress) -> Iterator[Progress]:

@@ -1,0 +1,108 @@
+"""The published results that :mod:`experiments.published` runs again: source, figure, and the config of ours.
+
+A config keeps what its source says. Where a source leaves a choice open or ours differs, a comment tells.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import attrs
+
+from experiments.config import Config
+
+
+@attrs.frozen
+class Entry:
+    """A published result.
+
+    Attributes:
+        what: The data, the network and how it is trained, in short.
+        source: Who reported it.
+        accuracy: The published test accuracy in percent.
+        config: That of our runs, but for the seed.
+        seeds: With how many seeds we run it.
+    """
+
+    what: str
+    source: str
+    accuracy: float
+    config: Config
+    seeds: int = 3
+
+
+# The defaults of scikit-learn's MLPClassifier at the time; today's waits for 10 epochs in place of 2. Its biases are
+# drawn as its weights are, ours start at 0.
+_XIAO = Config(
+    scaling="standard",
+    hidden=(100,),
+    initializer="glorot_uniform",
+    l2=0.5 * 1e-4 / 200,  # its penalty is alpha |w|^2 / 2 over the samples of the batch
+    batch_size=200,
+    epochs=200,
+    patience=3,  # it ends when more than 2 epochs have not improved
+    tolerance=1e-4,
+)
+
+_KERAS = Config(
+    dataset="mnist",
+    hidden=(512, 512),
+    initializer="glorot_uniform",
+    dropout=0.2,
+    optimizer="rmsprop",
+    batch_size=128,
+    epochs=20,
+)
+
+# No momentum, weight decay or distortion, as in the paper, which leaves activation, batches and schedule open, and
+# takes the epoch that is best on 10,000 of the samples; ours trains on all of them for a fixed time.
+_SIMARD = Config(
+    dataset="mnist",
+    hidden=(800,),
+    optimizer="sgd",
+    learning_rate=0.3,
+    schedule="cosine",
+    batch_size=100,
+    epochs=30,
+)
+
+# The paper takes its weights times 1 - rate at inference, ours are so all the time: into a layer after dropout 0.5, a
+# norm of 1.5 here is one of 3 there, where 3 to 4 is advised. Its runs are some fifty times as long.
+_SRIVASTAVA = Config(
+    dataset="mnist",
+    hidden=(1024, 1024, 1024),
+    input_dropout=0.2,
+    dropout=0.5,
+    max_norm=1.5,
+    optimizer="sgd",
+    momentum=0.95,
+    learning_rate=0.1,
+    schedule="cosine",
+    batch_size=250,
+    epochs=120,
+)
+
+
+def _xiao(what: str, accuracy: float, config: Config) -> Entry:
+    return Entry(f"{what}, 784-100-10, standardised, Adam", "Xiao et al. 2017", accuracy, config)
+
+
+ENTRIES: Mapping[str, Entry] = MappingProxyType(
+    {
+        "fashion-relu": _xiao("Fashion-MNIST, ReLU", 87.1, attrs.evolve(_XIAO, dataset="fashion_mnist")),
+        "fashion-tanh": _xiao(
+            "Fashion-MNIST, tanh", 86.8, attrs.evolve(_XIAO, dataset="fashion_mnist", activation="tanh")
+        ),
+        "mnist-relu": _xiao("MNIST, ReLU", 97.2, attrs.evolve(_XIAO, dataset="mnist")),
+        "mnist-tanh": _xiao("MNIST, tanh", 96.2, attrs.evolve(_XIAO, dataset="mnist", activation="tanh")),
+        "simard": Entry("MNIST, ReLU, 784-800-10, SGD", "Simard et al. 2003", 98.4, _SIMARD),
+        "keras": Entry("MNIST, ReLU, 784-512-512-10, dropout, RMSprop", "Keras, mnist_mlp.py", 98.4, _KERAS),
+        "srivastava-max-norm": Entry(
+            "MNIST, ReLU, 784-1024-1024-1024-10, dropout, max-norm, SGD",
+            "Srivastava et al. 2014",
+            98.94,
+            _SRIVASTAVA,
+            seeds=1,
+        ),
+    }
+)
+"""By name."""
