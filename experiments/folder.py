@@ -6,8 +6,8 @@
     checkpoint.safetensors    where the run stands: params and training state
     model.safetensors         the last good model
     best.safetensors          the model after the epoch with the least watched loss
-    digest.txt                the SHA-256 of params and history
     history.png, report.html  pictures
+    digest.txt                the SHA-256 of params and history; the last file that a run writes
 
 Rows come before the checkpoint that counts them, so the rows that a killed run left beyond its checkpoint are cut off.
 """

@@ -5,6 +5,7 @@ value of its stream is the run that never stopped, bit for bit.
 """
 
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -146,9 +147,13 @@ def beginning(experiment: Experiment) -> Progress:
 
 def is_finished(experiment: Experiment, progress: Progress) -> bool:
     """Whether all epochs are done, or none of the latest ``patience`` was the best so far."""
-    epochs = len(progress.history)
-    waited = epochs - best_epoch(progress.history) if epochs else 0
-    return epochs >= experiment.epochs or (experiment.patience is not None and waited >= experiment.patience)
+    return has_ended(progress.history, experiment.epochs, experiment.patience)
+
+
+def has_ended(history: Sequence[Row], epochs: int, patience: int | None) -> bool:
+    """The same, from the history alone."""
+    waited = len(history) - best_epoch(history) if history else 0
+    return len(history) >= epochs or (patience is not None and waited >= patience)
 
 
 def best_epoch(history: Sequence[Row]) -> int:
@@ -226,15 +231,11 @@ def _remaining_batches(experiment: Experiment, step: int) -> Iterator[fn.Batch]:
     """The epoch's batches from ``step`` on, behind a progress bar, which shows where there is a terminal."""
     epoch, done = divmod(step, experiment.steps_per_epoch)
     shuffled = fn.batches(experiment.key.at("epoch", epoch), experiment.train, experiment.batch_size)
-    yield from tqdm(
-        islice(shuffled, done, None),
-        f"epoch {epoch + 1}/{experiment.epochs}",
-        experiment.steps_per_epoch,
-        initial=done,
-        leave=False,
-        disable=None,
-        unit="batch",
-    )
+    left = islice(shuffled, done, None)
+    if threading.current_thread() is not threading.main_thread():
+        return left  # one of many runs that share a terminal
+    title = f"epoch {epoch + 1}/{experiment.epochs}"
+    return iter(tqdm(left, title, experiment.steps_per_epoch, initial=done, leave=False, disable=None, unit="batch"))
 
 
 def _step(state: State, batch: fn.Batch) -> Step:
