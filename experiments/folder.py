@@ -6,8 +6,8 @@
     checkpoint.safetensors    where the run stands: params and training state
     model.safetensors         the last good model
     best.safetensors          the model after the epoch with the least watched loss
-    digest.txt                the SHA-256 of params and history
     history.png, report.html  pictures
+    digest.txt                the SHA-256 of params and history; the last file that a run writes
 
 Rows come before the checkpoint that counts them, so the rows that a killed run left beyond its checkpoint are cut off.
 """
@@ -27,7 +27,7 @@ from cattrs.preconf.json import make_converter
 import funcnn as fn
 from experiments.config import Config
 from experiments.figures import curves, write_png
-from experiments.run import Experiment, Progress, Row, Step, beginning, best_epoch
+from experiments.run import Experiment, Progress, Row, Step, beginning, best_epoch, has_ended
 from funcnn import tree
 from funcnn.checkpoint import load_tree, save_tree
 from funcnn.errors import InputError
@@ -90,6 +90,11 @@ def read_history(folder: Path) -> tuple[Row, ...]:
 def read_steps(folder: Path) -> tuple[Step, ...]:
     """The recorded steps; none where there is no file."""
     return _read_rows(folder / "steps.csv", Step)
+
+
+def is_complete(folder: Path, config: Config) -> bool:
+    """Whether the run in ``folder`` has ended as it should; one that failed has its files too, but not all epochs."""
+    return (folder / "digest.txt").exists() and has_ended(config, read_history(folder))
 
 
 def recorder(folder: Path, planned: Experiment, data: fn.Dataset, start: Progress) -> Callable[[Progress], None]:

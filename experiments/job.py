@@ -30,6 +30,7 @@ def carry_out(
     fn.keep_freed_memory()
     remove_leftovers(folder)
     planned = experiment(config, data)
+    (folder / "digest.txt").unlink(missing_ok=True)
     with threads(config.threads):
         start = files.read_progress(folder, planned)
         record = files.recorder(folder, planned, data, start)
@@ -51,10 +52,9 @@ def carry_out(
 
 
 def _finish(folder: Path, config: Config, planned: Experiment, data: fn.Dataset, progress: Progress) -> None:
-    """The files that a run ends with."""
+    """The files that a run ends with; the digest comes last, so where it stands nothing is missing."""
     files.write_history(folder, progress.history)
     files.write_model(folder / "model.safetensors", planned, data, progress.params)
-    files.write_digest(folder, progress)
     files.write_picture(folder / "history.png", progress.history)
     write_page(
         folder / "report.html",
@@ -65,6 +65,7 @@ def _finish(folder: Path, config: Config, planned: Experiment, data: fn.Dataset,
         config=json.loads(files.CONVERTER.dumps(config)),
         environment=files.read_environment(folder),
     )
+    files.write_digest(folder, progress)
 
 
 @contextmanager

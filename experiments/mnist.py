@@ -15,7 +15,7 @@ from experiments.command import exit_status
 from experiments.config import Config, experiment, load_data
 from experiments.job import begin, carry_out
 from experiments.printers import PRINTERS
-from experiments.run import Outcome, Progress, best_epoch, is_finished
+from experiments.run import Outcome, Progress, best_epoch
 from funcnn.errors import require
 
 
@@ -49,7 +49,7 @@ def train(command: Command) -> int:
     folder = command.resume or files.create(command.out, config.dataset)
     if command.resume is None:
         begin(folder, config, data)
-    elif is_finished(planned, files.read_progress(folder, planned)):
+    elif files.is_complete(folder, config):
         print(f"nothing to do: the run in {folder} is finished")
         return 0
     print(summary, end="\n\n")

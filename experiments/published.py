@@ -19,7 +19,7 @@ from experiments.command import exit_status
 from experiments.config import Config, load_data
 from experiments.entries import ENTRIES, Entry
 from experiments.job import begin, carry_out
-from experiments.run import Outcome, Row, has_ended
+from experiments.run import Outcome, Row
 from funcnn.errors import is_count, require
 
 
@@ -47,10 +47,10 @@ def repeat(config: Config, parent: Path, seeds: int) -> Iterator[Outcome]:
     """The outcome of each seed that is not finished under ``parent``, one after the other, until one ends early."""
     for seed in range(seeds):
         seeded, folder = attrs.evolve(config, seed=seed), parent / f"seed={seed}"
-        if _is_finished(folder, seeded):
+        if _is_complete(folder, seeded):
             continue
         data = load_data(seeded)
-        if not (folder / "environment.json").exists():  # it is the last that begin writes
+        if not (folder / "config.json").exists():
             folder.mkdir(parents=True, exist_ok=True)
             begin(folder, seeded, data)
         outcome = carry_out(folder, seeded, data)
@@ -83,17 +83,16 @@ def _cells(name: str, entry: Entry, histories: Sequence[Sequence[Row]]) -> list[
 
 def _finished(config: Config, parent: Path) -> list[Sequence[Row]]:
     """The histories of the finished runs of ``config`` under ``parent``, whatever their seeds."""
-    return [files.read_history(folder) for folder in parent.glob("seed=*") if _is_finished(folder, config)]
+    return [files.read_history(folder) for folder in parent.glob("seed=*") if _is_complete(folder, config)]
 
 
-def _is_finished(folder: Path, config: Config) -> bool:
-    """Whether the run in ``folder``, if there is one, has ended; it must be one of ``config``, but for the seed."""
+def _is_complete(folder: Path, config: Config) -> bool:
+    """Whether there is a run in ``folder`` that has ended; it must be one of ``config``, but for the seed."""
     if not (folder / "config.json").exists():
         return False
     same = attrs.evolve(files.read_config(folder), seed=config.seed) == config
     require(same, str(folder), "a run with the config of this version", "another", "move it away, or choose an --out")
-    ended = has_ended(files.read_history(folder), config.epochs, config.patience, config.tolerance)
-    return ended and (folder / "report.html").exists()  # which is written last
+    return files.is_complete(folder, config)
 
 
 def _run(command: Command) -> int:

@@ -17,7 +17,7 @@ from experiments import folder as files
 from experiments.command import exit_status
 from experiments.config import experiment, load_data
 from experiments.environment import changes, environment, threads
-from experiments.run import Experiment, Progress, Row, Step, beginning, is_finished, stream
+from experiments.run import Experiment, Progress, Row, Step, beginning, has_ended, stream
 from funcnn.errors import is_count, is_real, require
 
 R = TypeVar("R", Step, Row)
@@ -117,8 +117,8 @@ def _verdict_at_end(
     planned: Experiment, record: Record, progress: Progress, largest: Difference | None, tolerance: float
 ) -> tuple[bool, str]:
     steps = len(record.steps)
-    finished = is_finished(planned, attrs.evolve(progress, history=tuple(record.history)))
-    if progress.state.step < steps or (finished and not is_finished(planned, progress)):
+    finished = has_ended(planned, record.history)
+    if progress.state.step < steps or (finished and not has_ended(planned, progress.history)):
         goes_on = "goes on" if progress.state.step == steps else f"ends after {progress.state.step}"
         return False, f"differs: the recorded run ends after {steps} steps, the new one {goes_on}"
     told = f"{steps} steps, {len(record.history)} epochs" + ("" if finished else " of a run that did not finish")

@@ -5,10 +5,11 @@ value of its stream is the run that never stopped, bit for bit.
 """
 
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import attrs
 import numpy as np
@@ -21,6 +22,17 @@ from funcnn.metrics import weighted_mean
 from funcnn.training import State
 
 T = TypeVar("T")
+
+
+class Limits(Protocol):
+    """When a run ends: an experiment says it, and a config."""
+
+    @property
+    def epochs(self) -> int: ...
+    @property
+    def patience(self) -> int | None: ...
+    @property
+    def tolerance(self) -> float: ...
 
 
 @attrs.frozen(eq=False)
@@ -149,15 +161,10 @@ def beginning(experiment: Experiment) -> Progress:
     return Progress(params, fn.initial_state(experiment.optimizer, params, experiment.key.at("train")))
 
 
-def is_finished(experiment: Experiment, progress: Progress) -> bool:
-    """Whether nothing is left to do."""
-    return has_ended(progress.history, experiment.epochs, experiment.patience, experiment.tolerance)
-
-
-def has_ended(history: Sequence[Row], epochs: int, patience: int | None, tolerance: float) -> bool:
+def has_ended(limits: Limits, history: Sequence[Row]) -> bool:
     """Whether all epochs are done, or none of the latest ``patience`` improved on all before it."""
-    waited = len(history) - latest_improvement(history, tolerance) if history else 0
-    return len(history) >= epochs or (patience is not None and waited >= patience)
+    waited = len(history) - latest_improvement(history, limits.tolerance) if history else 0
+    return len(history) >= limits.epochs or (limits.patience is not None and waited >= limits.patience)
 
 
 def best_epoch(history: Sequence[Row]) -> int:
@@ -175,7 +182,7 @@ def latest_improvement(history: Sequence[Row], tolerance: float) -> int:
 def stream(experiment: Experiment, progress: Progress) -> Iterator[Progress]:
     """The progress after every step that is left, the first of them after ``progress``."""
     step = fn.train_step(experiment.model, experiment.loss, experiment.optimizer, penalty=experiment.penalty)
-    while not is_finished(experiment, progress):
+    while not has_ended(experiment, progress.history):
         start = time.perf_counter()
         progress = attrs.evolve(progress, steps=progress.steps[: progress.state.step % experiment.steps_per_epoch])
         for batch in _remaining_batches(experiment, progress.state.step):
@@ -242,15 +249,11 @@ def _remaining_batches(experiment: Experiment, step: int) -> Iterator[fn.Batch]:
     """The epoch's batches from ``step`` on, behind a progress bar, which shows where there is a terminal."""
     epoch, done = divmod(step, experiment.steps_per_epoch)
     shuffled = fn.batches(experiment.key.at("epoch", epoch), experiment.train, experiment.batch_size)
-    yield from tqdm(
-        islice(shuffled, done, None),
-        f"epoch {epoch + 1}/{experiment.epochs}",
-        experiment.steps_per_epoch,
-        initial=done,
-        leave=False,
-        disable=None,
-        unit="batch",
-    )
+    left = islice(shuffled, done, None)
+    if threading.current_thread() is not threading.main_thread():
+        return left  # one of many runs that share a terminal
+    title = f"epoch {epoch + 1}/{experiment.epochs}"
+    return iter(tqdm(left, title, experiment.steps_per_epoch, initial=done, leave=False, disable=None, unit="batch"))
 
 
 def _step(state: State, batch: fn.Batch) -> Step:

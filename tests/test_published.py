@@ -117,12 +117,12 @@ def rows(*losses):
 
 def test_patience_counts_from_the_latest_gain_above_the_tolerance():
     history = rows(1.0, 0.5, 0.45, 0.41)
-    assert has_ended(history, epochs=9, patience=2, tolerance=0.1)
-    assert not has_ended(history, epochs=9, patience=2, tolerance=0.01)
-    assert not has_ended(history, epochs=9, patience=3, tolerance=0.1)
-    assert not has_ended(rows(1.0, 0.5, 0.45, 0.3), epochs=9, patience=2, tolerance=0.1)
-    assert not has_ended((), epochs=9, patience=1, tolerance=0.1)
-    assert has_ended(history, epochs=4, patience=None, tolerance=0.0)
+    assert has_ended(Config(epochs=9, patience=2, tolerance=0.1), history)
+    assert not has_ended(Config(epochs=9, patience=2, tolerance=0.01), history)
+    assert not has_ended(Config(epochs=9, patience=3, tolerance=0.1), history)
+    assert not has_ended(Config(epochs=9, patience=2, tolerance=0.1), rows(1.0, 0.5, 0.45, 0.3))
+    assert not has_ended(Config(epochs=9, patience=1, tolerance=0.1), ())
+    assert has_ended(Config(epochs=4), history)
 
 
 def test_a_cosine_ends_at_0_with_the_last_epoch():

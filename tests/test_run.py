@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from toolz import last, nth
 
 import funcnn as fn
-from experiments.run import Experiment, Progress, beginning, best_epoch, is_finished, run, stream
+from experiments.run import Experiment, beginning, best_epoch, has_ended, run, stream
 from funcnn import Batch, Key, tree
 from funcnn.metrics import weighted_mean
 
@@ -111,8 +111,8 @@ def test_patience_ends_a_run_that_gets_no_better():
     planned = tiny(epochs=100, validation=VALIDATION, patience=3)
     history = run(planned, ignore).progress.history
     assert len(history) == best_epoch(history) + 3 < 100
-    assert is_finished(planned, Progress((), None, history))
-    assert not is_finished(planned, Progress((), None, history[:-1]))
+    assert has_ended(planned, history)
+    assert not has_ended(planned, history[:-1])
 
 
 def test_validation_samples_are_evaluated_after_the_epoch():

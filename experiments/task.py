@@ -1,0 +1,41 @@
+"""A run as a worker of a sweep carries it out: once, by whoever and however often it is tried."""
+
+import threading
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+import funcnn as fn
+from experiments import folder as files
+from experiments.config import Config, load_data
+from experiments.job import begin, carry_out
+
+_PROCESS = threading.Lock()
+"""The threads of BLAS and matplotlib's settings belong to the whole process, so it has one run at a time."""
+
+
+def complete(folder: Path, config: Config) -> str | None:
+    """Carry the run in ``folder`` out from where it stands; gives what made it fail, if anything did.
+
+    A worker that the scheduler has given up may be alive and still at it. The lock makes the next one wait for it, and
+    ends with the process that holds it, however that ends.
+    """
+    with _PROCESS, FileLock(folder / ".lock"):
+        if files.is_complete(folder, config):
+            return None
+        data = data_of(config)
+        if not (folder / "config.json").exists():
+            begin(folder, config, data)
+        return carry_out(folder, config, data).failure
+
+
+def data_of(config: Config) -> fn.Dataset:
+    """The data set that ``config`` names, loaded once a process."""
+    return _load(dataset=config.dataset, data_dir=config.data_dir, scaling=config.scaling)
+
+
+@cache
+def _load(**named: Any) -> fn.Dataset:
+    return load_data(Config(**named))
