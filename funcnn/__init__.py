@@ -29,7 +29,7 @@ Nothing here changes an argument, keeps a global, or draws a number without a ke
     initializers  he_normal, he_uniform, glorot_normal, glorot_uniform, normal, zeros
     metrics       accuracy, top_k_accuracy, confusion_matrix, precision, recall, f1, calibration_error, ...
     training      train_step, trajectory, evaluate, loss_and_gradient, per_example_gradients
-    data          load_dataset, batches, read_idx, write_idx
+    data          load_dataset, batches; read_idx, write_idx; read_image, as_mnist
     checkpoint    save, load
     testing       check_layer, check_loss, check_optimizer and the other laws
     jax           import it, and JAX and Optax take params as they are
