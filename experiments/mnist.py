@@ -1,4 +1,4 @@
-"""Train a multilayer perceptron on MNIST or Fashion-MNIST.
+"""Train a multilayer perceptron on MNIST, Fashion-MNIST or images of one's own.
 
 The run's folder gets config.json, history.csv, history.png and model.safetensors.
 """
@@ -27,10 +27,11 @@ OPTIMIZERS: Mapping[str, Callable[..., fn.Optimizer]] = MappingProxyType({"adam"
 
 @attrs.frozen
 class Config:
-    """Train a multilayer perceptron on MNIST or Fashion-MNIST, and save what it learned.
+    """Train a multilayer perceptron on MNIST, Fashion-MNIST or images of your own, and save what it learned.
 
     Attributes:
-        dataset: The data set to learn: mnist_5k comes with funcnn, the others are downloaded once.
+        dataset: The data set to learn: mnist_5k comes with funcnn, mnist and fashion_mnist are downloaded once, folder
+            is --data-dir with a folder of images for each label, of which a fifth is held out.
         data_dir: A local folder with the dataset's files, instead of $FUNCNN_DATA_DIR or a download.
         scaling: How pixels are scaled: unit to [0, 1], symmetric to [-1, 1].
         hidden: The widths of the hidden layers; without a number the model is linear.
@@ -43,7 +44,7 @@ class Config:
         out: The folder of the run, new or empty, instead of runs/DATASET-DATE-TIME.
     """
 
-    dataset: Literal["mnist_5k", "mnist", "fashion_mnist"] = "mnist_5k"
+    dataset: Literal["mnist_5k", "mnist", "fashion_mnist", "folder"] = "mnist_5k"
     data_dir: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     scaling: Literal["unit", "symmetric"] = "unit"
     hidden: tuple[int, ...] = (128, 64)
@@ -56,6 +57,8 @@ class Config:
     out: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
 
     def __attrs_post_init__(self) -> None:
+        named = self.data_dir is not None or self.dataset != "folder"
+        require(named, "--dataset folder", "a folder in --data-dir", "none")
         require(all(map(is_count, self.hidden)), "--hidden", "positive whole numbers", list(self.hidden))
         require(is_real(self.learning_rate, low=0), "--learning-rate", "a number of at least 0", self.learning_rate)
         require(is_real(self.decay, low=0), "--decay", "a number of at least 0", self.decay)
@@ -66,7 +69,7 @@ class Config:
 
 def experiment(config: Config) -> Experiment:
     """The experiment that ``config`` describes."""
-    data = fn.load_dataset(config.dataset, data_dir=config.data_dir, scaling=config.scaling)
+    data = _load(config)
     hidden = concat((fn.dense(width), fn.relu()) for width in config.hidden)
     rate = fn.inverse_time_decay(config.learning_rate, config.decay)
     return Experiment(
@@ -78,6 +81,12 @@ def experiment(config: Config) -> Experiment:
         epochs=config.epochs,
         key=fn.Key(config.seed),
     )
+
+
+def _load(config: Config) -> fn.Dataset:
+    if config.dataset == "folder" and config.data_dir is not None:
+        return fn.load_folder(config.data_dir, fn.Key(config.seed).at("split"), scaling=config.scaling)
+    return fn.load_dataset(config.dataset, data_dir=config.data_dir, scaling=config.scaling)
 
 
 def train(config: Config) -> int:

@@ -96,6 +96,7 @@ def test_symmetric_scaling_and_no_hidden_layer(out):
         (["--decay", "-1"], "--decay: expected a number of at least 0, got -1.0"),
         (["--seed", "-1"], "--seed: expected a whole number in [0, 2**64), got -1"),
         (["--dataset", "cifar"], "cifar"),
+        (["--dataset", "folder"], "--dataset folder: expected a folder in --data-dir, got none"),
         (["--colour", "red"], "--colour"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from funcnn.data.batches import batches
 from funcnn.data.datasets import SCALINGS, Dataset, load_dataset, scale
+from funcnn.data.folder import load_folder
 from funcnn.data.idx import read_idx, write_idx
 from funcnn.data.images import image_paths, read_image, write_image
 from funcnn.data.normalize import INKS, as_mnist, read_as_mnist
@@ -15,6 +16,7 @@ __all__ = [
     "batches",
     "image_paths",
     "load_dataset",
+    "load_folder",
     "read_as_mnist",
     "read_idx",
     "read_image",
