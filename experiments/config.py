@@ -23,7 +23,8 @@ class Config:
     """What a run depends on; a run with the same config, versions and BLAS gives the same bytes.
 
     Attributes:
-        dataset: The data set to learn: mnist_5k comes with funcnn, the others are downloaded once.
+        dataset: The data set to learn: mnist_5k comes with funcnn, mnist and fashion_mnist are downloaded once, folder
+            is --data-dir with a folder of images for each label, of which a fifth is held out.
         data_dir: A local folder with the dataset's files, instead of $FUNCNN_DATA_DIR or a download.
         scaling: How pixels are scaled: unit to [0, 1], symmetric to [-1, 1], standard to mean 0 and deviation 1 of each
             over the training samples.
@@ -50,7 +51,7 @@ class Config:
         checkpoint_every: Write a checkpoint after so many steps, beside the one after every epoch.
     """
 
-    dataset: Literal["mnist_5k", "mnist", "fashion_mnist"] = "mnist_5k"
+    dataset: Literal["mnist_5k", "mnist", "fashion_mnist", "folder"] = "mnist_5k"
     data_dir: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     scaling: Literal["unit", "symmetric", "standard"] = "unit"
     hidden: tuple[int, ...] = (128, 64)
@@ -75,6 +76,8 @@ class Config:
     checkpoint_every: int = 1000
 
     def __attrs_post_init__(self) -> None:
+        named = self.data_dir is not None or self.dataset != "folder"
+        require(named, "--dataset folder", "a folder in --data-dir", "none")
         require(all(map(is_count, self.hidden)), "--hidden", "positive whole numbers", list(self.hidden))
         for name in ("learning_rate", "decay", "l2", "tolerance"):
             value = getattr(self, name)
@@ -107,6 +110,8 @@ INITIALIZERS: Mapping[str, fn.Initializer] = MappingProxyType(
 def load_data(config: Config) -> fn.Dataset:
     """The data set that ``config`` names; the experiment itself does standard scaling."""
     scaling = "unit" if config.scaling == "standard" else config.scaling
+    if config.dataset == "folder" and config.data_dir is not None:
+        return fn.load_folder(config.data_dir, fn.Key(config.seed).at("split"), scaling=scaling)
     return fn.load_dataset(config.dataset, data_dir=config.data_dir, scaling=scaling)
 
 

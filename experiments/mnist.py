@@ -1,4 +1,4 @@
-"""Train a multilayer perceptron on MNIST or Fashion-MNIST; :mod:`experiments.folder` says what its folder gets."""
+"""Train a multilayer perceptron on MNIST, Fashion-MNIST or images of one's own; its folder is that of ``folder.py``."""
 
 import sys
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from funcnn.errors import require
 
 @attrs.frozen
 class Command:
-    """Train a multilayer perceptron on MNIST or Fashion-MNIST, and save what it learned.
+    """Train a multilayer perceptron on MNIST, Fashion-MNIST or images of your own, and save what it learned.
 
     Attributes:
         config: What the run depends on.

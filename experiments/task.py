@@ -33,7 +33,8 @@ def complete(folder: Path, config: Config) -> str | None:
 
 def data_of(config: Config) -> fn.Dataset:
     """The data set that ``config`` names, loaded once a process."""
-    return _load(dataset=config.dataset, data_dir=config.data_dir, scaling=config.scaling)
+    seed = config.seed if config.dataset == "folder" else 0  # which samples are held out depends on it
+    return _load(dataset=config.dataset, data_dir=config.data_dir, scaling=config.scaling, seed=seed)
 
 
 @cache

@@ -29,7 +29,7 @@ Nothing here changes an argument, keeps a global, or draws a number without a ke
     initializers  he_normal, he_uniform, glorot_normal, glorot_uniform, normal, zeros
     metrics       accuracy, top_k_accuracy, confusion_matrix, precision, recall, f1, calibration_error, ...
     training      train_step, trajectory, evaluate, loss_and_gradient, per_example_gradients
-    data          load_dataset, batches, read_idx, write_idx
+    data          load_dataset, load_folder, batches; read_idx, write_idx; read_image, as_mnist
     checkpoint    save, load
     testing       check_layer, check_loss, check_optimizer and the other laws
     jax           the same step compiled: compiled, epoch, over_seeds, sharded; JAX and Optax take params as they are
@@ -45,7 +45,7 @@ A layer of one's own is a constructor, decorated by ``described``, that returns 
 from funcnn import arrays, initializers, metrics, nnfs, tree
 from funcnn.arrays import keep_freed_memory
 from funcnn.checkpoint import SavedModel, load, save
-from funcnn.data import Dataset, batches, load_dataset
+from funcnn.data import Dataset, batches, load_dataset, load_folder
 from funcnn.errors import InputError
 from funcnn.initializers import Initializer
 from funcnn.keys import Key
@@ -212,6 +212,7 @@ __all__ = [
     "leaky_relu",
     "load",
     "load_dataset",
+    "load_folder",
     "log_softmax",
     "loss_and_gradient",
     "max_norm",

@@ -99,6 +99,7 @@ def test_symmetric_scaling_and_no_hidden_layer(out):
         (["--momentum", "0.9"], "--momentum: expected 0 for adam, which has its own, got 0.9"),
         (["--resume", "runs/mine"], "--resume: expected no other options than --printer"),
         (["--dataset", "cifar"], "cifar"),
+        (["--dataset", "folder"], "--dataset folder: expected a folder in --data-dir, got none"),
         (["--colour", "red"], "--colour"),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 
 import funcnn as fn
 
-HEAVY = ("matplotlib", "tyro", "jax", "torch", "hypothesis", "pooch", "tqdm")
+HEAVY = ("matplotlib", "PIL", "tyro", "jax", "torch", "hypothesis", "pooch", "tqdm")
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 TEN_LINES, OWN_LAYER = re.findall(r"```python\n(.*?)```", README, re.DOTALL)

@@ -1,0 +1,71 @@
+"""A folder as a data set: for each label a folder of that name with its images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from funcnn.arrays import Array
+from funcnn.data.datasets import SCALINGS, Dataset, scale
+from funcnn.data.images import image_paths
+from funcnn.data.normalize import read_as_mnist
+from funcnn.errors import InputError, is_real, require
+from funcnn.keys import Key
+from funcnn.training import Batch
+
+
+def load_folder(path: str | Path, key: Key, *, test: float = 0.2, scaling: str = "unit", ink: str = "auto") -> Dataset:
+    """The images in the folders of ``path``, which are named by the labels.
+
+    Each image is made what MNIST would have of it by :func:`funcnn.data.as_mnist`, as ``experiments.predict`` does.
+    The labels are sorted by name, and what is held out depends on the key and the names of the files alone. Files
+    beside the labels' folders and hidden ones are left out.
+
+    Args:
+        path: The folder of folders.
+        key: Draws the images to hold out.
+        test: The share of images to hold out, in (0, 1); at least one is, and at least one is not.
+        scaling: ``"unit"`` for pixels in [0, 1], ``"symmetric"`` for [-1, 1].
+        ink: Whether ink is ``"dark"`` or ``"light"`` in all images, or ``"auto"``.
+
+    Raises:
+        InputError: ``path`` is no folder, has fewer than two labels or one without images, or some files are no
+            images or blank; they are listed.
+        ModuleNotFoundError: The extra ``experiments`` is not installed.
+    """
+    where, folder = f"load_folder({str(path)!r})", Path(path)
+    require(scaling in SCALINGS, where, f"a scaling of {', '.join(SCALINGS)}", repr(scaling))
+    require(is_real(test, low=0, below=1) and test > 0, where, "a share of test images in (0, 1)", repr(test))
+    require(folder.is_dir(), where, "a folder", "none")
+    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    require(len(names) > 1, where, "a folder of images for each of two labels or more", names or "no folder")
+    paths = [image_paths(folder / name) for name in names]
+    empty = [name for name, found in zip(names, paths, strict=True) if not found]
+    require(not empty, where, "images in every label's folder", f"none in {', '.join(empty)}")
+    inputs = scale(_read_all(where, [path for found in paths for path in found], ink), scaling)
+    targets = np.repeat(np.arange(len(names)), [len(found) for found in paths])
+    order = key.permutation(len(targets))
+    held_out = min(max(1, round(test * len(order))), len(order) - 1)
+    tested, trained = order[:held_out], order[held_out:]
+    return Dataset(
+        name=folder.resolve().name,
+        train=Batch(inputs[trained], targets[trained]),
+        test=Batch(inputs[tested], targets[tested]),
+        class_names=tuple(names),
+        scaling=scaling,
+    )
+
+
+def _read_all(where: str, paths: Sequence[Path], ink: str) -> UInt8[Array, "samples 28 28"]:
+    """All images, or one error that lists the files that are none."""
+    images, faults = [], []
+    for path in paths:
+        try:
+            images.append(read_as_mnist(path, ink))
+        except InputError as error:
+            faults.append(str(error))
+    if faults:
+        got = f"{len(faults)} of {len(paths)} that are not: {'; '.join(faults)}"
+        raise InputError(where, "files that are images with something on them", got)
+    return np.stack(images)

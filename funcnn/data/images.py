@@ -1,0 +1,74 @@
+"""Image files: pixels out of whatever Pillow reads, and grey pixels into a file. Pillow is imported here alone."""
+
+import io
+import warnings
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from funcnn.arrays import Array
+from funcnn.data.idx import read_bytes
+from funcnn.errors import InputError, require
+from funcnn.files import replacing
+
+
+def read_image(path: str | Path) -> UInt8[Array, "height width 4"]:
+    """The red, green, blue and opacity of an image's pixels, turned as its EXIF orientation says.
+
+    Pixels of more than 8 bits are stretched from their least to their greatest value.
+
+    Raises:
+        InputError: The file is missing, empty, no image, damaged, or has more pixels than Pillow takes for harmless.
+        ModuleNotFoundError: The extra ``experiments`` is not installed.
+    """
+    pil, content = pillow(), read_bytes(path)
+    require(bool(content), str(path), "an image", "an empty file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what Pillow finds odd but can read is none of the user's business
+            warnings.simplefilter("error", pil.Image.DecompressionBombWarning)
+            image = pil.ImageOps.exif_transpose(pil.Image.open(io.BytesIO(content)))
+            if image.mode.startswith(("I", "F")):
+                image = pil.Image.fromarray(_stretched(np.asarray(image, np.float32)))
+            return np.asarray(image.convert("RGBA"))
+    except pil.UnidentifiedImageError as error:
+        raise InputError(str(path), "an image", "a file of another kind, or a damaged one") from error
+    except Exception as error:  # what Pillow raises for damaged files is of many types
+        raise InputError(str(path), "a whole image", str(error) or repr(error)) from error
+
+
+def write_image(path: str | Path, pixels: UInt8[Array, "height width"]) -> None:
+    """Write grey pixels to a file, in the format that its name ends with."""
+    with replacing(path) as part:
+        pillow().Image.fromarray(pixels).save(part)
+
+
+def image_paths(folder: str | Path) -> list[Path]:
+    """All files in a folder and in the folders within, but hidden ones, sorted by name."""
+    names = (path.relative_to(folder) for path in Path(folder).rglob("*") if path.is_file())
+    visible = (name for name in names if not any(part.startswith(".") for part in name.parts))
+    return [folder / name for name in sorted(visible, key=Path.as_posix)]
+
+
+def pillow() -> ModuleType:
+    """Pillow, with the modules that are used.
+
+    Raises:
+        ModuleNotFoundError: The extra ``experiments`` is not installed.
+    """
+    try:
+        import PIL.Image
+        import PIL.ImageOps
+    except ModuleNotFoundError as error:
+        hint = "images take the extra `experiments`: pip install 'funcnn[experiments]'"
+        raise ModuleNotFoundError(f"{error}; {hint}") from None
+    module: ModuleType = PIL
+    return module
+
+
+def _stretched(values: Float32[Array, "height width"]) -> UInt8[Array, "height width"]:
+    """Grey levels from 0 for the least value to 255 for the greatest."""
+    lowest, highest = values.min(), values.max()
+    return (255 * (values - lowest) / max(highest - lowest, 1e-9)).round().astype(np.uint8)

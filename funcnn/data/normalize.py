@@ -1,0 +1,172 @@
+"""A picture of one's own, size-normalized and centred as MNIST's pictures are.
+
+Those have light ink on black, fitted into 20x20 pixels with its aspect kept, its centre of mass in the middle of
+28x28. Each step on the way there is a function from a picture to a picture. A picture that has this form comes
+through nearly as it was, so one way serves for all.
+"""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float32, UInt8
+from toolz import pipe
+
+from funcnn.arrays import Array, Shape
+from funcnn.data.images import pillow, read_image
+from funcnn.errors import InputError, require
+
+INKS = ("auto", "dark", "light")
+"""Whether ink is darker or lighter than its ground; "auto" tells by the border, which is ground."""
+
+SIDE, FITTED = 28, 20
+"""The side of MNIST's pictures, and of the box that their ink fits into."""
+
+_COARSE, _FINE = 1024, 128
+"""The greatest side of a picture in which ink is looked for, and of one from which its strokes are taken."""
+
+
+def read_as_mnist(path: str | Path, ink: str = "auto") -> UInt8[Array, "28 28"]:
+    """:func:`as_mnist` of the image in a file; every error names the file."""
+    pixels = read_image(path)
+    try:
+        return as_mnist(pixels, ink)
+    except InputError as error:
+        raise error.within(f"{path}:") from None
+
+
+def as_mnist(pixels: UInt8[Array, "height width 4"], ink: str = "auto") -> UInt8[Array, "28 28"]:
+    """What MNIST would have of a picture.
+
+    Uneven light and noise are taken away as far as the border shows them.
+
+    Args:
+        pixels: Red, green, blue and opacity.
+        ink: ``"dark"`` for ink that is darker than its ground, ``"light"`` for lighter, or ``"auto"``.
+
+    Raises:
+        InputError: ``ink`` is something else, or the picture is blank.
+
+    >>> paper = np.full((60, 40, 4), 255, np.uint8)
+    >>> paper[10:50, 15:20, :3] = 0                                       # a black bar
+    >>> places = np.argwhere(as_mnist(paper) > 127)
+    >>> places.min(axis=0).tolist(), places.max(axis=0).tolist()
+    ([4, 13], [23, 14])
+    """
+    require(ink in INKS, "as_mnist", f"an ink of {', '.join(INKS)}", repr(ink))
+    return pipe(pixels, _grey, partial(_with_light_ink, ink=ink), _window, _strokes, _fitted, _centred)
+
+
+def _grey(pixels: UInt8[Array, "height width 4"]) -> UInt8[Array, "height width"]:
+    """Luminance, on white or on black, whichever what is opaque stands out from more."""
+    image = pillow().Image
+    luminance, opacity = image.fromarray(pixels).convert("LA").split()
+    grounds = (image.new("L", luminance.size, level) for level in (255, 0))
+    return max((np.asarray(image.composite(luminance, ground, opacity)) for ground in grounds), key=np.ptp)
+
+
+def _with_light_ink(grey: UInt8[Array, "height width"], ink: str) -> UInt8[Array, "height width"]:
+    """The picture, or its negative where the ink is dark."""
+    if ink == "auto":
+        raised, _ = _raised(_reduced(grey, _COARSE))
+        ink = "dark" if -raised.min() > raised.max() else "light"
+    return 255 - grey if ink == "dark" else grey
+
+
+def _window(grey: UInt8[Array, "height width"]) -> UInt8[Array, "window_height window_width"]:
+    """The part of the picture where the ink is, and a tenth more on every side."""
+    rows, columns = _box(_strength(_reduced(grey, _COARSE)), 0.5)
+    margin = 2 + max(rows.stop - rows.start, columns.stop - columns.start) // 10
+    factor = _factor(grey.shape, _COARSE)
+    window = (slice(max(0, side.start - margin) * factor, (side.stop + margin) * factor) for side in (rows, columns))
+    return grey[tuple(window)]
+
+
+def _strokes(window: UInt8[Array, "height width"]) -> Float32[Array, "box_height box_width"]:
+    """The strength of the ink in its box."""
+    strength = _strength(_reduced(window, _FINE))
+    return strength[_box(strength, 0.2)]
+
+
+def _fitted(strokes: Float32[Array, "height width"]) -> Float32[Array, "fitted_height fitted_width"]:
+    """The strokes with a longer side of 20 pixels, and strength 1 at the strongest."""
+    image, scale = pillow().Image, FITTED / max(strokes.shape)
+    height, width = (max(1, round(scale * length)) for length in strokes.shape)
+    fitted = np.clip(image.fromarray(strokes).resize((width, height), image.Resampling.BICUBIC), 0, None)
+    return fitted / fitted.max()
+
+
+def _centred(fitted: Float32[Array, "height width"]) -> UInt8[Array, "28 28"]:
+    """The strokes on black, their centre of mass as near to the middle as there is room."""
+    top, left = (_start(fitted.sum(axis=axis)) for axis in (1, 0))
+    height, width = fitted.shape
+    pixels = np.zeros((SIDE, SIDE), np.uint8)
+    pixels[top : top + height, left : left + width] = np.round(255 * fitted)
+    return pixels
+
+
+def _start(mass: Float32[Array, " length"]) -> int:
+    """Where a side begins whose centre of mass is to be in the middle."""
+    centre = np.average(np.arange(len(mass)), weights=mass)
+    return int(np.clip(SIDE // 2 - int(centre + 0.5), 0, SIDE - len(mass)))
+
+
+def _box(strength: Float32[Array, "height width"], level: float) -> tuple[slice, slice]:
+    """The rows and the columns of the ink that is stronger than ``level``."""
+    ink = np.where(strength > level, strength, 0)
+    return _span(ink.sum(axis=1)), _span(ink.sum(axis=0))
+
+
+def _span(mass: Float32[Array, " length"]) -> slice:
+    """Where the mass is, but for two thousandths at either end: a speck does not stretch a box."""
+    share = np.cumsum(mass) / mass.sum()
+    return slice(int(np.searchsorted(share, 0.002, side="right")), int(np.searchsorted(share, 0.998)) + 1)
+
+
+def _strength(grey: UInt8[Array, "height width"]) -> Float32[Array, "height width"]:
+    """How much light ink every pixel has, from 0 to 1."""
+    raised, noise = _raised(grey)
+    most = raised.max()
+    if most < 8 * max(noise, 1):
+        hint = "draw it larger or darker, crop the picture, or say whether the ink is dark or light"
+        raise InputError("as_mnist", "ink on a plain ground", "a picture with nothing but ground", hint)
+    least = 3 * noise
+    return np.clip((raised - least) / (most - least), 0, 1)
+
+
+def _raised(grey: UInt8[Array, "height width"]) -> tuple[Float32[Array, "height width"], float]:
+    """By how many grey levels each pixel is lighter than its ground, and by how many the ground is rough.
+
+    The ground is the quadratic surface of least absolute deviations from the border, which ink that touches the
+    border does not move. A price on all terms but the constant keeps it level where half of the border is ink.
+    """
+    levels, border = grey.astype(np.float32), _border(grey.shape)
+    y, x = np.meshgrid(*(np.linspace(-1, 1, length, dtype=np.float32) for length in grey.shape), indexing="ij")
+    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1)
+    ground = levels[border]
+    prices = 0.1 * len(ground) * np.eye(6, dtype=np.float32)[1:]
+    design, target = np.concatenate([terms[border], prices]), np.concatenate([ground, np.zeros(5, np.float32)])
+    surface = np.array([np.median(ground), 0, 0, 0, 0, 0], np.float32)
+    for _ in range(10):  # least squares, weighted anew by what they miss, end in least absolute deviations
+        deviations = np.abs(target - design @ surface)
+        weighted = design / np.maximum(deviations, 1)[:, None]
+        surface = np.linalg.solve(weighted.T @ design, weighted.T @ target)
+    roughness = np.quantile(deviations[: len(ground)], 0.25) / 0.47  # about the median, where none of it is ink
+    return levels - terms @ surface, float(roughness)
+
+
+def _border(shape: Shape) -> Bool[Array, "height width"]:
+    """Which pixels are the outermost, as wide as a fiftieth of the shorter side."""
+    width = 1 + min(shape) // 50
+    border = np.ones(shape, bool)
+    border[width:-width, width:-width] = False
+    return border
+
+
+def _reduced(grey: UInt8[Array, "height width"], side: int) -> UInt8[Array, "small_height small_width"]:
+    """The picture with squares of pixels averaged, as many as it takes to be no longer than ``side``."""
+    return np.asarray(pillow().Image.fromarray(grey).reduce(_factor(grey.shape, side)))
+
+
+def _factor(shape: Shape, side: int) -> int:
+    return -(-max(shape) // side)

@@ -1,0 +1,178 @@
+"""Own images answered by a saved model: right ones, bad files, and models that take something else."""
+
+import os
+import re
+
+import numpy as np
+import pytest
+
+import funcnn as fn
+from experiments.mnist import main as train
+from experiments.predict import bars, load_classifier, main, probabilities
+from funcnn import InputError, Key
+from funcnn.data import read_image, scale, write_image
+from funcnn.data.sources import DATA_DIR_VARIABLE
+from tests.canvases import digits, photograph
+
+FULL = bool(os.environ.get(DATA_DIR_VARIABLE))
+DATASET = "mnist" if FULL else "mnist_5k"
+DIGITS, LABELS = digits(fn.load_dataset(DATASET), 1000)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """The default model after full MNIST where ``FUNCNN_DATA_DIR`` names it, else after the embedded set."""
+    out = tmp_path_factory.mktemp("model") / "run"
+    assert train(["--dataset", DATASET, "--epochs", "6" if FULL else "20", "--out", str(out)]) == 0
+    return str(out / "model.safetensors")
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def images(tmp_path):
+    """A folder with a 7 on paper and a 0 on a board."""
+    folder = tmp_path / "images"
+    for label, ink in ((7, "dark"), (0, "light")):
+        path = folder / f"{label}" / f"{ink}.jpg"
+        path.parent.mkdir(parents=True)
+        photograph(Key(label), DIGITS[label == LABELS][0], ink).save(path)
+    return folder
+
+
+@pytest.mark.parametrize("ink", ["dark", "light"])
+def test_photographs_of_digits_are_known(model, tmp_path, out, capsys, ink):
+    """At least 90 % after full MNIST; after the embedded set, 94.5 % of the digits themselves are known."""
+    chosen = range(0, 1000, 10)  # the embedded digits are sorted
+    for number in chosen:
+        path = tmp_path / "photographs" / f"{LABELS[number]}" / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        photograph(Key(number).at(ink), DIGITS[number], ink).save(path)
+    assert main([model, str(tmp_path / "photographs"), "--evaluate", "--out", str(out)]) == 0
+    accuracy, count = re.search(r"\naccuracy (.*)% of (\d+) images\n", capsys.readouterr().out).groups()
+    assert int(count) == len(chosen)
+    assert float(accuracy) >= (90 if FULL else 86)
+
+
+def test_each_image_gets_its_label_bars_and_what_the_model_saw(model, images, out, capsys):
+    assert main([model, str(images / "7" / "dark.jpg"), str(images), "--out", str(out)]) == 0
+    printed, error = capsys.readouterr()
+    assert error == ""
+    blocks = printed.split("\n\n")
+    seven, zero = images / "7" / "dark.jpg", images / "0" / "light.jpg"
+    assert [block.splitlines()[0] for block in blocks[:3]] == [f"{seven}: 7", f"{zero}: 0", f"{seven}: 7"]
+    assert blocks[0] == blocks[2]
+    assert blocks[3] == f"wrote what the model saw to {out}\n"
+    assert re.fullmatch(r"  7 #{30,40} +\d+\.\d\d%", blocks[0].splitlines()[8])
+    assert sorted(path.name for path in out.iterdir()) == ["1-dark.png", "2-light.png", "3-dark.png"]
+    assert read_image(out / "1-dark.png").shape == (28, 28, 4)
+    assert np.array_equal(read_image(out / "1-dark.png"), read_image(out / "3-dark.png"))
+
+
+def test_bars_are_as_long_as_probable():
+    assert bars(("cat", "ox"), np.array([0.25, 0.75])).splitlines() == [
+        f"  cat {'#' * 10:<40}  25.00%",
+        f"  ox  {'#' * 30:<40}  75.00%",
+    ]
+
+
+def test_bad_files_do_not_stop_the_rest(model, images, out, capsys):
+    (images / "7" / "notes.txt").write_text("thin pen")
+    (images / "7" / "empty.png").touch()
+    assert main([model, str(images), str(images / "7" / "none.png"), "--evaluate", "--out", str(out)]) == 1
+    printed, error = capsys.readouterr()
+    names = ("empty.png: expected an image, got an", "notes.txt: expected an image", "none.png: expected a file that")
+    for line, name in zip(error.splitlines(), names, strict=True):
+        assert line.startswith("error: ")
+        assert name in line
+    assert "accuracy 100.00% of 2 images" in printed
+    assert sorted(path.name for path in out.iterdir()) == ["1-light.png", "2-dark.png"]
+
+
+def test_only_bad_files(model, images, out, capsys):
+    (images / "7" / "dark.jpg").write_bytes(b"")
+    assert main([model, str(images / "7"), "--evaluate", "--out", str(out)]) == 1
+    assert "accuracy" not in capsys.readouterr().out
+
+
+def test_the_ink_can_be_said(model, images, out, capsys):
+    assert main([model, str(images / "7" / "dark.jpg"), "--ink", "dark", "--out", str(out)]) == 0
+    assert main([model, str(images / "7" / "dark.jpg"), "--ink", "light", "--out", f"{out}-2"]) in (0, 1)
+    printed, error = capsys.readouterr()
+    assert printed.startswith(f"{images / '7' / 'dark.jpg'}: 7\n")
+    assert "nothing but ground" in error or not np.array_equal(
+        read_image(out / "1-dark.png"), read_image(out.with_name("out-2") / "1-dark.png")
+    )
+
+
+def test_what_cannot_be_answered_leaves_no_folder(model, images, out, capsys):
+    (images / "hidden").mkdir()
+    (images / "hidden" / ".DS_Store").touch()
+    (images / "seven").mkdir()
+    write_image(images / "seven" / "a.png", DIGITS[0])
+    for arguments, message in (
+        (["/nowhere.safetensors", str(images)], "/nowhere.safetensors: expected a saved model, got no such file"),
+        ([str(images / "7" / "dark.jpg"), str(images)], "expected a whole safetensors file"),
+        ([model, str(images / "hidden")], "IMAGE: expected at least one image, got folders without any"),
+        ([model, str(images), "--evaluate"], f"images in folders of the names {', '.join('0123456789')}, got {images}"),
+    ):
+        assert main([*arguments, "--out", str(out)]) == 1
+        error = capsys.readouterr().err
+        assert error.startswith("error: ")
+        assert message in error
+        assert len(error.splitlines()) == 1
+    assert not out.exists()
+
+
+def test_bad_arguments_end_with_2(model, capsys):
+    for arguments, message in (
+        ([model], "IMAGE: expected an image or more"),
+        ([model, "a.png", "--ink", "red"], "red"),
+    ):
+        with pytest.raises(SystemExit) as end:
+            main(arguments)
+        assert end.value.code == 2
+        assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+def saved_model(path, model, in_shape, **options):
+    options = {"scaling": "unit", "class_names": map(str, range(10)), **options}
+    fn.save(path, model, model.init(Key(0), in_shape)[0], in_shape, **options)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("model", "in_shape"),
+    [
+        (fn.dense(10), (784,)),
+        (fn.serial(fn.flatten(), fn.dense(10)), (28, 28)),
+        (fn.serial(fn.conv2d(2, 5), fn.relu(), fn.flatten(), fn.dense(10), fn.softmax()), (28, 28, 1)),
+    ],
+)
+def test_models_of_each_input_shape_and_output(tmp_path, model, in_shape):
+    saved = load_classifier(saved_model(tmp_path / "a.safetensors", model, in_shape))
+    p = probabilities(saved, DIGITS[0])
+    x = scale(DIGITS[:1], "unit").reshape(1, *in_shape)
+    outputs = fn.predict(saved.model, saved.params, x)[0]
+    assert p == pytest.approx(outputs if in_shape == (28, 28, 1) else np.exp(outputs) / np.exp(outputs).sum(), rel=1e-5)
+    assert p.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("model", "in_shape", "options", "message"),
+    [
+        (fn.dense(10), (2,), {}, r"expected a model of images 28x28, with inputs \(784,\), .*, got \(2,\)"),
+        (fn.dense(10), (784,), {"scaling": None}, "expected a scaling of unit, symmetric, got None; save it with"),
+        (fn.dense(10), (784,), {"scaling": "z"}, "expected a scaling of unit, symmetric, got 'z'"),
+        (fn.dense(10), (784,), {"class_names": ()}, r"expected an output for each of 0 classes, got \(10,\); save it"),
+        (fn.dense(9), (784,), {}, r"expected an output for each of 10 classes, got \(9,\)"),
+        (fn.identity(), (28, 28), {}, r"expected an output for each of 10 classes, got \(28, 28\)"),
+    ],
+)
+def test_models_of_something_else_are_refused(tmp_path, model, in_shape, options, message):
+    path = saved_model(tmp_path / "a.safetensors", model, in_shape, **options)
+    with pytest.raises(InputError, match=message):
+        load_classifier(path)
