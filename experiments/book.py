@@ -5,7 +5,6 @@ Each is trained as the book does, on the whole set at once, and drawn: the decis
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated
@@ -19,7 +18,7 @@ from toolz import last
 from tqdm import tqdm
 
 import funcnn as fn
-from experiments.command import exit_status
+from experiments.command import run_command
 from experiments.figures import write_png
 from experiments.folder import create as create_folder
 from funcnn.data.synthetic import sine, spiral
@@ -127,8 +126,7 @@ def solve(problem: Problem, key: fn.Key, epochs: int, title: str) -> object:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line: 0 for a finished run, 1 for a failed one, 2 for bad arguments, 130 for Ctrl-C."""
-    config = tyro.cli(Config, prog="python -m experiments.book", args=arguments)
-    return exit_status(partial(_run, config))
+    return run_command("book", Config, _run, arguments)
 
 
 def _run(config: Config) -> int:

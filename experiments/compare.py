@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
 from types import MappingProxyType
@@ -15,7 +14,7 @@ from toolz import concat, groupby, unique
 
 from experiments import figures
 from experiments import folder as files
-from experiments.command import exit_status
+from experiments.command import run_command
 from experiments.config import Config
 from experiments.run import Row, best_epoch
 from funcnn.errors import require
@@ -123,8 +122,7 @@ def compare(command: Command) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line: 0 for a comparison, 1 where there is none to make, 2 for bad arguments, 130 for Ctrl-C."""
-    command = tyro.cli(Command, prog="python -m experiments.compare", args=arguments)
-    return exit_status(partial(compare, command))
+    return run_command("compare", Command, compare, arguments)
 
 
 def _line(run: Run, settings: Sequence[str]) -> list[str]:

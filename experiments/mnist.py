@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,7 +10,7 @@ import tyro
 
 import funcnn as fn
 from experiments import folder as files
-from experiments.command import exit_status
+from experiments.command import run_command
 from experiments.config import Config, experiment, load_data
 from experiments.job import begin, carry_out
 from experiments.printers import PRINTERS
@@ -86,8 +85,7 @@ def _status(outcome: Outcome) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line: 0 for a finished run, 1 for a failed one, 2 for bad arguments, 130 for Ctrl-C."""
-    command = tyro.cli(Command, prog="python -m experiments.mnist", args=arguments)
-    return exit_status(partial(train, command))
+    return run_command("mnist", Command, train, arguments)
 
 
 if __name__ == "__main__":

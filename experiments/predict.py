@@ -5,7 +5,6 @@ What the model saw of each image is written to a folder: look there when an answ
 
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,7 +14,7 @@ from jaxtyping import Float, UInt8
 from toolz import concat
 
 import funcnn as fn
-from experiments.command import exit_status
+from experiments.command import run_command
 from experiments.folder import create as create_folder
 from funcnn.arrays import Array
 from funcnn.data import SCALINGS, image_paths, read_as_mnist, scale, write_image
@@ -123,8 +122,7 @@ def bars(names: Sequence[str], p: Float[Array, " classes"]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line: 0 for answers, 1 if there is an image without, 2 for bad arguments, 130 for Ctrl-C."""
-    config = tyro.cli(Config, prog="python -m experiments.predict", args=arguments)
-    return exit_status(partial(predict, config))
+    return run_command("predict", Config, predict, arguments)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ one that is finished is not run again. Ours is the test accuracy after the last 
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Annotated
@@ -15,7 +14,7 @@ import attrs
 import tyro
 
 from experiments import folder as files
-from experiments.command import exit_status
+from experiments.command import run_command
 from experiments.config import Config, load_data
 from experiments.entries import ENTRIES, Entry
 from experiments.job import begin, carry_out
@@ -113,8 +112,7 @@ def _run(command: Command) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line: 0 for a table, 1 for a failed run, 2 for bad arguments, 130 for Ctrl-C."""
-    command = tyro.cli(Command, prog="python -m experiments.published", args=arguments)
-    return exit_status(partial(_run, command))
+    return run_command("published", Command, _run, arguments)
 
 
 if __name__ == "__main__":

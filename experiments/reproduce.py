@@ -3,7 +3,6 @@
 import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
 from itertools import starmap
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -14,7 +13,7 @@ from toolz import concat
 
 import funcnn as fn
 from experiments import folder as files
-from experiments.command import exit_status
+from experiments.command import run_command
 from experiments.config import experiment, load_data
 from experiments.environment import changes, environment, threads
 from experiments.run import Experiment, Progress, Row, Step, beginning, has_ended, stream
@@ -153,8 +152,7 @@ def reproduce(command: Command) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line: 0 for the same run, 1 for another or a failure, 2 for bad arguments, 130 for Ctrl-C."""
-    command = tyro.cli(Command, prog="python -m experiments.reproduce", args=arguments)
-    return exit_status(partial(reproduce, command))
+    return run_command("reproduce", Command, reproduce, arguments)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +12,7 @@ from tqdm import tqdm
 
 from experiments import cluster, grid
 from experiments import folder as files
-from experiments.command import exit_status
+from experiments.command import run_command
 from experiments.compare import Command as Comparison
 from experiments.compare import compare
 from experiments.config import Config
@@ -97,8 +96,7 @@ def _carry_out(command: Command, folders: Mapping[Path, Config], out: Path) -> M
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line: 0 if all runs are finished, 1 if any failed, 2 for bad arguments, 130 for Ctrl-C."""
-    command = tyro.cli(Command, prog=grid.PROG, args=arguments)
-    return exit_status(partial(sweep, command))
+    return run_command("sweep", Command, sweep, arguments)
 
 
 if __name__ == "__main__":
