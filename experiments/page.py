@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 
 import funcnn as fn
 from experiments import figures
+from experiments.classifier import logits_of
 from experiments.run import Row
 from funcnn import metrics
 from funcnn.arrays import Array, Shape
@@ -75,7 +76,7 @@ def write_page(
         InputError: The model gives no outputs (batch, classes), or its classes are not those of the data.
     """
     labels = data.test.targets if data.test.targets.ndim == 1 else data.test.targets.argmax(axis=1)
-    logits = _logits(saved, data.test.inputs)
+    logits = logits_of(saved, data.test.inputs)
     probabilities = fn.predict(fn.softmax(), (), logits)
     samples, classes = logits.shape
     largest = int(labels.max())
@@ -127,17 +128,6 @@ def image_shape(in_shape: Shape) -> tuple[int, int] | None:
         case _:
             return None
     return (height, width) if min(height, width) >= 8 else None
-
-
-def _logits(saved: fn.SavedModel, inputs: Array, batch_size: int = 1000) -> Float[Array, "samples classes"]:
-    """The outputs, in pieces so that memory stays bounded; in float64, as sums over all samples follow."""
-    starts = range(0, len(inputs), batch_size)
-    pieces = [fn.predict(saved.model, saved.params, inputs[start : start + batch_size]) for start in starts]
-    outputs = np.concatenate(pieces).astype(np.float64)
-    fits = outputs.ndim == 2 and outputs.shape[1] > 1
-    require(fits, "write_page", "outputs (batch, classes)", outputs.shape, "the page shows classifiers")
-    given = outputs.min() >= 0 and np.allclose(outputs.sum(axis=1), 1, atol=1e-4)  # they are probabilities already
-    return np.log(np.maximum(outputs, np.finfo(np.float64).tiny)) if given else outputs
 
 
 def _strengths(matrix: Float[Array, "classes classes"]) -> Float[Array, "classes classes"]:

@@ -14,6 +14,7 @@ from jaxtyping import Float, UInt8
 from toolz import concat
 
 import funcnn as fn
+from experiments.classifier import logits_of
 from experiments.command import run_command
 from experiments.folder import create as create_folder
 from funcnn.arrays import Array
@@ -104,11 +105,9 @@ def load_classifier(path: Path) -> fn.SavedModel:
 
 
 def probabilities(saved: fn.SavedModel, seen: UInt8[Array, "28 28"]) -> Float[Array, " classes"]:
-    """The probability of every class; outputs that are no distribution yet are taken as logits."""
+    """The probability of every class."""
     x = scale(seen[None], str(saved.scaling)).reshape(1, *saved.in_shape)
-    outputs = fn.predict(saved.model, saved.params, x)
-    is_distribution = outputs.min() >= 0 and abs(outputs.sum() - 1) < 1e-3
-    return (outputs if is_distribution else fn.predict(fn.softmax(), (), outputs))[0]
+    return fn.predict(fn.softmax(), (), logits_of(saved, x))[0]
 
 
 def bars(names: Sequence[str], p: Float[Array, " classes"]) -> str:
