@@ -157,7 +157,7 @@ def reliability(outputs: Array, targets: Array, weights: Array | None = None, *,
     confidence = xp.max(outputs, axis=-1)
     correct = xp.astype(xp.argmax(outputs, axis=-1) == labels, outputs.dtype)
     weight = xp.ones_like(confidence) if weights is None else xp.astype(weights, outputs.dtype)
-    bin_of = xp.clip(xp.astype(xp.ceil(confidence * bins), xp.int64) - 1, 0, bins - 1)
+    bin_of = xp.clip(xp.astype(xp.ceil(confidence * bins), xp.int32) - 1, 0, bins - 1)
     members = xp.astype(bin_of[:, None] == xp.arange(bins), outputs.dtype)
     return members.T @ xp.stack([weight, weight * confidence, weight * correct], axis=1)
 
