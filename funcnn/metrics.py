@@ -88,7 +88,7 @@ def regression_accuracy(precision: float) -> Any:
     >>> regression_accuracy(0.1)(np.array([[1.0], [2.0]]), np.array([[1.05], [2.2]]))
     0.5
     """
-    fits = is_real(precision, low=0) and precision > 0
+    fits = is_real(precision) and precision > 0
     require(fits, "regression_accuracy", "a precision above 0", repr(precision))
     return partial(_close, precision)
 

@@ -53,7 +53,7 @@ class AverageState:
 @described
 def clip(bound: float) -> Optimizer:
     """Each element of the gradients cut to [-bound, bound]."""
-    require(is_real(bound, low=0) and bound > 0, "clip", "a bound above 0", repr(bound))
+    require(is_real(bound) and bound > 0, "clip", "a bound above 0", repr(bound))
     return stateless(partial(_clip, bound))
 
 
@@ -63,7 +63,7 @@ def clip_by_global_norm(bound: float) -> Optimizer:
 
     Below the bound it is the identity, bit for bit. The state holds the norm, which ``hyperparameters`` reads.
     """
-    fits = is_real(bound, low=0) and bound > 0
+    fits = is_real(bound) and bound > 0
     require(fits, "clip_by_global_norm", "a bound above 0", repr(bound))
     return Optimizer(_norm_init, partial(_norm_update, bound))
 
@@ -90,7 +90,7 @@ def max_norm(bound: float, mask: str = "*weights") -> Optimizer:
 
     The norm is taken over all axes but the last. It stands at the end of a chain.
     """
-    require(is_real(bound, low=0) and bound > 0, "max_norm", "a bound above 0", repr(bound))
+    require(is_real(bound) and bound > 0, "max_norm", "a bound above 0", repr(bound))
     return stateless(partial(_max_norm, bound, mask))
 
 
@@ -174,7 +174,7 @@ def _max_norm(bound: float, mask: str, updates: Updates, params: Params) -> Upda
             return update
         xp = namespace(param)
         new = param + update
-        axes = tuple(range(max(new.ndim - 1, 0)))
+        axes = tuple(range(new.ndim - 1))
         norms = xp.sqrt(xp.sum(new * new, axis=axes, keepdims=True))
         over = norms > bound
         scale = bound / xp.where(over, norms, xp.full_like(norms, bound))
