@@ -1,10 +1,22 @@
 """The table of everything that obeys laws: a new part joins by one row, and every law runs on it."""
 
+import os
+
 import numpy as np
 
 import funcnn as fn
 from funcnn.initializers import glorot_normal, glorot_uniform, he_normal, he_uniform, normal, zeros
 from funcnn.optimizers import accumulate_momentum, scale_by_learning_rate
+from funcnn.spec import Described
+
+EFFORT = {"examples": int(os.environ["FUNCNN_EXAMPLES"])} if "FUNCNN_EXAMPLES" in os.environ else {"jax": True}
+"""How hard the laws are tried: with JAX as second oracle, or, for mutation testing, on that many cases without."""
+
+
+def named(part):
+    """The id of a row, the same in every run: functions and foreign objects would be written with their address."""
+    return repr(part) if isinstance(part, Described) else None
+
 
 LAYERS = [
     (fn.dense(3), (4,)),
@@ -39,12 +51,17 @@ LAYERS = [
     (fn.conv2d(2, (2, 3), stride=2), (5, 6, 1)),
     (fn.conv2d(3, 2, padding="valid", stride=(2, 1)), (5, 4, 2)),
     (fn.conv2d(1, 3, stride=3), (7, 7, 1)),
+    (fn.conv2d(2, 3, padding="valid"), (4, 5, 1)),
+    (fn.conv2d(2, 1), (3, 3, 2)),
     (fn.max_pool2d(), (4, 5, 2)),
     (fn.max_pool2d(3, stride=2), (7, 6, 1)),
     (fn.avg_pool2d((2, 1)), (4, 3, 2)),
     (fn.avg_pool2d(2, stride=1), (3, 4, 1)),
+    (fn.add(fn.tanh()), (3,)),
     (fn.add(fn.dense(3), fn.serial(fn.relu(), fn.dense(3))), (4,)),
+    (fn.concatenate(fn.tanh()), (3,)),
     (fn.concatenate(fn.identity(), fn.dense(3), fn.serial(fn.dropout(0.5), fn.dense(2))), (4,)),
+    (fn.concatenate(fn.identity(), fn.dropout(0.5), fn.tanh()), (2, 3)),
     (fn.residual(fn.serial(fn.dense(4), fn.relu(), fn.dense(3))), (3,)),
     (fn.repeat(2, fn.serial(fn.dense(3), fn.tanh())), (4,)),
     (fn.serial(), (3,)),
