@@ -43,10 +43,16 @@ def decayed(step):
         (fn.adamw(0.01, weight_decay=0.1), optax.adamw(0.01, weight_decay=0.1)),
         (fn.nadam(0.01), optax.nadam(0.01)),
         (fn.nadam(0.01, beta1=0.8, beta2=0.95, eps=1e-3), optax.nadam(0.01, b1=0.8, b2=0.95, eps=1e-3)),
+        (
+            fn.adamw(0.01, beta1=0.8, beta2=0.95, eps=0.1, weight_decay=0.1),
+            optax.adamw(0.01, b1=0.8, b2=0.95, eps=0.1, weight_decay=0.1),
+        ),
         (fn.adagrad(0.1), optax.adagrad(0.1)),
+        (fn.adagrad(0.1, 0.5, eps=0.1), optax.adagrad(0.1, initial_accumulator_value=0.5, eps=0.1)),
         (fn.rmsprop(0.01), optax.rmsprop(0.01)),
+        (fn.rmsprop(0.01, eps=0.1), optax.rmsprop(0.01, eps=0.1)),
         (fn.rmsprop(0.01, decay=0.8, momentum=0.9), optax.rmsprop(0.01, decay=0.8, momentum=0.9)),
-        (fn.rmsprop(0.01, eps_placement="outside"), optax.rmsprop(0.01, eps_in_sqrt=False)),
+        (fn.rmsprop(0.01, eps=0.1, eps_placement="outside"), optax.rmsprop(0.01, eps=0.1, eps_in_sqrt=False)),
         (fn.chain(fn.clip(0.5), fn.sgd(0.1)), optax.chain(optax.clip(0.5), optax.sgd(0.1))),
         (
             fn.chain(fn.clip_by_global_norm(1.0), fn.sgd(0.1)),
@@ -107,7 +113,7 @@ def test_a_numpy_rate_promotes_nothing():
 
 
 def test_no_parameters_are_no_trouble():
-    for optimizer in (fn.adam(), fn.sgd(0.1, momentum=0.9), fn.skip_if_not_finite(fn.adam())):
+    for optimizer in (fn.adam(), fn.sgd(0.1, momentum=0.9), fn.rmsprop(0.1), fn.skip_if_not_finite(fn.adam())):
         updates, _ = optimizer.update(((), ()), optimizer.init(((), ())), ((), ()))
         assert fn.apply_updates(((), ()), updates) == ((), ())
 
@@ -196,6 +202,12 @@ def test_a_small_gradient_is_not_clipped():
     assert float(fn.global_norm(updates)) == pytest.approx(norm / 2)
 
 
+def test_clipping_by_the_norm_of_all_keeps_the_dtype_of_each():
+    grads = {"single": np.ones(2, np.float32), "double": np.ones(2)}
+    updates, _ = fn.clip_by_global_norm(1.0).update(grads, fn.clip_by_global_norm(1.0).init(grads), grads)
+    assert {name: leaf.dtype for name, leaf in updates.items()} == {"single": np.float32, "double": np.float64}
+
+
 def test_gradients_that_are_not_finite_are_skipped():
     whole, params = fn.adamw(0.1, weight_decay=0.5), np.ones(3)
     optimizer = fn.skip_if_not_finite(whole)
@@ -255,11 +267,13 @@ def test_frozen_params_stay_bit_for_bit():
 
 
 def test_max_norm_holds_after_every_update():
-    params = {"weights": 3 * Key(0).normal((5, 4), np.float64), "biases": 9 * np.ones(4)}
+    params = {"weights": Key(0).normal((5, 4), np.float64) * [3, 3, 3, 0.1] + [0, 0, 0, 1], "biases": 9 * np.ones(4)}
     optimizer = fn.chain(fn.sgd(1.0), fn.max_norm(1.5))
     updates, _ = optimizer.update(tree.map(np.ones_like, params), optimizer.init(params), params)
     after = fn.apply_updates(params, updates)
-    assert np.linalg.norm(after["weights"], axis=0) == pytest.approx(1.5)
+    free = params["weights"] - 1
+    assert np.linalg.norm(free[:, 3]) < 1.5
+    assert after["weights"] == pytest.approx(free * np.minimum(1, 1.5 / np.linalg.norm(free, axis=0)))
     assert after["biases"].tolist() == [8.0] * 4
 
 

@@ -144,7 +144,7 @@ def _clip(bound: float, grads: Updates, params: Params) -> Updates:
 
 
 def _norm_init(params: Params) -> NormState:
-    return NormState(0 * global_norm(zeros_like(params)))
+    return NormState(global_norm(zeros_like(params)))
 
 
 def _norm_update(bound: float, grads: Updates, state: NormState, params: Params) -> tuple[Updates, NormState]:
@@ -175,7 +175,7 @@ def _max_norm(bound: float, mask: str, updates: Updates, params: Params) -> Upda
         xp = namespace(param)
         new = param + update
         axes = tuple(range(new.ndim - 1))
-        norms = xp.sqrt(xp.sum(new * new, axis=axes, keepdims=True))
+        norms = xp.sqrt(xp.sum(new * new, axis=axes))
         over = norms > bound
         scale = bound / xp.where(over, norms, xp.full_like(norms, bound))
         return xp.where(xp.broadcast_to(over, new.shape), new * scale - param, update)
