@@ -237,12 +237,12 @@ def test_a_small_convolutional_net_learns():
             r"conv2d\(3, \(3, 3\)\): expected inputs \(batch, height, width, 2\), got \(2, 4, 2\)",
         ),
         (
-            lambda: fn.avg_pool2d(3).init(Key(0), (2, 9, 1)),
-            r"avg_pool2d\(\(3, 3\)\): expected images of at least 3 x 3, got 2 x 9",
+            lambda: fn.avg_pool2d((3, 2)).init(Key(0), (2, 9, 1)),
+            r"avg_pool2d\(\(3, 2\)\): expected images of at least 3 x 2, got 2 x 9",
         ),
         (
-            lambda: fn.max_pool2d().init(Key(0), (784,)),
-            r"max_pool2d\(\(2, 2\)\): expected inputs .*, got \(batch, 784\).*",
+            lambda: fn.max_pool2d().init(Key(0), (28, 28)),
+            r"max_pool2d\(\(2, 2\)\): expected inputs .*, got \(batch, 28, 28\); .*",
         ),
         (lambda: fn.rms_norm(0.0), "rms_norm: expected an eps above 0, got 0.0"),
         (lambda: fn.max_pool2d(0), "max_pool2d: expected size to be one or two positive whole numbers, got 0"),

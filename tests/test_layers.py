@@ -234,7 +234,10 @@ def test_integers_are_refused_at_their_place(layer, in_shape, where):
 @refused
 def test_another_float_dtype_is_refused():
     params, _ = fn.dense(2).init(Key(0), (3,))
-    with pytest.raises(InputError, match=r"dense\(2\): expected inputs of its weights' dtype, float32, got float64"):
+    with pytest.raises(
+        InputError,
+        match=r"dense\(2\): expected inputs of its weights' dtype, float32, got float64; convert one of them$",
+    ):
         fn.predict(fn.dense(2), params, np.ones((2, 3)))
 
 

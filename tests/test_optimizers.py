@@ -92,6 +92,11 @@ def test_chain_is_associative():
     assert results[0] == results[1] == results[2]
 
 
+def test_a_chain_needs_a_state_for_each():
+    with pytest.raises(ValueError, match="shorter"):
+        fn.chain(fn.clip(1.0), fn.clip(1.0)).update(np.ones(3), ((),), np.ones(3))
+
+
 @pytest.mark.parametrize(
     "optimizer", [fn.sgd(fn.inverse_time_decay(0.1, 1.0)), fn.adam(fn.inverse_time_decay(0.1, 1.0))]
 )
