@@ -116,7 +116,7 @@ def mean_absolute_error() -> Loss:
 @described
 def huber(delta: float = 1.0) -> Loss:
     """(y - t)^2 / 2 where |y - t| <= delta, else delta (|y - t| - delta / 2) (Huber 1964)."""
-    require(is_real(delta, low=0) and delta > 0, "huber", "a delta above 0", repr(delta))
+    require(is_real(delta) and delta > 0, "huber", "a delta above 0", repr(delta))
     return _elementwise("huber", partial(_huber, delta), partial(_huber_slope, delta))
 
 

@@ -91,7 +91,7 @@ def regression_accuracy(precision: float) -> DescribedFunction:
     >>> regression_accuracy(0.1)(np.array([[1.0], [2.0]]), np.array([[1.05], [2.2]]))
     0.5
     """
-    fits = is_real(precision, low=0) and precision > 0
+    fits = is_real(precision) and precision > 0
     require(fits, "regression_accuracy", "a precision above 0", repr(precision))
     return DescribedFunction(partial(_close, precision))
 
@@ -160,7 +160,7 @@ def reliability(outputs: Array, targets: Array, weights: Array | None = None, *,
     confidence = xp.max(outputs, axis=-1)
     correct = xp.astype(xp.argmax(outputs, axis=-1) == labels, outputs.dtype)
     weight = xp.ones_like(confidence) if weights is None else xp.astype(weights, outputs.dtype)
-    bin_of = xp.clip(xp.astype(xp.ceil(confidence * bins), xp.int64) - 1, 0, bins - 1)
+    bin_of = xp.clip(xp.astype(xp.ceil(confidence * bins), xp.int32) - 1, 0, bins - 1)
     members = xp.astype(bin_of[:, None] == xp.arange(bins), outputs.dtype)
     return members.T @ xp.stack([weight, weight * confidence, weight * correct], axis=1)
 

@@ -58,7 +58,7 @@ def exponential_decay(value: float, rate: float, steps: int = 1, staircase: bool
     0.25
     """
     _check("exponential_decay", "value", value)
-    require(is_real(rate, low=0) and rate > 0, "exponential_decay", "a rate above 0", repr(rate))
+    require(is_real(rate) and rate > 0, "exponential_decay", "a rate above 0", repr(rate))
     _check_steps("exponential_decay", steps)
     return Schedule(partial(_exponential_decay, value, rate, steps, staircase))
 
@@ -72,7 +72,7 @@ def polynomial(value: float, end: float, steps: int, power: float = 1.0) -> Sche
     """
     _check("polynomial", "value", value)
     _check("polynomial", "end", end)
-    require(is_real(power, low=0) and power > 0, "polynomial", "a power above 0", repr(power))
+    require(is_real(power) and power > 0, "polynomial", "a power above 0", repr(power))
     _check_steps("polynomial", steps)
     return Schedule(partial(_polynomial, value, end, steps, power))
 
@@ -154,7 +154,7 @@ def as_schedule(where: str, rate: Rate) -> Callable[[Any], Any]:
 
 
 def _check(where: str, name: str, value: object) -> None:
-    require(is_real(value, low=0), where, f"a {name} that is a number of at least 0", repr(value))
+    require(is_real(value, low=0), where, f"{name} to be a number of at least 0", repr(value))
 
 
 def _check_steps(where: str, steps: object) -> None:

@@ -1,5 +1,7 @@
 """The table of everything that obeys laws: a new part joins by one row, and every law runs on it."""
 
+import os
+
 import numpy as np
 import optax
 from toolz import compose
@@ -13,6 +15,16 @@ from funcnn.optimizers import (
     scale_by_rms,
     scale_by_rss,
 )
+from funcnn.spec import Described
+
+EFFORT = {"examples": int(os.environ["FUNCNN_EXAMPLES"])} if "FUNCNN_EXAMPLES" in os.environ else {"jax": True}
+"""How hard the laws are tried: with JAX as second oracle, or, for mutation testing, on that many cases without."""
+
+
+def named(part):
+    """The id of a row, the same in every run: functions and foreign objects would be written with their address."""
+    return repr(part) if isinstance(part, Described) else None
+
 
 LAYERS = [
     (fn.dense(3), (4,)),
@@ -47,12 +59,17 @@ LAYERS = [
     (fn.conv2d(2, (2, 3), stride=2), (5, 6, 1)),
     (fn.conv2d(3, 2, padding="valid", stride=(2, 1)), (5, 4, 2)),
     (fn.conv2d(1, 3, stride=3), (7, 7, 1)),
+    (fn.conv2d(2, 3, padding="valid"), (4, 5, 1)),
+    (fn.conv2d(2, 1), (3, 3, 2)),
     (fn.max_pool2d(), (4, 5, 2)),
     (fn.max_pool2d(3, stride=2), (7, 6, 1)),
     (fn.avg_pool2d((2, 1)), (4, 3, 2)),
     (fn.avg_pool2d(2, stride=1), (3, 4, 1)),
+    (fn.add(fn.tanh()), (3,)),
     (fn.add(fn.dense(3), fn.serial(fn.relu(), fn.dense(3))), (4,)),
+    (fn.concatenate(fn.tanh()), (3,)),
     (fn.concatenate(fn.identity(), fn.dense(3), fn.serial(fn.dropout(0.5), fn.dense(2))), (4,)),
+    (fn.concatenate(fn.identity(), fn.dropout(0.5), fn.tanh()), (2, 3)),
     (fn.residual(fn.serial(fn.dense(4), fn.relu(), fn.dense(3))), (3,)),
     (fn.repeat(2, fn.serial(fn.dense(3), fn.tanh())), (4,)),
     (fn.parallel(fn.dense(3), fn.serial(fn.relu(), fn.dense(2))), ((5,), (4,))),
@@ -256,10 +273,17 @@ OPTAX = [
     (fn.adam(fn.inverse_time_decay(0.01, 0.1)), optax.adam(decayed)),
     (fn.adamw(0.01, weight_decay=0.1), optax.adamw(0.01, weight_decay=0.1)),
     (fn.nadam(0.01), optax.nadam(0.01)),
+    (fn.nadam(0.01, beta1=0.8, beta2=0.95, eps=1e-3), optax.nadam(0.01, b1=0.8, b2=0.95, eps=1e-3)),
+    (
+        fn.adamw(0.01, beta1=0.8, beta2=0.95, eps=0.1, weight_decay=0.1),
+        optax.adamw(0.01, b1=0.8, b2=0.95, eps=0.1, weight_decay=0.1),
+    ),
     (fn.adagrad(0.1), optax.adagrad(0.1)),
+    (fn.adagrad(0.1, 0.5, eps=0.1), optax.adagrad(0.1, initial_accumulator_value=0.5, eps=0.1)),
     (fn.rmsprop(0.01), optax.rmsprop(0.01)),
+    (fn.rmsprop(0.01, eps=0.1), optax.rmsprop(0.01, eps=0.1)),
     (fn.rmsprop(0.01, decay=0.8, momentum=0.9), optax.rmsprop(0.01, decay=0.8, momentum=0.9)),
-    (fn.rmsprop(0.01, eps_placement="outside"), optax.rmsprop(0.01, eps_in_sqrt=False)),
+    (fn.rmsprop(0.01, eps=0.1, eps_placement="outside"), optax.rmsprop(0.01, eps=0.1, eps_in_sqrt=False)),
     (fn.chain(fn.clip(0.5), fn.sgd(0.1)), optax.chain(optax.clip(0.5), optax.sgd(0.1))),
     (
         fn.chain(fn.clip_by_global_norm(1.0), fn.sgd(0.1)),

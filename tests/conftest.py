@@ -1,10 +1,17 @@
 """Fixtures that several test files share."""
 
+import os
+
 import hypothesis
 import jaxtyping
 import pytest
 
-hypothesis.settings.register_profile("funcnn", deadline=None, derandomize=True)  # the same cases on every machine
+hypothesis.settings.register_profile(
+    "funcnn",
+    deadline=None,
+    derandomize=True,  # the same cases on every machine
+    max_examples=int(os.environ.get("FUNCNN_EXAMPLES", 100)),
+)
 hypothesis.settings.load_profile("funcnn")
 
 

@@ -7,9 +7,11 @@ from scipy import special as scipy_special
 
 import funcnn as fn
 from funcnn import INFERENCE, InputError, Key, Training, special, tree
+from funcnn.jax import to_jax, to_numpy
 from funcnn.layers.convolution import windows, windows_vjp
 from funcnn.testing import assert_trees_close
 from funcnn.testing.laws import randomized
+from tests.catalogue import named
 
 X = np.linspace(-8, 8, 1601)[None]
 
@@ -31,14 +33,14 @@ ACTIVATIONS = [
 ]
 
 
-@pytest.mark.parametrize(("layer", "reference"), ACTIVATIONS, ids=str)
+@pytest.mark.parametrize(("layer", "reference"), ACTIVATIONS, ids=named)
 def test_activations_are_those_of_jax(layer, reference):
     with jax.enable_x64(True):
         expected = np.asarray(reference(X))
     assert_trees_close(fn.predict(layer, (), X), expected, rtol=1e-12, atol=1e-13)
 
 
-@pytest.mark.parametrize(("layer", "reference"), ACTIVATIONS, ids=str)
+@pytest.mark.parametrize(("layer", "reference"), ACTIVATIONS, ids=named)
 def test_activations_overflow_nowhere(layer, reference):
     x = np.array([[-1e4, -100.0, 0.0, 100.0, 1e4]], np.float32)
     y, pull = fn.pullback(layer, (), x)
@@ -131,6 +133,16 @@ def test_embedding_takes_rows_and_adds_up_their_gradients():
     assert dx is None
 
 
+def test_an_embedding_keeps_the_dtype_also_on_jax():
+    layer, x = fn.embedding(5, 3), np.array([[0, 4], [4, 4]])
+    params, _ = layer.init(Key(0), (2,))
+    y, residuals = layer.forward(to_jax(params), jax.numpy.asarray(x), INFERENCE)
+    dparams, dx = layer.vjp(to_jax(params), residuals, y)
+    expected, pull = fn.pullback(layer, params, x)
+    assert_trees_close(to_numpy((y, dparams)), (expected, pull(expected)[0]))
+    assert dx is None
+
+
 def test_an_embedding_trains_in_a_model():
     model = fn.serial(fn.embedding(5, 8), fn.flatten(), fn.dense(2))
     params, _ = model.init(Key(0), (3,))
@@ -148,6 +160,7 @@ def test_parallel_keeps_its_inputs_apart():
     assert np.array_equal(y[0], fn.predict(fn.dense(3), params[0][0], x[0]))
     dparams, dx = model.vjp(params, residuals, y)
     assert [leaf.shape for leaf in dx] == [(6, 5), (6, 4)]
+    assert fn.parallel(fn.tanh(), fn.tanh()).vjp(((), ()), x, x)[1] is not None
     assert tree.same_structure(dparams, params)
 
 
@@ -176,14 +189,16 @@ def test_a_small_convolutional_net_learns():
     ("make", "message"),
     [
         (lambda: fn.dropout(1.0), r"dropout: expected a rate, the probability to drop, in \[0, 1\), got 1.0"),
-        (lambda: fn.dropout(-0.1), "dropout: expected a rate"),
-        (lambda: fn.dropout("half"), "dropout: expected a rate"),
-        (lambda: fn.leaky_relu(1.5), r"leaky_relu: expected a slope in \[0, 1\)"),
-        (lambda: fn.elu(0.0), "elu: expected an alpha above 0"),
-        (lambda: fn.layer_norm(0.0), "layer_norm: expected an eps above 0"),
-        (lambda: fn.rms_norm(-1.0), "rms_norm: expected an eps above 0"),
+        (lambda: fn.dropout(-0.1), r"dropout: expected a rate, .*, got -0.1"),
+        (lambda: fn.dropout("half"), r"dropout: expected a rate, .*, got 'half'"),
+        (lambda: fn.leaky_relu(1.5), r"leaky_relu: expected a slope in \[0, 1\), got 1.5"),
+        (lambda: fn.leaky_relu(1.0), r"leaky_relu: expected a slope in \[0, 1\), got 1.0"),
+        (lambda: fn.leaky_relu(-0.1), r"leaky_relu: expected a slope in \[0, 1\), got -0.1"),
+        (lambda: fn.elu(0.0), "elu: expected an alpha above 0, got 0.0"),
+        (lambda: fn.layer_norm(0.0), "layer_norm: expected an eps above 0, got 0.0"),
+        (lambda: fn.rms_norm(-1.0), "rms_norm: expected an eps above 0, got -1.0"),
         (lambda: fn.elementwise(abs, abs, of="z"), "elementwise: expected of to be 'x' or 'y', got 'z'"),
-        (lambda: fn.reshape(0, 3), "reshape: expected sizes that are positive whole numbers"),
+        (lambda: fn.reshape(0, 3), r"reshape: expected sizes that are positive whole numbers, got \(0, 3\)"),
         (lambda: fn.reshape(2, 3).init(Key(0), (5,)), r"reshape\(2, 3\): expected 6 elements a sample, got 5: \(5,\)"),
         (lambda: fn.conv2d(0), "conv2d: expected features to be a positive whole number, got 0"),
         (
@@ -191,30 +206,82 @@ def test_a_small_convolutional_net_learns():
             r"conv2d: expected kernel to be one or two positive whole numbers, got \(3, 0\)",
         ),
         (lambda: fn.conv2d(3, padding="full"), "conv2d: expected a padding of 'same' or 'valid', got 'full'"),
-        (lambda: fn.conv2d(3).init(Key(0), (784,)), r"got \(batch, 784\); put reshape\(height, width, channels\)"),
-        (lambda: fn.conv2d(3, padding="valid").init(Key(0), (2, 9, 1)), "expected images of at least 3 x 3, got 2 x 9"),
+        (
+            lambda: fn.conv2d(3).init(Key(0), (784,)),
+            r"conv2d\(3, \(3, 3\)\): expected inputs \(batch, height, width, channels\), got \(batch, 784\); "
+            r"put reshape\(height, width, channels\) before it",
+        ),
+        (
+            lambda: fn.conv2d(3, padding="valid").init(Key(0), (2, 9, 1)),
+            r"conv2d\(3, \(3, 3\)\): expected images of at least 3 x 3, got 2 x 9",
+        ),
         (
             lambda: fn.max_pool2d(3).init(Key(0), (2, 9, 1)),
-            r"max_pool2d\(\(3, 3\)\): expected images of at least 3 x 3",
+            r"max_pool2d\(\(3, 3\)\): expected images of at least 3 x 3, got 2 x 9",
         ),
-        (lambda: fn.avg_pool2d(2, stride=0), "avg_pool2d: expected stride to be one or two positive whole numbers"),
+        (
+            lambda: fn.avg_pool2d(2, stride=0),
+            "avg_pool2d: expected stride to be one or two positive whole numbers, got 0",
+        ),
         (lambda: fn.embedding(0, 3), "embedding: expected vocabulary to be a positive whole number, got 0"),
+        (lambda: fn.embedding(3, 0), "embedding: expected features to be a positive whole number, got 0"),
+        (lambda: embed(np.array([-1])), r"embedding\(5, 3\): expected integers from 0 to 4, got values from -1 to -1"),
+        (lambda: fn.conv2d(3, (3, 3, 3)), r"conv2d: expected kernel to be one or two .* numbers, got \(3, 3, 3\)"),
+        (lambda: fn.conv2d(3, stride=0), "conv2d: expected stride to be one or two positive whole numbers, got 0"),
+        (
+            lambda: fn.predict(fn.conv2d(3), fn.conv2d(3).init(Key(0), (4, 4, 2))[0], np.ones((2, 4, 4, 3))),
+            r"conv2d\(3, \(3, 3\)\): expected inputs \(batch, height, width, 2\), got \(2, 4, 4, 3\)",
+        ),
+        (
+            lambda: fn.predict(fn.conv2d(3), fn.conv2d(3).init(Key(0), (4, 4, 2))[0], np.ones((2, 4, 2))),
+            r"conv2d\(3, \(3, 3\)\): expected inputs \(batch, height, width, 2\), got \(2, 4, 2\)",
+        ),
+        (
+            lambda: fn.avg_pool2d((3, 2)).init(Key(0), (2, 9, 1)),
+            r"avg_pool2d\(\(3, 2\)\): expected images of at least 3 x 2, got 2 x 9",
+        ),
+        (
+            lambda: fn.max_pool2d().init(Key(0), (28, 28)),
+            r"max_pool2d\(\(2, 2\)\): expected inputs .*, got \(batch, 28, 28\); .*",
+        ),
+        (lambda: fn.rms_norm(0.0), "rms_norm: expected an eps above 0, got 0.0"),
+        (lambda: fn.max_pool2d(0), "max_pool2d: expected size to be one or two positive whole numbers, got 0"),
+        (
+            lambda: fn.layer_norm().init(Key(0), ()),
+            r"layer_norm: expected inputs \(batch, ..., features\), got \(batch,\)",
+        ),
+        (lambda: fn.rms_norm().init(Key(0), ()), r"rms_norm: expected inputs \(batch, ..., features\), got \(batch,\)"),
+        (lambda: fn.dense(3, biases=7), r"dense biases: expected an initializer, got 7; call its constructor: .*"),
         (lambda: embed(np.array([5])), r"embedding\(5, 3\): expected integers from 0 to 4, got values from 5 to 5"),
         (lambda: embed(np.array([1.0])), r"embedding\(5, 3\): expected integers, got float64"),
         (lambda: fn.add(), "add: expected at least one layer, got none"),
+        (lambda: fn.concatenate(), "concatenate: expected at least one layer, got none"),
+        (lambda: fn.parallel(), "parallel: expected at least one layer, got none"),
+        (lambda: fn.add(fn.tanh(), 3), r"add\[1\]: expected a Layer, got 3; call its constructor: relu\(\)"),
+        (lambda: fn.parallel(3), r"parallel\[0\]: expected a Layer, got 3; call its constructor: relu\(\)"),
+        (
+            lambda: fn.concatenate(fn.tanh(), fn.flatten()).init(Key(0), (2, 3)),
+            r"concatenate: expected layers with the same output shape but for the last axis, got \(\(2, 3\), \(6,\)\)",
+        ),
         (
             lambda: fn.add(fn.dense(3), fn.dense(4)).init(Key(0), (5,)),
-            "add: expected layers with the same output shape",
+            r"add: expected layers with the same output shape, got \(\(3,\), \(4,\)\)",
         ),
-        (lambda: fn.residual(fn.dense(3)).init(Key(0), (5,)), "add: expected layers with the same output shape"),
-        (lambda: fn.concatenate(fn.relu), r"concatenate\[0\]: expected a Layer"),
-        (lambda: fn.concatenate(fn.dense(3), fn.dense(2)).init(Key(0), (2, 3)), r"parallel\[0\] dense\(3\): expected"),
+        (lambda: fn.residual(fn.dense(3)).init(Key(0), (5,)), r"add: expected layers with the same output shape, .*"),
+        (
+            lambda: fn.concatenate(fn.relu),
+            r"concatenate\[0\]: expected a Layer, got <function relu at .*>; call its constructor: relu\(\)",
+        ),
+        (
+            lambda: fn.concatenate(fn.dense(3), fn.dense(2)).init(Key(0), (2, 3)),
+            r"parallel\[0\] dense\(3\): expected .*",
+        ),
         (lambda: fn.parallel(fn.relu()).init(Key(0), ((3,), (4,))), "parallel: expected a tuple of 1 inputs, got 2"),
         (lambda: fn.repeat(0, fn.relu()), "repeat: expected times to be a positive whole number, got 0"),
     ],
 )
 def test_bad_input_is_refused(make, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=f"^{message}$"):
         make()
 
 

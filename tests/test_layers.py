@@ -1,5 +1,7 @@
 """Every layer obeys every law, and refuses what it cannot take."""
 
+import re
+
 import jax
 import numpy as np
 import pytest
@@ -7,15 +9,16 @@ import pytest
 import funcnn as fn
 from funcnn import INFERENCE, InputError, Key, Training, tree
 from funcnn.initializers import he_normal, normal
+from funcnn.jax import to_jax, to_numpy
 from funcnn.layers import DenseParams, dense_forward, dense_vjp, relu_forward, relu_vjp, serial_vjp
-from funcnn.testing import assert_trees_close, check_combinator, check_layer, check_noise
+from funcnn.testing import assert_trees_alike, assert_trees_close, check_combinator, check_layer, check_noise
 from funcnn.testing.layers import batch_of
-from tests.catalogue import COMBINATORS, LAYERS, LAYERS_OF_INDICES, NOISE, indices
+from tests.catalogue import COMBINATORS, EFFORT, LAYERS, LAYERS_OF_INDICES, NOISE, indices
 
 
 @pytest.mark.parametrize(("layer", "in_shape"), LAYERS, ids=str)
 def test_laws(layer, in_shape):
-    check_layer(layer, in_shape, jax=True)
+    check_layer(layer, in_shape, **EFFORT)
 
 
 @pytest.mark.parametrize(("layer", "in_shape"), LAYERS_OF_INDICES, ids=str)
@@ -83,6 +86,35 @@ def test_every_layer_has_a_key_of_its_own():
     assert params == (("init", 0), (("init", 1, 0), ("init", 1, 1)))
     _, residuals = model.forward(params, np.ones((1, 3)), Training(Key(0).at("step", 5)))
     assert residuals == (("step", 5, 0), (("step", 5, 1, 0), ("step", 5, 1, 1)))
+    siblings = fn.parallel(names_its_key(), names_its_key())
+    assert siblings.init(Key(0), ((3,), (3,)))[0] == ((0,), (1,))
+    assert siblings.forward(((), ()), (np.ones(1),) * 2, Training(Key(0)))[1] == ((0,), (1,))
+
+
+@pytest.mark.parametrize("model", [fn.serial(fn.tanh(), fn.tanh()), fn.add(fn.tanh(), fn.tanh())], ids=str)
+def test_every_layer_needs_params(model):
+    x = np.ones((2, 3))
+    _, residuals = model.forward(((), ()), x, INFERENCE)
+    with pytest.raises(ValueError, match="shorter"):
+        model.forward(((),), x, INFERENCE)
+    with pytest.raises((ValueError, IndexError), match=r"shorter|range"):
+        model.vjp(((),), residuals, x)
+
+
+@pytest.mark.parametrize(
+    ("layer", "in_shape"),
+    [
+        (fn.dense(3, biases=normal(1.0)), (4,)),
+        (fn.conv2d(3, biases=normal(1.0)), (4, 4, 1)),
+        (fn.embedding(4, 3), ()),
+    ],
+    ids=str,
+)
+def test_params_are_drawn_from_the_keys_of_their_names(layer, in_shape):
+    params, _ = layer.init(Key(0), in_shape)
+    initializers = {"weights": he_normal(), "biases": normal(1.0), "table": normal(1.0)}
+    for name, leaf in tree.leaves_with_paths(params):
+        assert np.array_equal(leaf, initializers[name](Key(0).at(name), leaf.shape, np.float32))
 
 
 def test_weights_and_biases_are_drawn_independently():
@@ -113,8 +145,9 @@ class Spy:
         lambda spied: fn.serial(spied, fn.relu()),
         lambda spied: fn.serial(fn.serial(fn.serial(spied)), fn.relu()),
         lambda spied: fn.serial(fn.flatten(), fn.serial(fn.relu(), fn.serial(spied))),
+        lambda spied: fn.add(spied, fn.relu()),
     ],
-    ids=["first", "nested", "behind layers without parameters"],
+    ids=["first", "nested", "behind layers without parameters", "a branch"],
 )
 def test_the_first_input_gradient_is_skipped(around):
     spy = Spy()
@@ -154,15 +187,29 @@ def test_softmax_is_stable():
     y, pull = fn.pullback(fn.softmax(), (), np.array([[-800.0, 0.0], [1e300, -1e300]]))
     assert y.tolist() == [[0.0, 1.0], [1.0, 0.0]]
     assert np.isfinite(pull(np.ones((2, 2)))[1]).all()
+    y = fn.predict(fn.log_softmax(), (), np.array([[-800.0, 0.0], [1e300, -1e300]]))
+    assert y.tolist() == [[-800.0, 0.0], [0.0, -2e300]]
 
 
 @pytest.mark.parametrize(("layer", "in_shape"), LAYERS, ids=str)
-def test_jit_gives_the_same_outputs(layer, in_shape):
+def test_jit_gives_the_same_outputs_and_cotangents(layer, in_shape):
     params, _ = layer.init(Key(0), in_shape)
     x = batch_of(in_shape, Key(1), 3, Key.normal)
-    leaves = tree.leaves(params)
-    compiled = jax.jit(lambda leaves, x: fn.predict(layer, tree.unflatten(params, leaves), x))
-    assert_trees_close(tree.map(np.asarray, compiled(leaves, x)), fn.predict(layer, params, x))
+
+    def both(params, x):
+        y, pull = fn.pullback(layer, params, x)
+        return y, pull(y)
+
+    assert_trees_close(to_numpy(jax.jit(both)(to_jax(params), x)), both(params, x), atol=1e-5)
+
+
+@pytest.mark.parametrize(("layer", "in_shape"), LAYERS, ids=str)
+def test_dx_is_computed_unless_it_is_not_needed(layer, in_shape):
+    params, _ = layer.init(Key(0), in_shape)
+    x = batch_of(in_shape, Key(1), 3, Key.normal)
+    y, residuals = layer.forward(params, x, INFERENCE)
+    assert_trees_alike(layer.vjp(params, residuals, y)[1], x)
+    assert layer.vjp(params, residuals, y, need_dx=False)[1] is None
 
 
 refused = pytest.mark.usefixtures("unchecked_annotations")
@@ -178,9 +225,36 @@ def test_integers_are_refused(layer, dtype):
 
 
 @refused
+@pytest.mark.parametrize(
+    ("layer", "in_shape", "where"),
+    [
+        (fn.relu(), (3,), "an activation"),
+        (fn.softmax(), (3,), "softmax()"),
+        (fn.log_softmax(), (3,), "log_softmax()"),
+        (fn.dropout(0.5), (3,), "dropout(0.5)"),
+        (fn.layer_norm(), (3,), "layer_norm()"),
+        (fn.rms_norm(), (3,), "rms_norm()"),
+        (fn.dense(2), (3,), "dense(2)"),
+        (fn.conv2d(2), (4, 4, 1), "conv2d(2, (3, 3))"),
+        (fn.max_pool2d(), (4, 4, 1), "max_pool2d((2, 2))"),
+        (fn.avg_pool2d(), (4, 4, 1), "avg_pool2d((2, 2))"),
+        (fn.add(fn.tanh(), fn.dense(2), fn.tanh()), (2,), "parallel[0] an activation"),
+    ],
+    ids=str,
+)
+def test_integers_are_refused_at_their_place(layer, in_shape, where):
+    params, _ = layer.init(Key(0), in_shape)
+    with pytest.raises(InputError, match=rf"^{re.escape(where)}: expected floating inputs, got int64; convert and"):
+        layer.forward(params, np.ones((2, *in_shape), int), INFERENCE)
+
+
+@refused
 def test_another_float_dtype_is_refused():
     params, _ = fn.dense(2).init(Key(0), (3,))
-    with pytest.raises(InputError, match=r"dense\(2\): expected inputs of its weights' dtype, float32, got float64"):
+    with pytest.raises(
+        InputError,
+        match=r"dense\(2\): expected inputs of its weights' dtype, float32, got float64; convert one of them$",
+    ):
         fn.predict(fn.dense(2), params, np.ones((2, 3)))
 
 
@@ -205,14 +279,18 @@ def test_wrong_shapes_name_the_place(shape, message):
 
 def test_wrong_shapes_name_the_whole_path():
     model = fn.serial(fn.relu(), fn.serial(fn.relu(), fn.dense(64)))
-    with pytest.raises(InputError, match=r"^serial\[1\] serial\[1\] dense\(64\): expected inputs \(batch, in\)"):
+    with pytest.raises(
+        InputError,
+        match=r"^serial\[1\] serial\[1\] dense\(64\): expected inputs \(batch, in\), got \(batch, 10, 128\); "
+        r"put flatten\(\) before it$",
+    ):
         model.init(Key(0), (10, 128))
 
 
 @refused
 @pytest.mark.parametrize("features", [0, -1, 2.0, "3", True, None])
 def test_features_are_counted(features):
-    with pytest.raises(InputError, match="dense: expected features to be a positive whole number"):
+    with pytest.raises(InputError, match=f"^dense: expected features to be a positive whole number, got {features!r}$"):
         fn.dense(features)
 
 

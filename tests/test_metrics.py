@@ -1,5 +1,6 @@
 """Metrics."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,6 +13,17 @@ from funcnn.testing import check_metric
 from tests.catalogue import METRICS, METRICS_OF_TABLES
 
 OUTPUTS = np.array([[0.1, 0.9], [0.8, 0.2], [0.6, 0.4]])
+
+NAMED = {
+    "accuracy": accuracy,
+    "top_k_accuracy": metrics.top_k_accuracy(2),
+    "negative_log_likelihood": metrics.negative_log_likelihood,
+    "confusion_matrix": metrics.confusion_matrix,
+    "reliability": metrics.reliability,
+    "binary_accuracy": metrics.binary_accuracy,
+    "exact_match": metrics.exact_match,
+    "regression_accuracy": metrics.regression_accuracy(0.5),
+}
 
 
 @pytest.mark.parametrize(("metric", "draw"), METRICS)
@@ -27,6 +39,7 @@ def test_laws_of_what_is_no_mean(metric, draw, unless):
 def test_accuracy():
     assert accuracy(OUTPUTS, np.array([1, 1, 0])) == 2 / 3
     assert accuracy(OUTPUTS, np.eye(2)[[1, 1, 0]]) == 2 / 3
+    assert accuracy(OUTPUTS, OUTPUTS) == 1.0
     assert accuracy(OUTPUTS, np.array([1, 1, 0]), np.array([1, 2, 1])) == 0.5
 
 
@@ -40,6 +53,34 @@ def test_targets_of_another_shape_are_refused():
 def test_weights_do_not_broadcast():
     with pytest.raises(InputError, match=r"accuracy: expected weights \(3,\), got \(3, 1\)"):
         accuracy(OUTPUTS, np.array([1, 1, 0]), np.ones((3, 1)))
+
+
+@pytest.mark.parametrize(("name", "metric"), NAMED.items(), ids=NAMED)
+def test_every_metric_refuses_shapes_that_do_not_fit(name, metric):
+    metric(OUTPUTS[:1], OUTPUTS[:1])
+    with pytest.raises(
+        InputError, match=rf"^{name}: expected targets .*\(3, 2\) of at least one sample, got \(2, 2\)$"
+    ):
+        metric(OUTPUTS, OUTPUTS[:2])
+    with pytest.raises(InputError, match=rf"^{name}: expected targets .* of at least one sample, got \(0, 2\)$"):
+        metric(OUTPUTS[:0], OUTPUTS[:0])
+    with pytest.raises(InputError, match=rf"^{name}: expected weights \(3,\), got \(2,\)$"):
+        metric(OUTPUTS, OUTPUTS, np.ones(2))
+
+
+@pytest.mark.parametrize("metric", NAMED.values(), ids=NAMED)
+def test_jax_gives_the_same(metric):
+    outputs = np.float32(OUTPUTS)
+    for weights in (None, np.float32([1, 2, 3])):
+        found = metric(*(None if array is None else jnp.asarray(array) for array in (outputs, outputs, weights)))
+        assert np.asarray(found) == pytest.approx(np.asarray(metric(outputs, outputs, weights)), rel=1e-6)
+
+
+def test_tables_keep_the_dtype():
+    outputs, weights = OUTPUTS.astype(np.float32), np.ones(3)
+    matrix = metrics.confusion_matrix(outputs, outputs, weights)
+    assert metrics.reliability(outputs, outputs, weights).dtype == metrics.precision(matrix).dtype == np.float32
+    assert matrix.dtype == np.float32
 
 
 def test_half_precision_counts_exactly():
@@ -103,6 +144,46 @@ def test_calibration_error_is_the_gap_between_confidence_and_correctness():
     assert metrics.calibration_error(metrics.reliability(np.ones((3, 1)), np.zeros(3, int))) == 0.0
 
 
+@pytest.mark.parametrize("bins", [3, 10])
+def test_a_bin_holds_what_is_above_its_start_up_to_its_end(bins):
+    confidence = np.array([0.0, 0.05, 1 / 3, 0.5, 0.7, 1.0, 1.0 + 1e-7])
+    outputs, targets = np.stack([confidence, -confidence], axis=1), np.array([0, 1, 0, 1, 0, 1, 0])
+    weights, expected = np.arange(1.0, 8.0), np.zeros((bins, 3))
+    for p, target, weight in zip(confidence, targets, weights, strict=True):
+        inside = [i for i in range(bins) if i / bins < p <= (i + 1) / bins]
+        expected[inside[0] if inside else (0 if p == 0 else -1)] += weight * np.array([1, p, target == 0])
+    assert metrics.reliability(outputs, targets, weights, bins=bins) == pytest.approx(expected)
+
+
+def test_there_are_ten_bins():
+    assert metrics.reliability(OUTPUTS, OUTPUTS).shape == (10, 3)
+
+
+def test_a_class_that_is_missing_scores_zero():
+    matrix = np.array([[3.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
+    assert metrics.precision(matrix).tolist() == [1.0, 0.5, 0.0]
+    assert metrics.recall(matrix).tolist() == [0.75, 1.0, 0.0]
+    assert metrics.f1(matrix) == pytest.approx([6 / 7, 2 / 3, 0.0])
+
+
+def test_a_threshold_is_not_above_itself():
+    half = np.array([[0.5, 0.9]])
+    assert metrics.binary_accuracy(half, np.array([[0, 1]])) == 1.0
+    assert metrics.exact_match(half, np.array([[0, 1]])) == 1.0
+    assert metrics.binary_accuracy(half, np.array([[1, 0]]), threshold=0.4) == 0.5
+    assert metrics.regression_accuracy(0.5)(half, half - 0.5) == 0.0
+
+
+def test_an_exact_match_is_one_of_the_whole_sample():
+    outputs = np.array([[[0.9, 0.2], [0.1, 0.1]], [[0.9, 0.9], [0.1, 0.1]]])
+    assert metrics.exact_match(outputs, np.array([[[1, 0], [0, 0]], [[1, 0], [0, 0]]])) == 0.5
+
+
+def test_metrics_of_different_names_have_no_mean():
+    with pytest.raises(ValueError, match="shorter"):
+        weighted_mean([(1, {"loss": 1.0}), (1, {"accuracy": 1.0})])
+
+
 def test_regression_accuracy_counts_close_outputs():
     outputs = np.array([[1.0, 2.0], [3.0, 4.0]])
     targets = outputs + np.array([[0.05, 0.2], [-0.05, 0.05]])
@@ -115,8 +196,11 @@ def test_regression_accuracy_counts_close_outputs():
     ("call", "message"),
     [
         (lambda: metrics.top_k_accuracy(0), "top_k_accuracy: expected k to be a positive whole number, got 0"),
-        (lambda: metrics.regression_accuracy(0.0), "regression_accuracy: expected a precision above 0"),
-        (lambda: metrics.reliability(OUTPUTS, np.zeros(3, int), bins=0), "reliability: expected bins"),
+        (lambda: metrics.regression_accuracy(0.0), r"regression_accuracy: expected a precision above 0, got 0\.0$"),
+        (
+            lambda: metrics.reliability(OUTPUTS, np.zeros(3, int), bins=0),
+            "reliability: expected bins to be a positive whole number, got 0$",
+        ),
         (lambda: metrics.binary_accuracy(OUTPUTS, np.zeros(3)), r"binary_accuracy: expected targets \(3, 2\)"),
         (lambda: metrics.confusion_matrix(OUTPUTS, np.zeros(2, int)), r"confusion_matrix: expected targets \(3,\)"),
         (

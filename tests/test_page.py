@@ -235,9 +235,7 @@ def test_memory_stays_bounded(tmp_path):
     assert [size for size in sizes if size > 1] == [1000, 1000, 500]  # the summary looks at one sample
 
 
-@pytest.mark.parametrize(
-    ("model", "message"), [(fn.dense(1), "takes a classifier"), (fn.dense(2), "labels below")]
-)
+@pytest.mark.parametrize(("model", "message"), [(fn.dense(1), "takes a classifier"), (fn.dense(2), "labels below")])
 def test_what_is_no_classifier_of_the_data_is_refused(tmp_path, model, message):
     with pytest.raises(fn.InputError, match=message):
         written(tmp_path, *fresh(model, fn.Key(0).normal((9, 4)), np.arange(9) % 3))

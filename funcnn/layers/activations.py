@@ -60,7 +60,7 @@ def leaky_relu(slope: float = 0.01) -> Layer:
 @described
 def elu(alpha: float = 1.0) -> Layer:
     """y = x where x > 0, else alpha (exp(x) - 1) (Clevert et al. 2016)."""
-    require(is_real(alpha, low=0) and alpha > 0, "elu", "an alpha above 0", repr(alpha))
+    require(is_real(alpha) and alpha > 0, "elu", "an alpha above 0", repr(alpha))
     return elementwise(partial(_elu, alpha, 1.0), partial(_elu_slope, alpha, 1.0), of="y")
 
 

@@ -36,14 +36,14 @@ class RMSNormParams:
 @described
 def layer_norm(eps: float = 1e-5) -> Layer:
     """y = scale (x - mean) / sqrt(variance + eps) + offset, over the last axis (Ba et al. 2016)."""
-    require(is_real(eps, low=0) and eps > 0, "layer_norm", "an eps above 0", repr(eps))
+    require(is_real(eps) and eps > 0, "layer_norm", "an eps above 0", repr(eps))
     return Layer(layer_norm_init, partial(layer_norm_forward, eps), layer_norm_vjp)
 
 
 @described
 def rms_norm(eps: float = 1e-5) -> Layer:
     """y = scale x / sqrt(mean(x^2) + eps), over the last axis (Zhang and Sennrich 2019)."""
-    require(is_real(eps, low=0) and eps > 0, "rms_norm", "an eps above 0", repr(eps))
+    require(is_real(eps) and eps > 0, "rms_norm", "an eps above 0", repr(eps))
     return Layer(rms_norm_init, partial(rms_norm_forward, eps), rms_norm_vjp)
 
 

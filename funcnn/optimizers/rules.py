@@ -217,7 +217,7 @@ def _check_adam(where: str, beta1: float, beta2: float, eps: float) -> None:
 
 
 def _check_eps(where: str, eps: float, placement: str) -> None:
-    require(is_real(eps, low=0) and eps > 0, where, "an eps above 0", repr(eps))
+    require(is_real(eps) and eps > 0, where, "an eps above 0", repr(eps))
     require(placement in ("inside", "outside"), where, "an eps_placement of 'inside' or 'outside'", repr(placement))
 
 

@@ -53,7 +53,7 @@ class AverageState:
 @described
 def clip(bound: float) -> Optimizer:
     """Each element of the gradients cut to [-bound, bound]."""
-    require(is_real(bound, low=0) and bound > 0, "clip", "a bound above 0", repr(bound))
+    require(is_real(bound) and bound > 0, "clip", "a bound above 0", repr(bound))
     return stateless(partial(_clip, bound))
 
 
@@ -63,7 +63,7 @@ def clip_by_global_norm(bound: float) -> Optimizer:
 
     Below the bound it is the identity, bit for bit. The state holds the norm, which ``hyperparameters`` reads.
     """
-    fits = is_real(bound, low=0) and bound > 0
+    fits = is_real(bound) and bound > 0
     require(fits, "clip_by_global_norm", "a bound above 0", repr(bound))
     return Optimizer(_norm_init, partial(_norm_update, bound))
 
@@ -96,7 +96,7 @@ def max_norm(bound: float, mask: str = "*weights") -> Optimizer:
 
     The norm is taken over all axes but the last. It stands at the end of a chain.
     """
-    require(is_real(bound, low=0) and bound > 0, "max_norm", "a bound above 0", repr(bound))
+    require(is_real(bound) and bound > 0, "max_norm", "a bound above 0", repr(bound))
     return stateless(partial(_max_norm, bound, mask))
 
 
@@ -150,7 +150,7 @@ def _clip(bound: float, grads: Updates, params: Params) -> Updates:
 
 
 def _norm_init(params: Params) -> NormState:
-    return NormState(0 * global_norm(zeros_like(params)))
+    return NormState(global_norm(zeros_like(params)))
 
 
 def _norm_update(bound: float, grads: Updates, state: NormState, params: Params) -> tuple[Updates, NormState]:
@@ -185,8 +185,8 @@ def _max_norm(bound: float, mask: str, updates: Updates, params: Params) -> Upda
             return update
         xp = namespace(param)
         new = param + update
-        axes = tuple(range(max(new.ndim - 1, 0)))
-        norms = xp.sqrt(xp.sum(new * new, axis=axes, keepdims=True))
+        axes = tuple(range(new.ndim - 1))
+        norms = xp.sqrt(xp.sum(new * new, axis=axes))
         over = norms > bound
         scale = bound / xp.where(over, norms, xp.full_like(norms, bound))
         return xp.where(xp.broadcast_to(over, new.shape), new * scale - param, update)

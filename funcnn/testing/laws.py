@@ -31,6 +31,10 @@ class Case:
         """Random values for ``label``, of this case alone."""
         return self.key.at(label).normal(shape, dtype)
 
+    def for_jax(self) -> "Case":
+        """The same with one batch size for all cases: JAX compiles for every shape anew."""
+        return attrs.evolve(self, batch=3)
+
 
 Law: TypeAlias = Callable[[Case], None]
 

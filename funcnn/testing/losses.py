@@ -80,7 +80,7 @@ def _purity(loss: Loss, draw: Draw, case: Case) -> None:
 
 
 def _vjp(loss: Loss, draw: Draw, case: Case, oracle: str) -> None:
-    outputs, targets, weights = _weighted(draw, case)
+    outputs, targets, weights = _weighted(draw, case.for_jax() if oracle == "jax" else case)
     for given in (None, weights):
         check_vjp(as_layer(loss, targets, given), (), outputs, case.key, mode=INFERENCE, oracle=oracle)
 

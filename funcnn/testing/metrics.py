@@ -89,7 +89,7 @@ def _parts(metric: Metric, draw: Draw, case: Case) -> None:
 
 
 def _jax(compiled: Metric, metric: Metric, draw: Draw, case: Case) -> None:
-    outputs, targets, weights = _drawn(draw, case)
+    outputs, targets, weights = _drawn(draw, case.for_jax())
     with jax_module().enable_x64(True):
         for given in (None, weights):
             _assert_same(compiled(outputs, targets, given), metric(outputs, targets, given))
