@@ -65,14 +65,12 @@ _SIMARD = Config(
     epochs=30,
 )
 
-# The paper takes its weights times 1 - rate at inference, ours are so all the time: into a layer after dropout 0.5, a
-# norm of 1.5 here is one of 3 there, where 3 to 4 is advised. Its runs are some fifty times as long.
+# The paper trains for up to a million updates, ours for 28,800 at a rate that falls faster.
 _SRIVASTAVA = Config(
     dataset="mnist",
     hidden=(1024, 1024, 1024),
     input_dropout=0.2,
     dropout=0.5,
-    max_norm=1.5,
     optimizer="sgd",
     momentum=0.95,
     learning_rate=0.1,
@@ -86,6 +84,11 @@ def _xiao(what: str, accuracy: float, config: Config) -> Entry:
     return Entry(f"{what}, 784-100-10, standardised, Adam", "Xiao et al. 2017", accuracy, config)
 
 
+def _srivastava(what: str, accuracy: float, config: Config) -> Entry:
+    name = f"MNIST, ReLU, 784-1024-1024-1024-10, {what}, SGD"
+    return Entry(name, "Srivastava et al. 2014", accuracy, config, seeds=1)
+
+
 ENTRIES: Mapping[str, Entry] = MappingProxyType(
     {
         "fashion-relu": _xiao("Fashion-MNIST, ReLU", 87.1, attrs.evolve(_XIAO, dataset="fashion_mnist")),
@@ -95,14 +98,11 @@ ENTRIES: Mapping[str, Entry] = MappingProxyType(
         "mnist-relu": _xiao("MNIST, ReLU", 97.2, attrs.evolve(_XIAO, dataset="mnist")),
         "mnist-tanh": _xiao("MNIST, tanh", 96.2, attrs.evolve(_XIAO, dataset="mnist", activation="tanh")),
         "simard": Entry("MNIST, ReLU, 784-800-10, SGD", "Simard et al. 2003", 98.4, _SIMARD),
-        "keras": Entry("MNIST, ReLU, 784-512-512-10, dropout, RMSprop", "Keras, mnist_mlp.py", 98.4, _KERAS),
-        "srivastava-max-norm": Entry(
-            "MNIST, ReLU, 784-1024-1024-1024-10, dropout, max-norm, SGD",
-            "Srivastava et al. 2014",
-            98.94,
-            _SRIVASTAVA,
-            seeds=1,
-        ),
+        "keras": Entry("MNIST, ReLU, 784-512-512-10, dropout, RMSprop", "Keras, mnist_mlp.py", 98.4, _KERAS, seeds=5),
+        "srivastava-dropout": _srivastava("dropout", 98.75, _SRIVASTAVA),
+        # The paper takes weights times 1 - rate at inference, ours are so all the time: after dropout 0.5, a norm of
+        # 1.5 here is one of 3 there, and it advises 3 to 4.
+        "srivastava-max-norm": _srivastava("dropout, max-norm", 98.94, attrs.evolve(_SRIVASTAVA, max_norm=1.5)),
     }
 )
 """By name."""
