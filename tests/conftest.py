@@ -4,7 +4,9 @@ import os
 
 import hypothesis
 import jaxtyping
+import numpy as np
 import pytest
+import threadpoolctl
 
 hypothesis.settings.register_profile(
     "funcnn",
@@ -13,6 +15,9 @@ hypothesis.settings.register_profile(
     max_examples=int(os.environ.get("FUNCNN_EXAMPLES", 100)),
 )
 hypothesis.settings.load_profile("funcnn")
+
+np.dot(np.ones(2), np.ones(2))  # BLAS is there
+threadpoolctl.threadpool_limits(1)  # tests run side by side, and must not wait for each other's threads
 
 
 @pytest.fixture

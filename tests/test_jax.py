@@ -27,7 +27,10 @@ def test_jit_and_grad_take_records():
     assert_trees_close(to_numpy(jax.grad(loss)(to_jax(PARAMS))), grads, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("theirs", [optax.sgd(0.1, momentum=0.9), optax.adamw(0.01), optax.lion(1e-3)], ids=str)
+THEIRS = {"sgd": optax.sgd(0.1, momentum=0.9), "adamw": optax.adamw(0.01), "lion": optax.lion(1e-3)}
+
+
+@pytest.mark.parametrize("theirs", THEIRS.values(), ids=THEIRS)
 def test_an_optax_optimizer_drives_the_step(theirs):
     params, batch = to_jax((PARAMS, BATCH))
     step = fn.train_step(MODEL, LOSS, theirs)

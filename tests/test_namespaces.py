@@ -11,7 +11,7 @@ from funcnn import INFERENCE, Key, tree
 from funcnn.testing import assert_trees_close
 from funcnn.testing.laws import randomized
 from funcnn.testing.layers import batch_of, normal_inputs
-from tests.catalogue import LAYERS, LAYERS_OF_INDICES, LOSSES, METRICS, OPTIMIZERS, indices
+from tests.catalogue import LAYERS, LAYERS_OF_INDICES, LOSSES, METRICS, OPTIMIZERS, indices, named
 
 
 @pytest.fixture(params=["array-api-strict", "torch"])
@@ -31,7 +31,7 @@ def back(values):
 ROWS = [(*row, normal_inputs) for row in LAYERS] + [(*row, indices) for row in LAYERS_OF_INDICES]
 
 
-@pytest.mark.parametrize(("layer", "in_shape", "inputs"), ROWS, ids=str)
+@pytest.mark.parametrize(("layer", "in_shape", "inputs"), ROWS, ids=named)
 def test_layers(convert, layer, in_shape, inputs):
     params, _ = layer.init(Key(0), in_shape, dtype=np.float64)
     params, x = randomized(params, Key(1)), batch_of(in_shape, Key(2), 3, inputs)
@@ -43,7 +43,7 @@ def test_layers(convert, layer, in_shape, inputs):
     assert_trees_close(back(found), layer.vjp(params, residuals, dy), rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize(("loss", "draw"), LOSSES, ids=str)
+@pytest.mark.parametrize(("loss", "draw"), LOSSES, ids=named)
 def test_losses(convert, loss, draw):
     outputs, targets = draw(Key(0), 5)
     value, residuals = loss.forward(outputs, targets)
