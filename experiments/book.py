@@ -28,7 +28,7 @@ from funcnn.training import ACCURACY, Metric
 
 
 @attrs.frozen
-class Config:
+class Command:
     """Train and draw the small problems of *Neural Networks from Scratch in Python*.
 
     Attributes:
@@ -126,17 +126,17 @@ def solve(problem: Problem, key: fn.Key, epochs: int, title: str) -> object:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line: 0 for a finished run, 1 for a failed one, 2 for bad arguments, 130 for Ctrl-C."""
-    return run_command("book", Config, _run, arguments)
+    return run_command("book", Command, _run, arguments)
 
 
-def _run(config: Config) -> int:
+def _run(command: Command) -> int:
     fn.keep_freed_memory()
-    folder = create_folder(config.out, "book")
+    folder = create_folder(command.out, "book")
     print(f"{'problem':<15} {'training loss':>13} {'accuracy':>9} {'test loss':>10} {'accuracy':>9}")
     for name, make in PROBLEMS.items():
-        key = fn.Key(config.seed).at(name)
+        key = fn.Key(command.seed).at(name)
         problem = make(key)
-        params = solve(problem, key, config.epochs, name)
+        params = solve(problem, key, command.epochs, name)
         train, test = (
             fn.evaluate(problem.model, problem.loss, params, batch, metrics=problem.metrics)
             for batch in (problem.train, problem.test)

@@ -16,6 +16,7 @@ import csv
 import hashlib
 import itertools
 import json
+import os
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -30,7 +31,7 @@ from experiments.figures import curves, write_png
 from experiments.run import Experiment, Progress, Row, Step, beginning, best_epoch, has_ended
 from funcnn import tree
 from funcnn.checkpoint import load_tree, save_tree
-from funcnn.errors import InputError
+from funcnn.errors import InputError, require
 from funcnn.files import replacing
 from funcnn.layer import Params
 from funcnn.training import State
@@ -123,9 +124,11 @@ def read_progress(folder: Path, planned: Experiment) -> Progress:
     if path.exists():
         params, state = load_tree(path, _kept(progress))
         epochs, steps = divmod(state.step, planned.steps_per_epoch)
-        rows = read_steps(folder)[: state.step]
-        latest = rows[-(steps or planned.steps_per_epoch) :]
-        progress = Progress(params, state, read_history(folder)[:epochs], latest)
+        rows, history = read_steps(folder)[: state.step], read_history(folder)[:epochs]
+        found = f"{len(rows)} steps and {len(history)} epochs"
+        fits = (len(rows), len(history)) == (state.step, epochs)
+        require(fits, str(folder), f"the rows of {state.step} steps and {epochs} epochs, as the checkpoint", found)
+        progress = Progress(params, state, history, rows[-(steps or planned.steps_per_epoch) :])
     _write_rows(folder / "steps.csv", read_steps(folder)[: progress.state.step], Step)
     return progress
 
@@ -205,6 +208,8 @@ def _write_rows(path: Path, rows: Sequence[R], kind: type[R]) -> None:
 def _append_rows(path: Path, rows: Sequence[Step]) -> None:
     with path.open("a", newline="") as file:
         csv.writer(file).writerows(attrs.astuple(row) for row in rows)
+        file.flush()
+        os.fsync(file.fileno())  # the checkpoint that counts them must not be there before them
 
 
 def _read_rows(path: Path, kind: type[R]) -> tuple[R, ...]:

@@ -10,34 +10,40 @@ from typing import Any
 import funcnn as fn
 from experiments import folder as files
 from experiments.config import Config, experiment
-from experiments.environment import environment, threads
+from experiments.environment import changes, environment, threads
 from experiments.page import write_page
 from experiments.run import Experiment, Outcome, Progress, run
+from funcnn.errors import require
 from funcnn.files import remove_leftovers
 
 
 def begin(folder: Path, config: Config, data: fn.Dataset) -> None:
-    """Write down what the run depends on; the config comes last, and makes the folder one to go on with."""
-    with threads(config.threads):
-        files.write_json(folder / "environment.json", environment(data))
+    """Write down what the run depends on; the config comes first, and makes the folder one to go on with."""
     files.write_json(folder / "config.json", config)
+    _write_environment(folder, config, data)
 
 
 def carry_out(
     folder: Path, config: Config, data: fn.Dataset, show: Callable[[Progress], None] = lambda progress: None
 ) -> Outcome:
-    """Run from where the folder stands to the end, and leave all files there; ``show`` is called after every epoch."""
+    """Run from where the folder stands to the end, and leave all files there; ``show`` is called after every epoch.
+
+    Raises:
+        InputError: The data are not those that the run began with, or the folder is damaged.
+        OSError: A file cannot be written.
+    """
     fn.keep_freed_memory()
     remove_leftovers(folder)
     planned = experiment(config, data)
     (folder / "digest.txt").unlink(missing_ok=True)
     with threads(config.threads):
+        _write_environment(folder, config, data)
         start = files.read_progress(folder, planned)
         record = files.recorder(folder, planned, data, start)
 
         def on_progress(progress: Progress) -> None:
             record(progress)
-            if progress.state.step % planned.steps_per_epoch == 0:
+            if planned.ends_epoch(progress.state.step):
                 show(progress)
 
         try:
@@ -45,10 +51,31 @@ def carry_out(
         except OSError as error:
             raise OSError(f"{error}; what was recorded before is whole, and can be gone on with: {folder}") from error
         with uninterrupted():
-            if outcome.interrupted:
+            if outcome.interrupted or outcome.failure:  # which may have stopped the recorder halfway
+                record = files.recorder(folder, planned, data, files.read_progress(folder, planned))
                 record(outcome.progress)
             _finish(folder, config, planned, data, outcome.progress)
     return outcome
+
+
+def _write_environment(folder: Path, config: Config, data: fn.Dataset) -> None:
+    """Where the run runs; of one that goes on, what has changed since it began is added.
+
+    Raises:
+        InputError: The data have changed.
+    """
+    path = folder / "environment.json"
+    with threads(config.threads):
+        now = environment(data)
+    if not path.exists():
+        files.write_json(path, now)
+        return
+    recorded = files.read_environment(folder)
+    changed = changes({name: value for name, value in recorded.items() if name != "gone on with"}, now)
+    others = [change for change in changed if change.startswith("data.")]
+    require(not others, str(folder), "the data that the run began with", "; ".join(others), "begin another run")
+    if changed:
+        files.write_json(path, {**recorded, "gone on with": [*recorded.get("gone on with", []), changed]})
 
 
 def _finish(folder: Path, config: Config, planned: Experiment, data: fn.Dataset, progress: Progress) -> None:

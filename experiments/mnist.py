@@ -43,8 +43,7 @@ def train(command: Command) -> int:
     """Begin a run or go on with one, show it and save it; gives the exit status."""
     config = command.config if command.resume is None else files.read_config(command.resume)
     data = load_data(config)
-    planned = experiment(config, data)
-    summary = fn.summary(planned.model, data.train.inputs.shape[1:])
+    summary = fn.summary(experiment(config, data).model, data.train.inputs.shape[1:])
     folder = command.resume or files.create(command.out, config.dataset)
     if command.resume is None:
         begin(folder, config, data)

@@ -156,7 +156,7 @@ def _weights(params: Params, in_shape: Shape) -> Weights | None:
     shape, first = image_shape(in_shape), next(iter(fn.tree.leaves(params)), None)
     if shape is None or first is None or first.ndim != 2 or len(first) != math.prod(shape):
         return None
-    units = np.argsort(-np.linalg.norm(first, axis=0), kind="stable")[:_UNITS]
+    units = np.argsort(-np.linalg.norm(first.astype(np.float64), axis=0), kind="stable")[:_UNITS]
     limit = float(np.quantile(np.abs(first[:, units]), 0.995)) or 1.0  # a few outliers do not fade the rest
     columns = ((int(unit), first[:, unit].reshape(shape)) for unit in units)
     return Weights(

@@ -25,7 +25,7 @@ IN_SHAPES = ((784,), (28, 28), (28, 28, 1))
 
 
 @attrs.frozen
-class Config:
+class Command:
     """Say what is drawn in images, with the probability of every class, and write what the model saw.
 
     Attributes:
@@ -46,22 +46,22 @@ class Config:
         require(bool(self.images), "IMAGE", "an image or more, or a folder of them", "none")
 
 
-def predict(config: Config) -> int:
+def predict(command: Command) -> int:
     """Answer for every image; gives the exit status, 1 where an image could not be read."""
-    saved = load_classifier(config.model)
-    paths = list(concat(image_paths(path) if path.is_dir() else [path] for path in config.images))
+    saved = load_classifier(command.model)
+    paths = list(concat(image_paths(path) if path.is_dir() else [path] for path in command.images))
     require(bool(paths), "IMAGE", "at least one image", "folders without any")
-    if config.evaluate:
+    if command.evaluate:
         strays = [str(path) for path in paths if _label(path) not in saved.class_names]
         expected = f"images in folders of the names {', '.join(saved.class_names)}"
         require(not strays, "--evaluate", expected, ", ".join(strays))
-    folder = create_folder(config.out, "predict")
+    folder = create_folder(command.out, "predict")
     answers = [
-        _answer(saved, path, config.ink, folder / f"{number}-{path.stem}.png")
+        _answer(saved, path, command.ink, folder / f"{number}-{path.stem}.png")
         for number, path in enumerate(paths, start=1)
     ]
     read = [answer is not None for answer in answers]
-    if config.evaluate and any(read):
+    if command.evaluate and any(read):
         right = [answer == _label(path) for answer, path in zip(answers, paths, strict=True)]
         print(f"accuracy {sum(right) / sum(read):.2%} of {sum(read)} images")
     print(f"wrote what the model saw to {folder}")
@@ -121,7 +121,7 @@ def bars(names: Sequence[str], p: Float[Array, " classes"]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line: 0 for answers, 1 if there is an image without, 2 for bad arguments, 130 for Ctrl-C."""
-    return run_command("predict", Config, predict, arguments)
+    return run_command("predict", Command, predict, arguments)
 
 
 if __name__ == "__main__":

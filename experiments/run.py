@@ -73,6 +73,10 @@ class Experiment:
     def steps_per_epoch(self) -> int:
         return math.ceil(len(self.train.inputs) / self.batch_size)
 
+    def ends_epoch(self, step: int) -> bool:
+        """Whether an epoch ends with that step."""
+        return step % self.steps_per_epoch == 0
+
 
 @attrs.frozen
 class Step:
@@ -189,7 +193,7 @@ def stream(experiment: Experiment, progress: Progress) -> Iterator[Progress]:
             params, state = _quietly(step, progress.params, progress.state, batch)
             steps = (*progress.steps, _step(state, batch))
             progress = Progress(params, state, progress.history, steps)
-            if state.step % experiment.steps_per_epoch == 0:
+            if experiment.ends_epoch(state.step):
                 row = _row(experiment, progress, time.perf_counter() - start)
                 progress = attrs.evolve(progress, history=(*progress.history, row))
             yield progress
@@ -216,16 +220,12 @@ def run(
             ended = len(progress.history) > len(good.history)
             good = progress if ended else previous  # at the end of an epoch the params themselves are evaluated
             previous = progress
-            if ended or (record_every and good.state.step % record_every == 0 and not _at_epoch(experiment, good)):
+            done = good.state.step
+            if ended or (record_every and done % record_every == 0 and not experiment.ends_epoch(done)):
                 record(good)
     except KeyboardInterrupt:
         return Outcome(good, interrupted=True)
     return Outcome(good)
-
-
-def _at_epoch(experiment: Experiment, progress: Progress) -> bool:
-    """Whether an epoch has just ended."""
-    return progress.state.step % experiment.steps_per_epoch == 0
 
 
 def _failure(progress: Progress) -> str | None:
@@ -234,6 +234,8 @@ def _failure(progress: Progress) -> str | None:
     if not math.isfinite(loss):
         return f"the loss is {loss} at step {step}"
     row = progress.history[-1] if progress.history else None
+    if row is not None and not math.isfinite(row.watched_loss):
+        return f"the watched loss is {row.watched_loss} after step {step}"
     if row is not None and not math.isfinite(row.test_loss):
         return f"the test loss is {row.test_loss} after step {step}"
     return None

@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 
 from funcnn import tree
 from funcnn.arrays import Array, Shapes
-from funcnn.errors import InputError
+from funcnn.errors import InputError, require
 from funcnn.files import replacing
 from funcnn.keys import Key
 from funcnn.layer import Layer, Params
@@ -74,9 +74,7 @@ def save(
     Raises:
         InputError: A part of the model was made by hand, or the params are not those of the model.
     """
-    arrays = {name: np.ascontiguousarray(leaf) for name, leaf in tree.leaves_with_paths(params)}
-    if len(arrays) != len(tree.leaves(params)):
-        raise InputError("save", "a path of its own for every array", "two the same", "take the dots out of dict keys")
+    arrays = {name: np.ascontiguousarray(leaf) for name, leaf in _by_path("save", params).items()}
     dtype = str(next(iter(arrays.values())).dtype) if arrays else "float32"
     _check("save", _template(model, in_shape, dtype), arrays)
     header = {
@@ -128,7 +126,7 @@ def save_tree(path: str | Path, values: Any) -> None:
     ...     load_tree(f"{folder}/a.safetensors", {"step": 0, "mean": np.zeros(2)})
     {'mean': array([1., 1.]), 'step': 3}
     """
-    leaves = dict(tree.leaves_with_paths(values))
+    leaves = _by_path("save_tree", values)
     arrays = {name: np.asarray(leaf, order="C") for name, leaf in leaves.items() if hasattr(leaf, "dtype")}
     others = {name: _plain_leaf(leaf) for name, leaf in leaves.items() if name not in arrays}
     _write(path, {"leaves": others}, arrays)
@@ -149,6 +147,18 @@ def load_tree(path: str | Path, template: Any) -> Any:
         raise InputError(str(path), f"the leaves {sorted(leaves.keys() - arrays.keys())}", sorted(others))
     read = {name: Key(**value) if isinstance(value, dict) else value for name, value in others.items()}
     return tree.unflatten(template, [arrays[name] if name in arrays else read[name] for name in leaves])
+
+
+def _by_path(where: str, values: Any) -> dict[str, Any]:
+    """The leaves by their paths.
+
+    Raises:
+        InputError: Two of them have the same.
+    """
+    leaves = dict(tree.leaves_with_paths(values))
+    fits = len(leaves) == len(tree.leaves(values))
+    require(fits, where, "a path of its own for every array", "two the same", "take the dots out of dict keys")
+    return leaves
 
 
 def _plain_leaf(leaf: Any) -> Any:

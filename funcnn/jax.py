@@ -79,7 +79,10 @@ def to_jax(values: Any) -> Any:
 
 
 def to_numpy(values: Any) -> Any:
-    """A tree's JAX arrays as NumPy arrays; numbers and keys stay as they are."""
+    """A tree's JAX arrays as NumPy arrays; numbers and keys stay as they are.
+
+    A state that is to be saved, or to go on on NumPy, takes its own :class:`Key` back: it never changes in a run.
+    """
     return tree.map(_to_numpy, values)
 
 

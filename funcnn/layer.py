@@ -8,6 +8,7 @@ A model is a layer too, so everything here works on both. The vocabulary is the 
 
 import itertools
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any, TypeAlias
 
 import attrs
@@ -137,17 +138,17 @@ def multiply_adds(layer: Layer, params: Params, in_shape: Shapes) -> int:
             y = getattr(ufunc, method)(*plain, **options, **({"out": results} if out else {}))
             if ufunc is np.matmul:
                 counts.append(y.size * plain[0].shape[-1])
-            return y.view(Counting)
+            return tree.map(lambda leaf: leaf.view(Counting) if isinstance(leaf, np.ndarray) else leaf, y)
 
     def counting(shapes: Shapes, dtype: Any) -> Any:
-        if all(isinstance(size, int) for size in shapes):
+        if all(isinstance(size, Integral) for size in shapes):
             return np.zeros((1, *shapes), dtype).view(Counting)
         return tuple(counting(shape, dtype) for shape in shapes)
 
     counted = tree.map(lambda leaf: leaf.view(Counting), params)
     try:
         predict(layer, counted, counting(in_shape, np.float32))
-    except InputError:  # an embedding takes integers
+    except (InputError, IndexError):  # an embedding takes integers
         predict(layer, counted, counting(in_shape, np.int64))
     return sum(counts)
 

@@ -254,3 +254,9 @@ def test_a_damaged_tree_is_refused(path):
     path.write_bytes(content)
     with pytest.raises(InputError, match="the bytes that were saved"):
         load_tree(path, TREE)
+
+
+def test_two_leaves_of_one_path_are_refused(path):
+    with pytest.raises(InputError, match="save_tree: expected a path of its own for every array, got two the same"):
+        save_tree(path, {"a.b": np.ones(1), "a": {"b": np.zeros(1)}})
+    assert not path.exists()

@@ -104,6 +104,71 @@ def test_a_full_disk_loses_nothing(whole, tmp_path, monkeypatch, writer, call):
     assert_same(tmp_path, whole)
 
 
+@pytest.mark.parametrize("rows", [0, 2, 5])
+def test_an_interrupt_within_a_record_writes_no_row_twice(whole, tmp_path, monkeypatch, rows):
+    append, calls = files._append_rows, []
+
+    def interrupted(path, values):
+        calls.append(path)
+        if len(calls) == 8:
+            append(path, values[:rows])
+            raise KeyboardInterrupt
+        append(path, values)
+
+    begin(tmp_path, CONFIG, DATA)
+    monkeypatch.setattr(files, "_append_rows", interrupted)
+    assert carry_out(tmp_path, CONFIG, DATA).interrupted
+    steps = [step.step for step in files.read_steps(tmp_path)]
+    assert steps == list(range(1, len(steps) + 1))
+    carry_out(tmp_path, CONFIG, DATA)
+    assert_same(tmp_path, whole)
+
+
+def test_other_data_than_it_began_with_are_refused(whole, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    other = attrs.evolve(DATA, test=fn.Batch(DATA.test.inputs, DATA.test.targets[::-1]))
+    with pytest.raises(InputError, match=r"expected the data that the run began with, got data\.md5: "):
+        carry_out(folder, CONFIG, other)
+
+
+def test_what_has_changed_since_it_began_is_added(whole, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    recorded = files.read_environment(folder)
+    files.write_json(folder / "environment.json", {**recorded, "python": "3.0"})
+    carry_out(folder, CONFIG, DATA)
+    assert files.read_environment(folder)["gone on with"] == [[f"python: 3.0 -> {recorded['python']}"]]
+
+
+@pytest.mark.parametrize("name", ["steps.csv", "history.csv"])
+def test_rows_that_are_missing_are_noticed(whole, tmp_path, name):
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    lines = (folder / name).read_text().splitlines(keepends=True)
+    (folder / name).write_text("".join(lines[:-1]))
+    with pytest.raises(InputError, match="rows of 87 steps and 3 epochs, as the checkpoint"):
+        carry_out(folder, CONFIG, DATA)
+
+
+def test_a_failed_run_keeps_the_steps_that_tell_why(tmp_path):
+    inputs = np.array(DATA.train.inputs)
+    inputs[7] = np.nan
+    broken = attrs.evolve(DATA, train=fn.Batch(inputs, DATA.train.targets))
+    config = attrs.evolve(CONFIG, checkpoint_every=1000, validation=0.0)
+    begin(tmp_path, config, broken)
+    outcome = carry_out(tmp_path, config, broken)
+    assert outcome.failure
+    assert len(files.read_steps(tmp_path)) == outcome.progress.state.step > 0
+
+
+def test_a_config_alone_is_enough_to_begin(whole, tmp_path):
+    files.write_json(tmp_path / "config.json", CONFIG)
+    carry_out(tmp_path, CONFIG, DATA)
+    assert_same(tmp_path, whole)
+    assert files.read_environment(tmp_path) == files.read_environment(whole)
+
+
 def test_killed_runs_end_with_the_bytes_of_one_that_was_not(capsys):
     main(Command(CONFIG, kills=3, longest=3.0))
     assert capsys.readouterr().out.splitlines()[-1].startswith("3 kills, ")

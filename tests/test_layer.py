@@ -59,3 +59,15 @@ def test_multiply_adds(layer, in_shape, products):
 def test_summary_refuses_shapes_that_do_not_fit():
     with pytest.raises(InputError, match=r"serial\[0\] dense\(2\): expected inputs \(batch, in\)"):
         fn.summary(fn.serial(fn.dense(2)), (28, 28))
+
+
+@pytest.mark.usefixtures("unchecked_annotations")
+def test_a_summary_takes_what_layers_do_and_shapes_of_numpy():
+    def forward(params, x, mode):
+        whole, rest = np.divmod(x, 1.0)
+        np.add.at(rest, 0, whole[0])
+        return rest, x
+
+    own = fn.Layer(fn.relu().init, forward, fn.relu().vjp)
+    assert fn.summary(own, (3,)).splitlines()[-1].split() == ["total", "0", "0"]
+    assert fn.summary(fn.dense(2), (np.int64(3),)).splitlines()[-1].split() == ["total", "8", "6"]

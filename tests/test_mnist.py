@@ -162,7 +162,7 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_model(out, capsys):
     error = capsys.readouterr().err
     assert "error: the loss is" in error
     assert "at step 2; the last good model is saved" in error
-    assert {path.name for path in out.iterdir()} == {*FILES} - {"best.safetensors", "checkpoint.safetensors"}
+    assert {path.name for path in out.iterdir()} == {*FILES} - {"best.safetensors"}
     saved = fn.load(out / "model.safetensors")
     assert all(np.isfinite(leaf).all() for leaf in fn.tree.leaves(saved.params))
     initial, _ = saved.model.init(fn.Key(0).at("init"), (784,))

@@ -53,6 +53,11 @@ def test_every_kind_of_layer_is_drawn(in_shape, kinds):
     assert kinds <= drawn
 
 
+@given(fst.arrays((3,), bound=0.1))
+def test_a_bound_need_not_be_exact_in_binary(array):
+    assert np.abs(array).max() <= np.float32(0.1)
+
+
 @given(fst.arrays((2, 3), bound=2.0), fst.labels(4, 3), fst.batches((5,), 3))
 def test_shapes_dtypes_and_bounds(array, labels, batch):
     assert (array.shape, array.dtype) == ((2, 3), np.float32)

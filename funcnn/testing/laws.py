@@ -42,6 +42,11 @@ Draw: TypeAlias = Callable[[Key, int], tuple[Array, Array]]
 """``draw(key, batch)`` gives outputs and targets in the domain of a loss or metric, floating ones in float64."""
 
 
+def weighted(draw: Draw, case: Case) -> tuple[Array, Array, Array]:
+    """Outputs, targets and random weights."""
+    return *draw(case.key, case.batch), case.key.at("weights").uniform((case.batch,), np.float64, low=0.1)
+
+
 def hold(subject: object, laws: Mapping[str, Law], examples: int, *, unless: Collection[str] = ()) -> None:
     """Try each law on ``examples`` cases, but those that ``unless`` names.
 

@@ -10,7 +10,7 @@ from funcnn.arrays import Array
 from funcnn.layer import INFERENCE, Layer
 from funcnn.losses import Loss
 from funcnn.testing.gradients import check_vjp
-from funcnn.testing.laws import Case, Draw, Law, as_dtype, check_spec, hold
+from funcnn.testing.laws import Case, Draw, Law, as_dtype, check_spec, hold, weighted
 from funcnn.testing.purity import assert_pure, assert_trees_alike, assert_trees_close, ensure
 
 
@@ -56,10 +56,6 @@ def as_layer(loss: Loss, targets: Array, weights: Array | None = None) -> Layer:
     return Layer(lambda key, in_shape, **options: ((), ()), forward, vjp)
 
 
-def _weighted(draw: Draw, case: Case) -> tuple[Array, Array, Array]:
-    return *draw(case.key, case.batch), case.key.at("weights").uniform((case.batch,), np.float64, low=0.1)
-
-
 def _value(loss: Loss, draw: Draw, case: Case) -> None:
     for dtype in (np.float32, np.float64):
         value, _ = loss.forward(*as_dtype(draw(case.key, case.batch), dtype))
@@ -74,13 +70,13 @@ def _gradient(loss: Loss, draw: Draw, case: Case) -> None:
 
 
 def _purity(loss: Loss, draw: Draw, case: Case) -> None:
-    outputs, targets, weights = _weighted(draw, case)
+    outputs, targets, weights = weighted(draw, case)
     assert_pure(loss.forward, outputs, targets, weights)
     assert_pure(loss.vjp, loss.forward(outputs, targets, weights)[1])
 
 
 def _vjp(loss: Loss, draw: Draw, case: Case, oracle: str) -> None:
-    outputs, targets, weights = _weighted(draw, case.for_jax() if oracle == "jax" else case)
+    outputs, targets, weights = weighted(draw, case.for_jax() if oracle == "jax" else case)
     for given in (None, weights):
         check_vjp(as_layer(loss, targets, given), (), outputs, case.key, mode=INFERENCE, oracle=oracle)
 

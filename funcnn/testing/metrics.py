@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from funcnn.arrays import Array
-from funcnn.testing.laws import Case, Draw, Law, hold, jax_module
+from funcnn.testing.laws import Case, Draw, Law, hold, jax_module, weighted
 from funcnn.testing.purity import assert_pure, assert_trees_close, ensure
 from funcnn.training import Metric
 
@@ -43,17 +42,12 @@ def metric_laws(metric: Metric, draw: Draw, *, jax: bool = False) -> Mapping[str
     return {name: partial(law, metric, draw) for name, law in laws.items()}
 
 
-def _drawn(draw: Draw, case: Case) -> tuple[Array, Array, Array]:
-    """Outputs, targets and weights."""
-    return *draw(case.key, case.batch), case.key.at("weights").uniform((case.batch,), np.float64, low=0.1)
-
-
 def _assert_same(found: Any, expected: Any) -> None:
     assert_trees_close(np.asarray(found, np.float64), np.asarray(expected, np.float64), rtol=1e-9, atol=1e-12)
 
 
 def _purity(metric: Metric, draw: Draw, case: Case) -> None:
-    outputs, targets, weights = _drawn(draw, case)
+    outputs, targets, weights = weighted(draw, case)
     assert_pure(metric, outputs, targets, None)
     assert_pure(metric, outputs, targets, weights)
     for value in np.ravel(metric(outputs, targets, weights)):
@@ -61,7 +55,7 @@ def _purity(metric: Metric, draw: Draw, case: Case) -> None:
 
 
 def _equal_weights(metric: Metric, draw: Draw, case: Case) -> None:
-    outputs, targets, weights = _drawn(draw, case)
+    outputs, targets, weights = weighted(draw, case)
     _assert_same(metric(outputs, targets, np.ones_like(weights)), metric(outputs, targets, None))
 
 
@@ -73,13 +67,13 @@ def _weights(metric: Metric, draw: Draw, case: Case) -> None:
 
 
 def _order(metric: Metric, draw: Draw, case: Case) -> None:
-    arrays = _drawn(draw, case)
+    arrays = weighted(draw, case)
     order = case.key.at("order").permutation(case.batch)
     _assert_same(metric(*(array[order] for array in arrays)), metric(*arrays))
 
 
 def _parts(metric: Metric, draw: Draw, case: Case) -> None:
-    arrays = _drawn(draw, case)
+    arrays = weighted(draw, case)
     pieces = [[array[i : i + 2] for array in arrays] for i in range(0, case.batch, 2)]
     values, whole = [metric(*piece) for piece in pieces], metric(*arrays)
     if np.ndim(whole) > 0:
@@ -89,7 +83,7 @@ def _parts(metric: Metric, draw: Draw, case: Case) -> None:
 
 
 def _jax(compiled: Metric, metric: Metric, draw: Draw, case: Case) -> None:
-    outputs, targets, weights = _drawn(draw, case.for_jax())
+    outputs, targets, weights = weighted(draw, case.for_jax())
     with jax_module().enable_x64(True):
         for given in (None, weights):
             _assert_same(compiled(outputs, targets, given), metric(outputs, targets, given))

@@ -21,6 +21,9 @@ DRAWS = 4000
 def check_noise(layer: Layer, in_shape: Shape, *, examples: int = 10) -> None:
     """Try the laws of a layer without params that is random in training, and right in the mean, as dropout is.
 
+    The mean is judged over 4000 samples, so the noise must be such that they show its deviation: of dropout, a rate
+    from 0.01 to 0.99.
+
     Raises:
         BrokenLaw: At the first that fails.
 

@@ -39,7 +39,8 @@ def keys() -> st.SearchStrategy[Key]:
 def arrays(shape: Shape, dtype: Any = np.float32, *, bound: float = 10.0) -> st.SearchStrategy[Array]:
     """Arrays of finite numbers in [-bound, bound], zero and equal ones among them."""
     width = 8 * np.dtype(dtype).itemsize
-    numbers = st.floats(-bound, bound, width=width, allow_subnormal=False)
+    within = float(np.dtype(dtype).type(bound))
+    numbers = st.floats(-within, within, width=width, allow_subnormal=False)
     return numpy_strategies.arrays(dtype, shape, elements=numbers)
 
 
