@@ -55,7 +55,13 @@ def test_erf_is_that_of_scipy():
 
 @pytest.mark.parametrize(
     ("kernel", "stride", "padding"),
-    [((3, 3), (1, 1), "SAME"), ((2, 3), (2, 1), "SAME"), ((3, 3), (2, 2), "VALID"), ((1, 4), (3, 2), "SAME")],
+    [
+        ((3, 3), (1, 1), "SAME"),
+        ((1, 1), (1, 1), "SAME"),
+        ((2, 3), (2, 1), "SAME"),
+        ((3, 3), (2, 2), "VALID"),
+        ((1, 4), (3, 2), "SAME"),
+    ],
 )
 def test_convolution_is_that_of_jax(kernel, stride, padding):
     layer = fn.conv2d(4, kernel, stride=stride, padding=padding.lower())
@@ -243,6 +249,10 @@ def test_a_small_convolutional_net_learns():
         (
             lambda: fn.max_pool2d().init(Key(0), (28, 28)),
             r"max_pool2d\(\(2, 2\)\): expected inputs .*, got \(batch, 28, 28\); .*",
+        ),
+        (
+            lambda: fn.predict(fn.max_pool2d(3), (), np.ones((1, 2, 9, 1))),
+            "windows: expected images of at least 3 x 3, got 2 x 9",
         ),
         (lambda: fn.rms_norm(0.0), "rms_norm: expected an eps above 0, got 0.0"),
         (lambda: fn.max_pool2d(0), "max_pool2d: expected size to be one or two positive whole numbers, got 0"),

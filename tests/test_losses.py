@@ -179,6 +179,16 @@ def test_the_divergence_from_one_label_is_its_negative_log_likelihood():
     assert float(value) == pytest.approx(-outputs[np.arange(6), targets].mean())
 
 
+@pytest.mark.parametrize("make", [fn.mean_squared_error, fn.kl_divergence])
+def test_weights_weigh_the_samples(make):
+    weights = np.arange(1.0, 7.0)
+    outputs, targets = log_softmax(X), np.exp(log_softmax(T))
+    singles = [make().forward(outputs[i : i + 1], targets[i : i + 1])[0] for i in range(6)]
+    assert make().forward(outputs, targets, weights)[0] == pytest.approx(np.average(singles, weights=weights))
+    with pytest.raises(InputError, match=rf"^{make.__name__}: expected weights \(6,\), got \(2,\)$"):
+        make().forward(outputs, targets, weights[:2])
+
+
 def test_on_the_margin_the_hinge_is_flat():
     value, residuals = fn.hinge().forward(np.ones((1, 2)), np.ones((1, 2)))
     assert value == 0.0

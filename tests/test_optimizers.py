@@ -60,6 +60,11 @@ def test_the_current_learning_rate_can_be_read(optimizer):
     assert rates == [0.1, 0.1, 0.1 / 2, 0.1 / 3]
 
 
+def test_without_momentum_there_is_no_velocity():
+    assert len(fn.sgd(0.1).init(np.ones(2))) == 1
+    assert len(fn.rmsprop(0.1).init(np.ones(2))) == 2
+
+
 def test_a_numpy_rate_promotes_nothing():
     params = np.ones(2, np.float32)
     for optimizer in (fn.sgd(np.float64(0.1)), fn.adam(np.float64(0.1), beta1=np.float64(0.9))):

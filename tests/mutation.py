@@ -1,0 +1,112 @@
+"""Mutation testing: ``python tests/mutation.py run`` is ``mutmut run``, with three things more.
+
+mutmut leaves decorated functions out, which here are all the constructors: the ``@described`` ones are let in, without
+the defaults of their arguments, which ``described`` has filled in before a mutant sees them. What runs already while
+the tests are collected, as constructors in the tables do, runs again for each of its mutants, and a test whose row
+names it, or what calls it, is its test too. And at the end stand the figures of each module.
+"""
+
+import gc
+import json
+import os
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+LIGHT = {"FUNCNN_EXAMPLES": "3", "OPENBLAS_NUM_THREADS": "1"}
+"""The laws on three cases each: a mutant that only the fourth would catch counts as a survivor."""
+
+OUTCOMES = {0: "survived", 1: "killed", 3: "killed", 255: "at import", -24: "timeout", 24: "timeout", 152: "timeout"}
+"""What the exit code of pytest means: "at import", the tables of parts cannot be built, and no test is found."""
+
+
+def main() -> None:
+    os.environ.update(LIGHT)
+    sys.dont_write_bytecode = False
+    from mutmut.__main__ import cli
+
+    _let_constructors_in()
+    _forget_what_ran_early()
+    _run_fast_tests_first()
+    try:
+        cli()
+    finally:
+        print(figures(Path("mutants")))
+
+
+def figures(folder: Path) -> str:
+    """How many mutants of each module met which end."""
+    whole, rows = Counter[str](), []
+    for path in sorted(folder.rglob("*.meta")):
+        codes = json.loads(path.read_text())["exit_code_by_key"].values()
+        counts = Counter(OUTCOMES.get(code, f"other: {code}") for code in codes)
+        rows += [(str(path.relative_to(folder / "funcnn").with_suffix("")), counts)] if counts else []
+        whole += counts
+    ends = (f"{name:28}{counts.total():6}  {dict(counts.most_common())}" for name, counts in [*rows, ("all", whole)])
+    return "\n".join(ends)
+
+
+def _let_constructors_in() -> None:
+    import libcst as cst
+    from mutmut.mutation.file_mutation import MutationVisitor
+
+    skips = MutationVisitor._skip_node_and_children
+    signatures = set()
+
+    def skips_but_for_constructors(visitor: Any, node: cst.CSTNode) -> bool:
+        match node:
+            case cst.FunctionDef(decorators=[cst.Decorator(decorator=cst.Name(value="described"))]):
+                signatures.add(node.params)
+                return False
+            case cst.Parameters() if node in signatures:
+                return True
+        return skips(visitor, node)
+
+    MutationVisitor._skip_node_and_children = skips_but_for_constructors
+
+
+def _forget_what_ran_early() -> None:
+    from mutmut.mutation.trampoline import set_mutant_under_test
+    from mutmut.runners.harness import PytestRunner
+    from mutmut.state import state
+
+    warm_up, run_tests = PytestRunner.warm_up, PytestRunner.run_tests
+    early = set()
+
+    def warm_up_and_note(runner: Any) -> None:
+        set_mutant_under_test("stats")
+        warm_up(runner)
+        early.update(state()._stats)
+        gc.freeze()  # pytest collects garbage at its end, in every fork
+
+    def run_from_the_start(runner: Any, *, mutant_name: str | None, tests: Any) -> int:
+        if mutant_name is not None and mutant_name.partition("__mutmut_")[0] in early:
+            for module in [name for name in sys.modules if name.partition(".")[0] in ("funcnn", "tests")]:
+                del sys.modules[module]
+        return run_tests(runner, mutant_name=mutant_name, tests=tests)
+
+    PytestRunner.warm_up, PytestRunner.run_tests = warm_up_and_note, run_from_the_start
+
+
+def _run_fast_tests_first() -> None:
+    from mutmut.state import state
+    from mutmut.workers.isolation import ForkServerRunner
+
+    submit = ForkServerRunner.submit
+
+    def submit_sorted(runner: Any, mutant: str, tests: list[str], *limits: Any) -> None:
+        times, calls = state().duration_by_test, state().function_dependencies
+        users = {mutant.partition("__mutmut_")[0]}
+        while more := {caller for user in users for caller in calls.get(user, ())} - users:
+            users |= more
+        names = "|".join(user.rpartition(".x_")[2] for user in users)
+        tests_of_rows = (test for test in times if re.search(rf"\b({names})\(", test))
+        submit(runner, mutant, sorted({*tests, *tests_of_rows}, key=times.__getitem__), *limits)
+
+    ForkServerRunner.submit = submit_sorted
+
+
+if __name__ == "__main__":
+    main()
