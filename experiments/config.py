@@ -18,6 +18,11 @@ from funcnn import tree
 from funcnn.errors import is_count, is_real, require
 
 
+def _absolute(path: Path | None) -> Path | None:
+    """A path that means the same from any working folder."""
+    return path and path.absolute()
+
+
 @attrs.frozen
 class Config:
     """What a run depends on; a run with the same config, versions and BLAS gives the same bytes.
@@ -52,7 +57,7 @@ class Config:
     """
 
     dataset: Literal["mnist_5k", "mnist", "fashion_mnist", "folder"] = "mnist_5k"
-    data_dir: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    data_dir: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = attrs.field(default=None, converter=_absolute)
     scaling: Literal["unit", "symmetric", "standard"] = "unit"
     hidden: tuple[int, ...] = (128, 64)
     activation: Literal["relu", "tanh", "sigmoid"] = "relu"

@@ -51,9 +51,8 @@ class Command:
         self.runs()
 
     def runs(self) -> dict[str, Config]:
-        """The config of every run by its name; its path is absolute, as a worker may have another working folder."""
-        runs = grid.runs(self.config, self.vary, self.seeds).items()
-        return {name: attrs.evolve(run, data_dir=run.data_dir and run.data_dir.absolute()) for name, run in runs}
+        """The config of every run by its name."""
+        return grid.runs(self.config, self.vary, self.seeds)
 
 
 def sweep(command: Command) -> int:

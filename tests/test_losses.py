@@ -179,6 +179,7 @@ def test_the_divergence_from_one_label_is_its_negative_log_likelihood():
     assert float(value) == pytest.approx(-outputs[np.arange(6), targets].mean())
 
 
+@pytest.mark.usefixtures("unchecked_annotations")
 @pytest.mark.parametrize("make", [fn.mean_squared_error, fn.kl_divergence])
 def test_weights_weigh_the_samples(make):
     weights = np.arange(1.0, 7.0)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import attrs
 import numpy as np
@@ -269,6 +270,11 @@ def test_the_largest_set_at_hand_is_learned(out):
     chosen = ["--dataset", "mnist", "--epochs", "1"] if full else ["--epochs", "15"]
     assert main([*chosen, "--out", str(out)]) == 0
     assert float(rows(out)[-1]["test_accuracy"]) > (0.94 if full else 0.92)
+
+
+def test_a_data_dir_means_the_same_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert Config(data_dir=Path("images")).data_dir == tmp_path / "images"
 
 
 def test_the_config_is_frozen():
