@@ -122,9 +122,9 @@ def save_tree(path: str | Path, values: Any) -> None:
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     save_tree(f"{folder}/a.safetensors", {"step": 3, "mean": np.ones(2)})
-    ...     load_tree(f"{folder}/a.safetensors", {"step": 0, "mean": np.zeros(2)})
-    {'mean': array([1., 1.]), 'step': 3}
+    ...     save_tree(f"{folder}/a.safetensors", (3, np.ones(2)))
+    ...     load_tree(f"{folder}/a.safetensors", (0, np.zeros(2)))
+    (3, array([1., 1.]))
     """
     leaves = _by_path("save_tree", values)
     arrays = {name: np.asarray(leaf, order="C") for name, leaf in leaves.items() if hasattr(leaf, "dtype")}
