@@ -19,9 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial, reduce
 from typing import Any
 
-import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from funcnn import tree
 from funcnn.arrays import Array, Shape, number
@@ -30,6 +28,12 @@ from funcnn.keys import Key, Label, words
 from funcnn.layer import Params
 from funcnn.training import Batch, State, Step, count_rows
 from funcnn.tree import record
+
+try:
+    import jax
+    from jax.sharding import Mesh, NamedSharding, PartitionSpec
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(f"{error}; funcnn.jax takes the extra `jax`: pip install 'funcnn[jax]'") from None
 
 
 @record

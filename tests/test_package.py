@@ -52,3 +52,13 @@ def test_all_is_there_and_documented():
 def test_the_first_page_shows_where_to_look():
     for name in ("layers", "losses", "optimizers", "training", "data", "checkpoint", "testing", "keys", "tree", "spec"):
         assert f"\n    {name} " in fn.__doc__
+
+
+@pytest.mark.parametrize(
+    ("module", "missing", "extra"), [("funcnn.testing.strategies", "hypothesis", "test"), ("funcnn.jax", "jax", "jax")]
+)
+def test_a_missing_extra_is_named(module, missing, extra):
+    command = [sys.executable, "-c", f"import sys; sys.modules[{missing!r}] = None; import {module}"]
+    end = subprocess.run(command, capture_output=True, text=True, check=False).stderr.strip().splitlines()[-1]
+    assert end.startswith("ModuleNotFoundError: ")
+    assert end.endswith(f"pip install 'funcnn[{extra}]'")

@@ -10,8 +10,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as numpy_strategies
 
 import funcnn as fn
 from funcnn.arrays import Array, Shape
@@ -19,6 +17,12 @@ from funcnn.keys import Key
 from funcnn.layer import Layer, Params
 from funcnn.testing.laws import randomized
 from funcnn.training import Batch
+
+try:
+    from hypothesis import strategies as st
+    from hypothesis.extra import numpy as numpy_strategies
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(f"{error}; the strategies take the extra `test`: pip install 'funcnn[test]'") from None
 
 ELEMENTWISE: Sequence[Callable[[], Layer]] = (
     *(fn.relu, fn.leaky_relu, fn.elu, fn.selu, fn.gelu, fn.silu, fn.softplus, fn.sigmoid, fn.tanh),
