@@ -17,10 +17,9 @@ from funcnn.errors import require
 from funcnn.files import remove_leftovers
 
 
-def begin(folder: Path, config: Config, data: fn.Dataset) -> None:
-    """Write down what the run depends on; the config comes first, and makes the folder one to go on with."""
+def begin(folder: Path, config: Config) -> None:
+    """Write the config down, which makes the folder one to go on with."""
     files.write_json(folder / "config.json", config)
-    _write_environment(folder, config, data)
 
 
 def carry_out(
@@ -37,7 +36,7 @@ def carry_out(
     planned = experiment(config, data)
     (folder / "digest.txt").unlink(missing_ok=True)
     with threads(config.threads):
-        _write_environment(folder, config, data)
+        _write_environment(folder, data)
         start = files.read_progress(folder, planned)
         record = files.recorder(folder, planned, data, start)
 
@@ -58,15 +57,13 @@ def carry_out(
     return outcome
 
 
-def _write_environment(folder: Path, config: Config, data: fn.Dataset) -> None:
-    """Where the run runs; of one that goes on, what has changed since it began is added.
+def _write_environment(folder: Path, data: fn.Dataset) -> None:
+    """Where the run runs, the threads of this moment included; of one that goes on, what has changed is added.
 
     Raises:
         InputError: The data have changed.
     """
-    path = folder / "environment.json"
-    with threads(config.threads):
-        now = environment(data)
+    path, now = folder / "environment.json", environment(data)
     if not path.exists():
         files.write_json(path, now)
         return

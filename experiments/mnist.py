@@ -46,7 +46,7 @@ def train(command: Command) -> int:
     summary = fn.summary(experiment(config, data).model, data.train.inputs.shape[1:])
     folder = command.resume or files.create(command.out, config.dataset)
     if command.resume is None:
-        begin(folder, config, data)
+        begin(folder, config)
     elif files.is_complete(folder, config):
         print(f"nothing to do: the run in {folder} is finished")
         return 0

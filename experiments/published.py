@@ -51,7 +51,7 @@ def repeat(config: Config, parent: Path, seeds: int) -> Iterator[Outcome]:
         data = load_data(seeded)
         if not (folder / "config.json").exists():
             folder.mkdir(parents=True, exist_ok=True)
-            begin(folder, seeded, data)
+            begin(folder, seeded)
         outcome = carry_out(folder, seeded, data)
         yield outcome
         if outcome.interrupted or outcome.failure:

@@ -27,7 +27,7 @@ def complete(folder: Path, config: Config) -> str | None:
             return None
         data = data_of(config)
         if not (folder / "config.json").exists():
-            begin(folder, config, data)
+            begin(folder, config)
         return carry_out(folder, config, data).failure
 
 

@@ -67,11 +67,11 @@ def main(command: Command) -> None:
     planned = experiment(command.config, data)
     with tempfile.TemporaryDirectory() as parent:
         whole, kills = Path(parent) / "whole", 0
-        begin(whole, command.config, data)
+        begin(whole, command.config)
         carry_out(whole, command.config, data)
         for number in itertools.count(1):
             folder, left_alone = Path(parent) / f"run-{number}", fn.Key(number)
-            begin(folder, command.config, data)
+            begin(folder, command.config)
             for moment in itertools.count():
                 seconds = left_alone.at(moment).uniform((), high=command.longest)
                 if kills == command.kills or not killed(folder, float(seconds)):

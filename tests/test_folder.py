@@ -24,7 +24,7 @@ DATA = load_data(CONFIG)
 def whole(tmp_path_factory):
     """The folder of a run that was never stopped."""
     folder = tmp_path_factory.mktemp("whole")
-    begin(folder, CONFIG, DATA)
+    begin(folder, CONFIG)
     carry_out(folder, CONFIG, DATA)
     return folder
 
@@ -78,7 +78,7 @@ def test_rows_beyond_the_checkpoint_are_cut_off(whole, tmp_path, cut):
 
 
 def test_a_run_without_a_checkpoint_begins_again(whole, tmp_path):
-    begin(tmp_path, CONFIG, DATA)
+    begin(tmp_path, CONFIG)
     (tmp_path / "steps.csv").write_bytes((whole / "steps.csv").read_bytes()[:1000])
     carry_out(tmp_path, CONFIG, DATA)
     assert_same(tmp_path, whole)
@@ -95,7 +95,7 @@ def test_a_full_disk_loses_nothing(whole, tmp_path, monkeypatch, writer, call):
         if len(calls) > call:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    begin(tmp_path, CONFIG, DATA)
+    begin(tmp_path, CONFIG)
     monkeypatch.setattr(files, writer, full)
     with pytest.raises(OSError, match="No space left"):
         carry_out(tmp_path, CONFIG, DATA)
@@ -115,7 +115,7 @@ def test_an_interrupt_within_a_record_writes_no_row_twice(whole, tmp_path, monke
             raise KeyboardInterrupt
         append(path, values)
 
-    begin(tmp_path, CONFIG, DATA)
+    begin(tmp_path, CONFIG)
     monkeypatch.setattr(files, "_append_rows", interrupted)
     assert carry_out(tmp_path, CONFIG, DATA).interrupted
     steps = [step.step for step in files.read_steps(tmp_path)]
@@ -156,7 +156,7 @@ def test_a_failed_run_keeps_the_steps_that_tell_why(tmp_path):
     inputs[7] = np.nan
     broken = attrs.evolve(DATA, train=fn.Batch(inputs, DATA.train.targets))
     config = attrs.evolve(CONFIG, checkpoint_every=1000, validation=0.0)
-    begin(tmp_path, config, broken)
+    begin(tmp_path, config)
     outcome = carry_out(tmp_path, config, broken)
     assert outcome.failure
     assert len(files.read_steps(tmp_path)) == outcome.progress.state.step > 0

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -245,21 +246,11 @@ def test_the_book_s_way_of_printing(out, capsys):
 
 @pytest.mark.skipif(os.name != "posix", reason="a terminal is opened by pty")
 def test_a_terminal_shows_a_bar(out):
-    import pty
-    import termios
+    from tests.terminal import on_a_terminal  # which only POSIX has
 
-    terminal, inside = pty.openpty()
-    termios.tcsetwinsize(terminal, (24, 80))
     command = [sys.executable, "-m", "experiments.mnist", *QUICK, "--out", str(out)]
-    run = subprocess.Popen(command, stdout=inside, stderr=inside)
-    os.close(inside)
-    shown = b""
-    try:
-        while part := os.read(terminal, 4096):
-            shown += part
-    except OSError:  # how Linux says that the other end is closed
-        pass
-    assert run.wait(timeout=60) == 0
+    shown, status = on_a_terminal(partial(subprocess.Popen, command))
+    assert status == 0
     assert b"epoch 1/2:" in shown
     assert b"batch/s" in shown
 

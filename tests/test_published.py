@@ -71,7 +71,7 @@ def test_an_interrupted_run_goes_on(tmp_path):
 
     folder, data = tmp_path / "a" / "seed=0", load_data(TINY)
     folder.mkdir(parents=True)
-    begin(folder, TINY, data)
+    begin(folder, TINY)
     assert carry_out(folder, TINY, data, interrupt).interrupted
     assert len(files.read_history(folder)) == 1
     (whole,) = repeat(TINY, tmp_path / "b", 1)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 
 import psutil
 import pytest
@@ -95,23 +96,13 @@ def test_finished_runs_are_not_run_again(of_one_worker, capsys, monkeypatch):
 
 @pytest.mark.skipif(os.name != "posix", reason="a terminal is opened by pty")
 def test_a_failed_run_is_reported_and_the_rest_go_on(of_one_worker, tmp_path):
-    import pty
-    import termios
+    from tests.terminal import on_a_terminal  # which only POSIX has
 
     shutil.copytree(of_one_worker / NAMES[0], tmp_path / NAMES[0])
     (tmp_path / NAMES[0] / "digest.txt").unlink()  # as if killed before its last file
-    terminal, inside = pty.openpty()
-    termios.tcsetwinsize(terminal, (24, 80))
     runs = ["--vary", "learning-rate", "1e30", "1e-3", *COMMON, "--seeds", 0, "--out", tmp_path, "--workers", 1]
-    sweep = start("experiments.sweep", *runs, stdout=inside, stderr=inside)
-    os.close(inside)
-    shown = b""
-    try:
-        while part := os.read(terminal, 4096):
-            shown += part
-    except OSError:  # how Linux says that the other end is closed
-        pass
-    assert sweep.wait(timeout=60) == 1
+    shown, status = on_a_terminal(partial(start, "experiments.sweep", *runs))
+    assert status == 1
     assert b"error: learning_rate=1e+30,seed=0: the loss is nan at step 2" in shown
     assert b"2/2" in shown
     assert b"batch/s" not in shown
