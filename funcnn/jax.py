@@ -6,6 +6,7 @@ Importing this module makes every record of funcnn, users' own too, one of JAX's
     step   = fn.train_step(model, loss, optimizer)       the step, as on NumPy
     step   = compiled(step)                              one dispatch a step
     run    = epoch(step, batch_size)                     one dispatch an epoch
+    run    = scanned(step)                               the same for rows of one's own
     many   = over_seeds(train)                           many seeds in one program
     step   = sharded(step, mesh)                         each device has its part of the batch, of one host or several
 
@@ -108,29 +109,57 @@ def compiled(step: Step) -> Step:
     return call
 
 
-def epoch(
-    step: Step, batch_size: int
-) -> Callable[[Params, State, Batch, Key], tuple[Params, State, Mapping[str, Any]]]:
-    """``run(params, state, samples, key)``: the steps of ``batches(key, samples, batch_size)`` as one program.
+def scanned(
+    step: Step, mesh: Mesh | None = None
+) -> Callable[[Params, State, Batch, Array], tuple[Params, State, Mapping[str, Any]]]:
+    """``run(params, state, samples, rows)``: a step on the samples of each row of ``rows`` (steps, batch), one program.
 
-    It gives new params, new state, and the metrics of each step as arrays (steps,). ``samples`` should be on the
-    device already (:func:`to_jax`). The batches are those of the NumPy engine; params and state are used up.
+    It gives new params, new state, and the metrics of each step as arrays (steps,); params and state are used up.
+    ``samples`` should be on the devices already (:func:`replicated`, or :func:`to_jax` for one device). With a ``mesh``
+    each of its devices has its part of every batch, as in :func:`sharded`.
+    """
+    mesh = _plain(mesh or first_devices(1))
+    same, parts = _layout(mesh), _layout(mesh, None, mesh.axis_names)
+    jitted = jax.jit(
+        partial(_scan, step), in_shardings=(same, same, same, parts), out_shardings=same, donate_argnums=(0, 1)
+    )
+
+    def run(params: Params, state: State, samples: Batch, rows: Array) -> tuple[Params, State, Mapping[str, Any]]:
+        check_shared("scanned", mesh, rows.shape[1])
+        if isinstance(state.key, Key):
+            first = jax.eval_shape(partial(_taken, rows[0]), samples)
+            params, state = replicated(_ready(step, params, state, first), mesh)
+        (params, state), metrics = jitted(params, state, replicated(samples, mesh), _placed(parts, rows))
+        return params, state, metrics
+
+    return run
+
+
+def epoch(
+    step: Step, batch_size: int, mesh: Mesh | None = None
+) -> Callable[[Params, State, Batch, Key], tuple[Params, State, Mapping[str, Any]]]:
+    """``run(params, state, samples, key)``: the steps of ``batches(key, samples, batch_size)``, :func:`scanned`.
+
+    The batches are those of the NumPy engine.
+
+    Raises:
+        InputError: ``batch_size`` is no positive whole number; at a call, a batch does not divide among the devices.
     """
     require(is_count(batch_size), "epoch", "a batch_size that is a positive whole number", repr(batch_size))
-    scanned = jax.jit(partial(_scan, step), donate_argnums=(0, 1))
+    mesh = mesh or first_devices(1)
+    scan = scanned(step, mesh)
 
     def run(params: Params, state: State, samples: Batch, key: Key) -> tuple[Params, State, Mapping[str, Any]]:
         order = key.permutation(count_rows("epoch", samples)).astype(np.int32)
         whole = len(order) // batch_size * batch_size
-        pieces = [order[:whole].reshape(-1, batch_size), order[None, whole:]]
-        first = tree.map(lambda leaf: leaf[: min(batch_size, len(order))], samples)
-        params, state = _ready(step, params, state, first)
+        pieces = [rows for rows in (order[:whole].reshape(-1, batch_size), order[None, whole:]) if rows.size]
+        for rows in pieces:
+            check_shared("epoch", mesh, rows.shape[1])
         told = []
         for rows in pieces:
-            if rows.size:
-                (params, state), metrics = scanned(params, state, samples, rows)
-                told.append(metrics)
-        return params, state, tree.map(lambda *parts: jax.numpy.concatenate(parts), *told)
+            params, state, metrics = scan(params, state, samples, rows)
+            told.append(metrics)
+        return params, state, tree.map(lambda *parts: np.concatenate(parts), *told)
 
     return run
 
@@ -155,20 +184,41 @@ def sharded(step: Step, mesh: Mesh) -> Step:
     Raises:
         InputError: At a call: the batch does not divide among the devices.
     """
-    mesh = Mesh(mesh.devices, mesh.axis_names)  # JAX decides where the collectives stand, whatever mesh was given
-    same = NamedSharding(mesh, PartitionSpec())  # type: ignore[no-untyped-call]
-    parts = NamedSharding(mesh, PartitionSpec(mesh.axis_names))  # type: ignore[no-untyped-call]
+    mesh = _plain(mesh)
+    same, parts = _layout(mesh), _layout(mesh, mesh.axis_names)
     jitted: Step = jax.jit(step, in_shardings=(same, same, parts), out_shardings=same, donate_argnums=(0, 1))
 
     def call(params: Params, state: State, batch: Batch) -> tuple[Params, State]:
-        rows = count_rows("sharded", batch)
-        hint = "choose another batch size, and leave the last batch out"
-        require(rows % mesh.size == 0, "sharded", f"a batch that {mesh.size} devices share evenly", rows, hint)
+        check_shared("sharded", mesh, count_rows("sharded", batch))
         if isinstance(state.key, Key):
-            params, state = tree.map(partial(_placed, same), _ready(step, params, state, batch))
+            params, state = replicated(_ready(step, params, state, batch), mesh)
         return jitted(params, state, tree.map(partial(_placed, parts), batch))
 
     return call
+
+
+def first_devices(count: int | None = None) -> Mesh:
+    """The mesh of the first ``count`` devices there are, on all hosts; of all of them unless told.
+
+    Raises:
+        InputError: There are fewer.
+    """
+    found = jax.devices()
+    fits = count is None or (is_count(count) and count <= len(found))
+    hint = f"XLA_FLAGS=--xla_force_host_platform_device_count={count} parts a processor" if is_count(count) else ""
+    require(fits, "devices", f"a number from 1 to {len(found)}, the {found[0].platform} devices here", count, hint)
+    return Mesh(np.array(found[:count]), ("data",))
+
+
+def check_shared(where: str, mesh: Mesh, rows: int) -> None:
+    """Raise unless the devices of ``mesh`` share ``rows`` samples evenly."""
+    hint = "choose another batch size, or leave the last batch out"
+    require(rows % mesh.size == 0, where, f"batches that {mesh.size} devices share evenly", f"one of {rows}", hint)
+
+
+def replicated(values: Any, mesh: Mesh) -> Any:
+    """A tree of arrays as every device of ``mesh`` has it, whole; what is there already stays."""
+    return tree.map(partial(_placed, _layout(_plain(mesh))), values)
 
 
 def _child(data: Any, label: Label | Array) -> Any:
@@ -192,19 +242,35 @@ def _ready(step: Step, params: Params, state: State, batch: Batch) -> tuple[Para
     return params, State(state.step, state.key, state.optimizer, metrics)
 
 
-def _placed(sharding: NamedSharding, leaf: Array) -> Array:
+def _plain(mesh: Mesh) -> Mesh:
+    """The mesh on which JAX decides where the collectives stand, whatever mesh was given."""
+    return Mesh(mesh.devices, mesh.axis_names)
+
+
+def _layout(mesh: Mesh, *axes: Any) -> NamedSharding:
+    """How an array lies on the mesh: its axes are parted as told, and the rest is whole on every device."""
+    return NamedSharding(mesh, PartitionSpec(*axes))  # type: ignore[no-untyped-call]
+
+
+def _placed(sharding: NamedSharding, leaf: Any) -> Any:
     """The array laid out by ``sharding``; every process brings what its devices hold."""
+    if isinstance(leaf, jax.Array) and leaf.sharding.is_equivalent_to(sharding, leaf.ndim):
+        return leaf
     return jax.make_array_from_callback(leaf.shape, sharding, lambda index: leaf[index])
 
 
+def _taken(rows: Array, samples: Batch) -> Batch:
+    return tree.map(lambda leaf: leaf[rows], samples)  # type: ignore[no-any-return]
+
+
 def _scan(
-    step: Step, params: Params, state: State, samples: Batch, order: Array
+    step: Step, params: Params, state: State, samples: Batch, rows: Array
 ) -> tuple[tuple[Params, State], Mapping[str, Any]]:
-    def one(carry: tuple[Params, State], rows: Array) -> tuple[tuple[Params, State], Mapping[str, Any]]:
-        params, state = step(*carry, tree.map(lambda leaf: leaf[rows], samples))
+    def one(carry: tuple[Params, State], chosen: Array) -> tuple[tuple[Params, State], Mapping[str, Any]]:
+        params, state = step(*carry, _taken(chosen, samples))
         return (params, state), state.metrics
 
-    return jax.lax.scan(one, (params, state), order)
+    return jax.lax.scan(one, (params, state), rows)
 
 
 def _register(cls: type, names: tuple[str, ...]) -> None:
