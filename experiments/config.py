@@ -52,8 +52,10 @@ class Config:
             training loss.
         tolerance: By how much a loss must be below the least before it to count as a new best one for patience.
         seed: The seed of everything random.
-        threads: How many threads matrix products may use; the last bits of results change with it.
-        checkpoint_every: Write a checkpoint after so many steps, beside the one after every epoch.
+        engine: What computes: numpy, or jax, which compiles the same step (takes the extra jax).
+        threads: How many threads matrix products of numpy may use; the last bits of results change with it.
+        checkpoint_every: Write a checkpoint after so many steps, beside the one after every epoch; the engine jax
+            computes an epoch in one piece.
     """
 
     dataset: Literal["mnist_5k", "mnist", "fashion_mnist", "folder"] = "mnist_5k"
@@ -77,6 +79,7 @@ class Config:
     patience: int | None = None
     tolerance: float = 0.0
     seed: int = 0
+    engine: Literal["numpy", "jax"] = "numpy"
     threads: int = 1
     checkpoint_every: int = 1000
 

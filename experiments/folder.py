@@ -99,12 +99,13 @@ def is_complete(folder: Path, config: Config) -> bool:
 
 
 def recorder(folder: Path, planned: Experiment, data: fn.Dataset, start: Progress) -> Callable[[Progress], None]:
-    """The function that writes where a run stands; ``start`` is what the folder holds already."""
+    """The function that writes where a run stands; ``start`` is what the folder has, and rows beyond it are cut off."""
     recorded = start.state.step
+    _write_rows(folder / "steps.csv", read_steps(folder)[:recorded], Step)
 
     def record(progress: Progress) -> None:
         nonlocal recorded
-        _append_rows(folder / "steps.csv", [step for step in progress.steps if step.step > recorded])
+        _append_rows(folder / "steps.csv", progress.steps_after(recorded))
         recorded = progress.state.step
         write_history(folder, progress.history)
         if progress.history and progress.state.step == best_epoch(progress.history) * planned.steps_per_epoch:
@@ -115,7 +116,7 @@ def recorder(folder: Path, planned: Experiment, data: fn.Dataset, start: Progres
 
 
 def read_progress(folder: Path, planned: Experiment) -> Progress:
-    """Where the run in ``folder`` stands; its beginning, if there is no checkpoint. Rows beyond it are cut off.
+    """Where the run in ``folder`` stands; its beginning, if there is no checkpoint. Rows beyond it do not count.
 
     Raises:
         InputError: The checkpoint is damaged, or of another experiment.
@@ -129,7 +130,6 @@ def read_progress(folder: Path, planned: Experiment) -> Progress:
         fits = (len(rows), len(history)) == (state.step, epochs)
         require(fits, str(folder), f"the rows of {state.step} steps and {epochs} epochs, as the checkpoint", found)
         progress = Progress(params, state, history, rows[-(steps or planned.steps_per_epoch) :])
-    _write_rows(folder / "steps.csv", read_steps(folder)[: progress.state.step], Step)
     return progress
 
 

@@ -7,14 +7,47 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 import funcnn as fn
 from experiments import folder as files
 from experiments.config import Config, experiment
+from experiments.devices import ALONE, Devices
 from experiments.environment import changes, environment, threads
 from experiments.page import write_page
-from experiments.run import Experiment, Outcome, Progress, run
+from experiments.run import NUMPY, Engine, Experiment, Outcome, Progress, run
 from funcnn.errors import require
 from funcnn.files import remove_leftovers
+
+
+@attrs.frozen(eq=False)
+class Job:
+    """A run to carry out: what it depends on, and what computes it."""
+
+    config: Config
+    data: fn.Dataset
+    planned: Experiment
+    engine: Engine
+
+
+def prepare(config: Config, data: fn.Dataset, devices: Devices = ALONE) -> Job:
+    """The job that ``config`` describes; where there are several processes, it waits for them.
+
+    Raises:
+        InputError: The devices do not fit, or the processes have not the same config.
+        ModuleNotFoundError: The engine is jax, and it is not installed.
+    """
+    planned = experiment(config, data)
+    if config.engine == "numpy":
+        require(devices == ALONE, "--engine", "jax for --devices and --processes", config.engine)
+        return Job(config, data, planned, NUMPY)
+    from experiments import compiled  # takes the extra jax, and a second to import
+
+    mesh = compiled.join(devices)
+    compiled.check_batches(mesh, planned)
+    if devices.processes > 1:
+        compiled.check_same("the config", files.CONVERTER.dumps(config))
+    return Job(config, data, planned, compiled.engine(mesh))
 
 
 def begin(folder: Path, config: Config) -> None:
@@ -22,48 +55,59 @@ def begin(folder: Path, config: Config) -> None:
     files.write_json(folder / "config.json", config)
 
 
-def carry_out(
-    folder: Path, config: Config, data: fn.Dataset, show: Callable[[Progress], None] = lambda progress: None
-) -> Outcome:
+def carry_out(folder: Path, job: Job, show: Callable[[Progress], None] = lambda progress: None) -> Outcome:
     """Run from where the folder stands to the end, and leave all files there; ``show`` is called after every epoch.
 
     Raises:
         InputError: The data are not those that the run began with, or the folder is damaged.
-        OSError: A file cannot be written.
+        OSError: A file cannot be written, or another process of the run has ended.
     """
     fn.keep_freed_memory()
     remove_leftovers(folder)
-    planned = experiment(config, data)
     (folder / "digest.txt").unlink(missing_ok=True)
-    with threads(config.threads):
-        _write_environment(folder, data)
-        start = files.read_progress(folder, planned)
-        record = files.recorder(folder, planned, data, start)
+    with threads(job.config.threads):
+        _write_environment(folder, {**environment(job.data), **job.engine.environment})
+        start = files.read_progress(folder, job.planned)
+        record = files.recorder(folder, job.planned, job.data, start)
 
         def on_progress(progress: Progress) -> None:
             record(progress)
-            if planned.ends_epoch(progress.state.step):
+            if job.planned.ends_epoch(progress.state.step):
                 show(progress)
 
         try:
-            outcome = run(planned, on_progress, start, record_every=config.checkpoint_every)
+            outcome = run(job.planned, on_progress, start, record_every=job.config.checkpoint_every, engine=job.engine)
         except OSError as error:
             raise OSError(f"{error}; what was recorded before is whole, and can be gone on with: {folder}") from error
         with uninterrupted():
             if outcome.interrupted or outcome.failure:  # which may have stopped the recorder halfway
-                record = files.recorder(folder, planned, data, files.read_progress(folder, planned))
+                record = files.recorder(folder, job.planned, job.data, files.read_progress(folder, job.planned))
                 record(outcome.progress)
-            _finish(folder, config, planned, data, outcome.progress)
+            _finish(folder, job, outcome.progress)
     return outcome
 
 
-def _write_environment(folder: Path, data: fn.Dataset) -> None:
-    """Where the run runs, the threads of this moment included; of one that goes on, what has changed is added.
+def follow(folder: Path | None, job: Job) -> Outcome:
+    """The part of a process that does not lead: the same run, from where ``folder`` stands if there is one, and nothing
+    is written.
+
+    Raises:
+        InputError: The folder is damaged.
+        OSError: Another process of the run has ended.
+    """
+    fn.keep_freed_memory()
+    start = None if folder is None else files.read_progress(folder, job.planned)
+    with threads(job.config.threads):
+        return run(job.planned, lambda progress: None, start, engine=job.engine)
+
+
+def _write_environment(folder: Path, now: dict[str, Any]) -> None:
+    """Where the run runs; of one that goes on, what has changed is added.
 
     Raises:
         InputError: The data have changed.
     """
-    path, now = folder / "environment.json", environment(data)
+    path = folder / "environment.json"
     if not path.exists():
         files.write_json(path, now)
         return
@@ -75,18 +119,18 @@ def _write_environment(folder: Path, data: fn.Dataset) -> None:
         files.write_json(path, {**recorded, "gone on with": [*recorded.get("gone on with", []), changed]})
 
 
-def _finish(folder: Path, config: Config, planned: Experiment, data: fn.Dataset, progress: Progress) -> None:
+def _finish(folder: Path, job: Job, progress: Progress) -> None:
     """The files that a run ends with; the digest comes last, so where it stands nothing is missing."""
     files.write_history(folder, progress.history)
-    files.write_model(folder / "model.safetensors", planned, data, progress.params)
+    files.write_model(folder / "model.safetensors", job.planned, job.data, progress.params)
     files.write_picture(folder / "history.png", progress.history)
     write_page(
         folder / "report.html",
         title=folder.name,
         saved=fn.load(folder / "model.safetensors"),
-        data=data,
+        data=job.data,
         history=progress.history,
-        config=json.loads(files.CONVERTER.dumps(config)),
+        config=json.loads(files.CONVERTER.dumps(job.config)),
         environment=files.read_environment(folder),
     )
     files.write_digest(folder, progress)

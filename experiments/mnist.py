@@ -11,8 +11,9 @@ import tyro
 import funcnn as fn
 from experiments import folder as files
 from experiments.command import run_command
-from experiments.config import Config, experiment, load_data
-from experiments.job import begin, carry_out
+from experiments.config import Config, load_data
+from experiments.devices import ALONE, Devices
+from experiments.job import begin, carry_out, follow, prepare
 from experiments.printers import PRINTERS
 from experiments.run import Outcome, Progress, best_epoch
 from funcnn.errors import require
@@ -27,32 +28,37 @@ class Command:
         out: The folder of the run, new or empty, instead of runs/DATASET-DATE-TIME.
         resume: The folder of a run to go on with, after its latest checkpoint; its config is the run's own.
         printer: How the run shows itself: as a table, or as Neural Networks from Scratch prints.
+        devices: What the engine jax runs on.
     """
 
     config: tyro.conf.OmitArgPrefixes[Config] = attrs.field(factory=Config)
     out: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     printer: Literal["table", "nnfs"] = "table"
+    devices: tyro.conf.OmitArgPrefixes[Devices] = ALONE
 
     def __attrs_post_init__(self) -> None:
         fits = self.resume is None or (self.out is None and self.config == Config())
-        require(fits, "--resume", "no other options than --printer", "some", "the config is that of the run")
+        hint = "the config is that of the run"
+        require(fits, "--resume", "no other options than --printer and those of the devices", "some", hint)
 
 
 def train(command: Command) -> int:
     """Begin a run or go on with one, show it and save it; gives the exit status."""
     config = command.config if command.resume is None else files.read_config(command.resume)
+    if command.resume is not None and files.is_complete(command.resume, config):
+        print(f"nothing to do: the run in {command.resume} is finished")
+        return 0
     data = load_data(config)
-    summary = fn.summary(experiment(config, data).model, data.train.inputs.shape[1:])
+    job = prepare(config, data, command.devices)
+    if not command.devices.leads:
+        return _status(follow(command.resume, job))
+    print(fn.summary(job.planned.model, data.train.inputs.shape[1:]), end="\n\n")
     folder = command.resume or files.create(command.out, config.dataset)
     if command.resume is None:
         begin(folder, config)
-    elif files.is_complete(folder, config):
-        print(f"nothing to do: the run in {folder} is finished")
-        return 0
-    print(summary, end="\n\n")
     printer = PRINTERS[command.printer]
-    outcome = carry_out(folder, config, data, lambda progress: print(printer(progress), flush=True))
+    outcome = carry_out(folder, job, lambda progress: print(printer(progress), flush=True))
     _report(folder, data, outcome.progress)
     return _status(outcome)
 

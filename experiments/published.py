@@ -17,7 +17,7 @@ from experiments import folder as files
 from experiments.command import run_command
 from experiments.config import Config, load_data
 from experiments.entries import ENTRIES, Entry
-from experiments.job import begin, carry_out
+from experiments.job import begin, carry_out, prepare
 from experiments.run import Outcome, Row
 from funcnn.errors import is_count, require
 
@@ -52,7 +52,7 @@ def repeat(config: Config, parent: Path, seeds: int) -> Iterator[Outcome]:
         if not (folder / "config.json").exists():
             folder.mkdir(parents=True, exist_ok=True)
             begin(folder, seeded)
-        outcome = carry_out(folder, seeded, data)
+        outcome = carry_out(folder, prepare(seeded, data))
         yield outcome
         if outcome.interrupted or outcome.failure:
             return

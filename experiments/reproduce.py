@@ -14,8 +14,9 @@ from toolz import concat
 import funcnn as fn
 from experiments import folder as files
 from experiments.command import run_command
-from experiments.config import experiment, load_data
+from experiments.config import load_data
 from experiments.environment import changes, environment, threads
+from experiments.job import prepare
 from experiments.run import Experiment, Progress, Row, Step, beginning, has_ended, stream
 from funcnn.errors import is_count, is_real, require
 
@@ -91,11 +92,14 @@ def differences(recorded: R, now: R) -> Iterator[Difference]:
 
 def follow(record: Record, again: Iterable[Progress]) -> Iterator[tuple[Progress, list[Difference]]]:
     """Each progress of a new run for which there is a record, and what differs in its step and the epoch it ends."""
-    epochs = 0
-    for step, progress in zip(record.steps, again, strict=False):  # either may end first
+    done = epochs = 0
+    for progress in again:
+        steps = zip(record.steps[done : progress.state.step], progress.steps_after(done), strict=False)
         rows = zip(record.history[epochs:], progress.history[epochs:], strict=False)
-        yield progress, [*differences(step, progress.steps[-1]), *concat(starmap(differences, rows))]
-        epochs = len(progress.history)
+        yield progress, [*concat(starmap(differences, steps)), *concat(starmap(differences, rows))]
+        done, epochs = progress.state.step, len(progress.history)
+        if done >= len(record.steps):
+            return
 
 
 def verdict(planned: Experiment, record: Record, again: Iterable[Progress], tolerance: float) -> tuple[bool, str]:
@@ -139,13 +143,14 @@ def reproduce(command: Command) -> int:
     )
     record = Record(files.read_steps(command.run), files.read_history(command.run), files.read_digest(command.run))
     require(bool(record.steps), str(command.run), "a run with at least one recorded step", "none")
-    data = load_data(config)
-    planned = experiment(config, data)
+    job = prepare(config, load_data(config))
     fn.keep_freed_memory()
     with threads(config.threads):
-        changed = changes(files.read_environment(command.run), environment(data))
+        now = {**environment(job.data), **job.engine.environment}
+        changed = changes(files.read_environment(command.run), now)
         print("environment, recorded -> now:" if changed else "environment: as recorded", *changed, sep="\n  ")
-        same, text = verdict(planned, record, stream(planned, beginning(planned)), command.tolerance)
+        again = stream(job.planned, beginning(job.planned), job.engine)
+        same, text = verdict(job.planned, record, again, command.tolerance)
     print(text)
     return 0 if same else 1
 

@@ -1,14 +1,16 @@
 """One training run, as a stream of values: what stands after each step follows from what stood before it.
 
 :func:`stream` is the run; :func:`run` follows it, has it recorded, and ends where it must. A run that goes on from any
-value of its stream is the run that never stopped, bit for bit.
+value of its stream is the run that never stopped, bit for bit. An :class:`Engine` takes the steps.
 """
 
 import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 import attrs
@@ -76,6 +78,15 @@ class Experiment:
     def ends_epoch(self, step: int) -> bool:
         """Whether an epoch ends with that step."""
         return step % self.steps_per_epoch == 0
+
+    def order_key(self, epoch: int) -> fn.Key:
+        """The key of the order of the samples in that epoch, from 0."""
+        return self.key.at("epoch", epoch)
+
+    def training_step(self) -> fn.training.Step:
+        """The step; the metrics of its state tell the learning rate and the norm of the gradient too."""
+        step = fn.train_step(self.model, self.loss, self.optimizer, penalty=self.penalty)
+        return partial(_telling_step, step)
 
 
 @attrs.frozen
@@ -149,6 +160,25 @@ class Progress:
     history: tuple[Row, ...] = ()
     steps: tuple[Step, ...] = ()
 
+    def steps_after(self, step: int) -> tuple[Step, ...]:
+        """Those after ``step``, of the latest epoch."""
+        count = self.state.step - step
+        return self.steps[-count:] if count > 0 else ()
+
+
+@attrs.frozen(eq=False)
+class Engine:
+    """What computes a run.
+
+    Attributes:
+        steps: ``steps(experiment, progress)`` takes the steps after a progress, without an end: it gives params, state
+            and the new steps after one of them, or after several, but never beyond the end of an epoch.
+        environment: What the environment of its runs has beside the rest, as plain data.
+    """
+
+    steps: Callable[[Experiment, Progress], Iterator[tuple[Params, State, tuple[Step, ...]]]]
+    environment: Mapping[str, Any] = MappingProxyType({})
+
 
 @attrs.frozen(eq=False)
 class Outcome:
@@ -183,20 +213,49 @@ def latest_improvement(history: Sequence[Row], tolerance: float) -> int:
     return max((epoch for epoch, (loss, least) in enumerate(pairs, 1) if loss < least - tolerance), default=1)
 
 
-def stream(experiment: Experiment, progress: Progress) -> Iterator[Progress]:
-    """The progress after every step that is left, the first of them after ``progress``."""
-    step = fn.train_step(experiment.model, experiment.loss, experiment.optimizer, penalty=experiment.penalty)
-    while not has_ended(experiment, progress.history):
-        start = time.perf_counter()
-        progress = attrs.evolve(progress, steps=progress.steps[: progress.state.step % experiment.steps_per_epoch])
-        for batch in _remaining_batches(experiment, progress.state.step):
-            params, state = _quietly(step, progress.params, progress.state, batch)
-            steps = (*progress.steps, _step(state, batch))
-            progress = Progress(params, state, progress.history, steps)
-            if experiment.ends_epoch(state.step):
-                row = _row(experiment, progress, time.perf_counter() - start)
-                progress = attrs.evolve(progress, history=(*progress.history, row))
-            yield progress
+def step_of(step: int, samples: int, metrics: Mapping[str, Any]) -> Step:
+    """The record of a step from the metrics that :meth:`Experiment.training_step` tells."""
+    return Step(
+        step=step,
+        samples=samples,
+        loss=float(metrics["loss"]),
+        accuracy=float(metrics["accuracy"]),
+        learning_rate=float(metrics["learning_rate"]),
+        gradient_norm=float(metrics["global_norm"]),
+    )
+
+
+def _one_by_one(experiment: Experiment, start: Progress) -> Iterator[tuple[Params, State, tuple[Step, ...]]]:
+    """One step after the other, as they are."""
+    step, params, state = experiment.training_step(), start.params, start.state
+    while True:
+        for batch in _remaining_batches(experiment, state.step):
+            params, state = _quietly(step, params, state, batch)
+            yield params, state, (step_of(state.step, len(batch.inputs), state.metrics),)
+
+
+NUMPY = Engine(_one_by_one)
+"""NumPy takes the steps as they stand."""
+
+
+def stream(experiment: Experiment, progress: Progress, engine: Engine = NUMPY) -> Iterator[Progress]:
+    """The progress after every step that is left, the first of them after ``progress``; or as often as ``engine``
+    gives one.
+    """
+    if has_ended(experiment, progress.history):
+        return
+    start, steps = time.perf_counter(), progress.steps[: progress.state.step % experiment.steps_per_epoch]
+    for params, state, new in engine.steps(experiment, progress):
+        steps = (*steps, *new)
+        progress = Progress(params, state, progress.history, steps)
+        if experiment.ends_epoch(state.step):
+            row = _row(experiment, progress, time.perf_counter() - start)
+            progress = attrs.evolve(progress, history=(*progress.history, row))
+        yield progress
+        if experiment.ends_epoch(state.step):
+            if has_ended(experiment, progress.history):
+                return
+            start, steps = time.perf_counter(), ()
 
 
 def run(
@@ -205,6 +264,7 @@ def run(
     start: Progress | None = None,
     *,
     record_every: int | None = None,
+    engine: Engine = NUMPY,
 ) -> Outcome:
     """Train from ``start``, or from fresh params.
 
@@ -214,8 +274,8 @@ def run(
     good = start or beginning(experiment)
     previous = good
     try:
-        for progress in stream(experiment, good):
-            if failure := _failure(progress):
+        for progress in stream(experiment, good, engine):
+            if failure := _failure(progress, previous.state.step):
                 return Outcome(good, failure=failure)
             ended = len(progress.history) > len(good.history)
             good = progress if ended else previous  # at the end of an epoch the params themselves are evaluated
@@ -228,11 +288,12 @@ def run(
     return Outcome(good)
 
 
-def _failure(progress: Progress) -> str | None:
-    """What is not finite, if anything."""
-    step, loss = progress.state.step, progress.state.metrics["loss"]
-    if not math.isfinite(loss):
-        return f"the loss is {loss} at step {step}"
+def _failure(progress: Progress, known: int) -> str | None:
+    """What is not finite, if anything; the steps up to ``known`` are."""
+    for taken in progress.steps_after(known):
+        if not math.isfinite(taken.loss):
+            return f"the loss is {taken.loss} at step {taken.step}"
+    step = progress.state.step
     row = progress.history[-1] if progress.history else None
     if row is not None and not math.isfinite(row.watched_loss):
         return f"the watched loss is {row.watched_loss} after step {step}"
@@ -250,7 +311,7 @@ def _quietly(function: Callable[..., T], *args: Any) -> T:
 def _remaining_batches(experiment: Experiment, step: int) -> Iterator[fn.Batch]:
     """The epoch's batches from ``step`` on, behind a progress bar, which shows where there is a terminal."""
     epoch, done = divmod(step, experiment.steps_per_epoch)
-    shuffled = fn.batches(experiment.key.at("epoch", epoch), experiment.train, experiment.batch_size)
+    shuffled = fn.batches(experiment.order_key(epoch), experiment.train, experiment.batch_size)
     left = islice(shuffled, done, None)
     if threading.current_thread() is not threading.main_thread():
         return left  # one of many runs that share a terminal
@@ -258,16 +319,10 @@ def _remaining_batches(experiment: Experiment, step: int) -> Iterator[fn.Batch]:
     return iter(tqdm(left, title, experiment.steps_per_epoch, initial=done, leave=False, disable=None, unit="batch"))
 
 
-def _step(state: State, batch: fn.Batch) -> Step:
+def _telling_step(step: fn.training.Step, params: Params, state: State, batch: fn.Batch) -> tuple[Params, State]:
+    params, state = step(params, state, batch)
     told = fn.hyperparameters(state.optimizer)
-    return Step(
-        step=state.step,
-        samples=len(batch.inputs),
-        loss=float(state.metrics["loss"]),
-        accuracy=float(state.metrics["accuracy"]),
-        learning_rate=float(told["learning_rate"]),
-        gradient_norm=float(told["global_norm"]),
-    )
+    return params, State(state.step, state.key, state.optimizer, {**state.metrics, **told})
 
 
 def _row(experiment: Experiment, progress: Progress, seconds: float) -> Row:

@@ -10,7 +10,7 @@ from filelock import FileLock
 import funcnn as fn
 from experiments import folder as files
 from experiments.config import Config, load_data
-from experiments.job import begin, carry_out
+from experiments.job import begin, carry_out, prepare
 
 _PROCESS = threading.Lock()
 """The threads of BLAS and matplotlib's settings belong to the whole process, so it has one run at a time."""
@@ -28,7 +28,7 @@ def complete(folder: Path, config: Config) -> str | None:
         data = data_of(config)
         if not (folder / "config.json").exists():
             begin(folder, config)
-        return carry_out(folder, config, data).failure
+        return carry_out(folder, prepare(config, data)).failure
 
 
 def data_of(config: Config) -> fn.Dataset:

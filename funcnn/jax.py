@@ -238,8 +238,13 @@ def _ready(step: Step, params: Params, state: State, batch: Batch) -> tuple[Para
         return params, state
     params, state = on_device((params, state))
     _, told = jax.eval_shape(step, params, state, batch)
-    metrics = tree.map(lambda like: jax.numpy.full(like.shape, np.nan, like.dtype), told.metrics)
+    metrics = tree.map(_unknown, told.metrics)
     return params, State(state.step, state.key, state.optimizer, metrics)
+
+
+def _unknown(like: Any) -> Array:
+    """NaN of the same type, a number of Python's if that is what it comes from."""
+    return jax.numpy.full(like.shape, np.nan, None if like.weak_type else like.dtype)
 
 
 def _plain(mesh: Mesh) -> Mesh:

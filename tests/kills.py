@@ -17,7 +17,7 @@ import tyro
 import funcnn as fn
 from experiments import folder as files
 from experiments.config import Config, experiment, load_data
-from experiments.job import begin, carry_out
+from experiments.job import begin, carry_out, prepare
 
 SAME = ["digest.txt", "steps.csv", "model.safetensors", "best.safetensors", "checkpoint.safetensors"]
 """The files of a run that must not depend on how often it was killed."""
@@ -68,7 +68,7 @@ def main(command: Command) -> None:
     with tempfile.TemporaryDirectory() as parent:
         whole, kills = Path(parent) / "whole", 0
         begin(whole, command.config)
-        carry_out(whole, command.config, data)
+        carry_out(whole, prepare(command.config, data))
         for number in itertools.count(1):
             folder, left_alone = Path(parent) / f"run-{number}", fn.Key(number)
             begin(folder, command.config)
@@ -79,7 +79,7 @@ def main(command: Command) -> None:
                 kills += 1
                 progress = files.read_progress(folder, planned)  # whole at any moment
                 print(f"run {number}, kill {kills}: the checkpoint is at step {progress.state.step}", flush=True)
-            carry_out(folder, command.config, data)
+            carry_out(folder, prepare(command.config, data))
             assert_same(folder, whole)
             print(f"run {number} ends with {(folder / 'digest.txt').read_text().strip()}", flush=True)
             if kills == command.kills:

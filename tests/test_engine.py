@@ -194,5 +194,7 @@ def test_devices_and_processes_share_a_batch():
 
 
 def test_a_batch_that_does_not_divide_is_refused():
-    with pytest.raises(AssertionError, match="expected batches that 3 devices share evenly, got one of 16; choose another"):
+    with pytest.raises(
+        AssertionError, match="expected batches that 3 devices share evenly, got one of 16; choose another"
+    ):
         ended(started(0, 1, 3))

@@ -11,7 +11,7 @@ import pytest
 import funcnn as fn
 from experiments import folder as files
 from experiments.config import Config, experiment, load_data
-from experiments.job import begin, carry_out
+from experiments.job import begin, carry_out, prepare
 from experiments.run import Progress, Row, Step, beginning
 from funcnn import InputError, tree
 from tests.kills import Command, assert_same, main
@@ -25,7 +25,7 @@ def whole(tmp_path_factory):
     """The folder of a run that was never stopped."""
     folder = tmp_path_factory.mktemp("whole")
     begin(folder, CONFIG)
-    carry_out(folder, CONFIG, DATA)
+    carry_out(folder, prepare(CONFIG, DATA))
     return folder
 
 
@@ -72,7 +72,7 @@ def test_rows_beyond_the_checkpoint_are_cut_off(whole, tmp_path, cut):
     with (folder / "steps.csv").open("a") as file:
         file.write("999,4,0.1,0.2,0.3,0.4\r\n1000,4,0.1,0.2,0.3,0.4\r\n"[: cut or None])
     (folder / ".writing-a").mkdir()
-    carry_out(folder, CONFIG, DATA)
+    carry_out(folder, prepare(CONFIG, DATA))
     assert_same(folder, whole)
     assert not list(folder.glob(".writing*"))
 
@@ -80,7 +80,7 @@ def test_rows_beyond_the_checkpoint_are_cut_off(whole, tmp_path, cut):
 def test_a_run_without_a_checkpoint_begins_again(whole, tmp_path):
     begin(tmp_path, CONFIG)
     (tmp_path / "steps.csv").write_bytes((whole / "steps.csv").read_bytes()[:1000])
-    carry_out(tmp_path, CONFIG, DATA)
+    carry_out(tmp_path, prepare(CONFIG, DATA))
     assert_same(tmp_path, whole)
 
 
@@ -98,9 +98,9 @@ def test_a_full_disk_loses_nothing(whole, tmp_path, monkeypatch, writer, call):
     begin(tmp_path, CONFIG)
     monkeypatch.setattr(files, writer, full)
     with pytest.raises(OSError, match="No space left"):
-        carry_out(tmp_path, CONFIG, DATA)
+        carry_out(tmp_path, prepare(CONFIG, DATA))
     monkeypatch.undo()
-    carry_out(tmp_path, CONFIG, DATA)
+    carry_out(tmp_path, prepare(CONFIG, DATA))
     assert_same(tmp_path, whole)
 
 
@@ -117,10 +117,10 @@ def test_an_interrupt_within_a_record_writes_no_row_twice(whole, tmp_path, monke
 
     begin(tmp_path, CONFIG)
     monkeypatch.setattr(files, "_append_rows", interrupted)
-    assert carry_out(tmp_path, CONFIG, DATA).interrupted
+    assert carry_out(tmp_path, prepare(CONFIG, DATA)).interrupted
     steps = [step.step for step in files.read_steps(tmp_path)]
     assert steps == list(range(1, len(steps) + 1))
-    carry_out(tmp_path, CONFIG, DATA)
+    carry_out(tmp_path, prepare(CONFIG, DATA))
     assert_same(tmp_path, whole)
 
 
@@ -129,7 +129,7 @@ def test_other_data_than_it_began_with_are_refused(whole, tmp_path):
     shutil.copytree(whole, folder)
     other = attrs.evolve(DATA, test=fn.Batch(DATA.test.inputs, DATA.test.targets[::-1]))
     with pytest.raises(InputError, match=r"expected the data that the run began with, got data\.md5: "):
-        carry_out(folder, CONFIG, other)
+        carry_out(folder, prepare(CONFIG, other))
 
 
 def test_what_has_changed_since_it_began_is_added(whole, tmp_path):
@@ -137,7 +137,7 @@ def test_what_has_changed_since_it_began_is_added(whole, tmp_path):
     shutil.copytree(whole, folder)
     recorded = files.read_environment(folder)
     files.write_json(folder / "environment.json", {**recorded, "python": "3.0"})
-    carry_out(folder, CONFIG, DATA)
+    carry_out(folder, prepare(CONFIG, DATA))
     assert files.read_environment(folder)["gone on with"] == [[f"python: 3.0 -> {recorded['python']}"]]
 
 
@@ -148,7 +148,7 @@ def test_rows_that_are_missing_are_noticed(whole, tmp_path, name):
     lines = (folder / name).read_text().splitlines(keepends=True)
     (folder / name).write_text("".join(lines[:-1]))
     with pytest.raises(InputError, match="rows of 87 steps and 3 epochs, as the checkpoint"):
-        carry_out(folder, CONFIG, DATA)
+        carry_out(folder, prepare(CONFIG, DATA))
 
 
 def test_a_failed_run_keeps_the_steps_that_tell_why(tmp_path):
@@ -157,14 +157,14 @@ def test_a_failed_run_keeps_the_steps_that_tell_why(tmp_path):
     broken = attrs.evolve(DATA, train=fn.Batch(inputs, DATA.train.targets))
     config = attrs.evolve(CONFIG, checkpoint_every=1000, validation=0.0)
     begin(tmp_path, config)
-    outcome = carry_out(tmp_path, config, broken)
+    outcome = carry_out(tmp_path, prepare(config, broken))
     assert outcome.failure
     assert len(files.read_steps(tmp_path)) == outcome.progress.state.step > 0
 
 
 def test_a_config_alone_is_enough_to_begin(whole, tmp_path):
     files.write_json(tmp_path / "config.json", CONFIG)
-    carry_out(tmp_path, CONFIG, DATA)
+    carry_out(tmp_path, prepare(CONFIG, DATA))
     assert_same(tmp_path, whole)
     assert files.read_environment(tmp_path) == files.read_environment(whole)
 

@@ -12,7 +12,7 @@ from experiments import folder as files
 from experiments import published
 from experiments.config import Config, experiment, load_data
 from experiments.entries import ENTRIES, Entry
-from experiments.job import begin, carry_out
+from experiments.job import begin, carry_out, prepare
 from experiments.published import main, repeat, table
 from experiments.run import Row, has_ended, run
 from funcnn.errors import InputError
@@ -72,7 +72,7 @@ def test_an_interrupted_run_goes_on(tmp_path):
     folder, data = tmp_path / "a" / "seed=0", load_data(TINY)
     folder.mkdir(parents=True)
     begin(folder, TINY)
-    assert carry_out(folder, TINY, data, interrupt).interrupted
+    assert carry_out(folder, prepare(TINY, data), interrupt).interrupted
     assert len(files.read_history(folder)) == 1
     (whole,) = repeat(TINY, tmp_path / "b", 1)
     (resumed,) = repeat(TINY, tmp_path / "a", 1)

@@ -1,0 +1,105 @@
+"""The compiled engine: an epoch is one program of JAX, on one device, on several, or on those of several processes."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from importlib.metadata import version
+from itertools import count, starmap
+from typing import Any
+
+import attrs
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
+
+from experiments.devices import Devices
+from experiments.run import Engine, Experiment, Progress, Step, step_of
+from funcnn.errors import require
+from funcnn.jax import check_shared, epoch, first_devices, replicated, to_numpy
+from funcnn.layer import Params
+from funcnn.training import State
+
+PATIENCE = 10
+"""Seconds without a sign of life after which a process counts as dead."""
+
+
+def join(devices: Devices) -> Mesh:
+    """The devices to run on, those of all processes where there are several; waits for them.
+
+    Raises:
+        InputError: There are fewer devices than asked for.
+    """
+    if devices.coordinator is None:
+        return first_devices(devices.devices or 1)
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")  # type: ignore[no-untyped-call]
+    jax.distributed.initialize(
+        devices.coordinator,
+        devices.processes,
+        devices.process,
+        initialization_timeout=60,
+        heartbeat_timeout_seconds=PATIENCE,
+        shutdown_timeout_seconds=PATIENCE,
+    )
+    return first_devices()
+
+
+def check_same(what: str, value: str) -> None:
+    """Raise in every process unless all processes have the same value.
+
+    Raises:
+        InputError: They differ.
+    """
+    mine = np.frombuffer(hashlib.sha256(value.encode()).digest(), np.uint8)
+    fits = bool((multihost_utils.broadcast_one_to_all(mine) == mine).all())
+    every = bool(multihost_utils.process_allgather(np.array(fits)).all())
+    require(every, what, "the same in every process", "others", "start all with the same options but for --process")
+
+
+def check_batches(mesh: Mesh, experiment: Experiment) -> None:
+    """Raise unless the devices share every batch evenly, the last one too.
+
+    Raises:
+        InputError: They do not.
+    """
+    for size in sorted(set(_sizes(experiment))):
+        check_shared("--devices", mesh, size)
+
+
+def engine(mesh: Mesh) -> Engine:
+    """The engine whose epoch is one program on the devices of ``mesh``."""
+    return Engine(partial(_epochs, mesh), {"jax": _environment(mesh)})
+
+
+def _epochs(mesh: Mesh, experiment: Experiment, start: Progress) -> Iterator[tuple[Params, State, tuple[Step, ...]]]:
+    run = epoch(experiment.training_step(), experiment.batch_size, mesh)
+    train, params, state = replicated(experiment.train, mesh), start.params, start.state
+    for number in count(start.state.step // experiment.steps_per_epoch):
+        try:
+            params, state, told = run(params, state, train, experiment.order_key(number))
+        except jax.errors.JaxRuntimeError as error:
+            if jax.process_count() == 1:
+                raise
+            reason = str(error).splitlines()[0]
+            raise ConnectionError(f"the processes of the run lost each other: {reason}") from error
+        steps = _steps(number * experiment.steps_per_epoch, _sizes(experiment), told)
+        yield to_numpy(params), attrs.evolve(to_numpy(state), key=start.state.key), steps
+
+
+def _steps(done: int, sizes: Sequence[int], told: Mapping[str, Any]) -> tuple[Step, ...]:
+    """The records of an epoch's steps, out of the columns of its metrics."""
+    rows = (dict(zip(told, values, strict=True)) for values in zip(*told.values(), strict=True))
+    return tuple(starmap(step_of, zip(count(done + 1), sizes, rows, strict=False)))
+
+
+def _sizes(experiment: Experiment) -> list[int]:
+    """The number of samples in each batch of an epoch."""
+    samples, batch_size = len(experiment.train.inputs), experiment.batch_size
+    return [min(batch_size, samples - done) for done in range(0, samples, batch_size)]
+
+
+def _environment(mesh: Mesh) -> dict[str, Any]:
+    """The devices, and who compiles for them."""
+    kinds = sorted({device.device_kind for device in mesh.devices.flat})
+    libraries = {name: version(name) for name in ("jax", "jaxlib")}
+    return {"libraries": libraries, "devices": mesh.size, "kinds": kinds, "processes": jax.process_count()}
