@@ -259,8 +259,8 @@ def _layout(mesh: Mesh, *axes: Any) -> NamedSharding:
 
 def _placed(sharding: NamedSharding, leaf: Any) -> Any:
     """The array laid out by ``sharding``; every process brings what its devices hold."""
-    if isinstance(leaf, jax.Array) and leaf.sharding.is_equivalent_to(sharding, leaf.ndim):
-        return leaf
+    if sharding.is_fully_addressable or getattr(leaf, "sharding", None) == sharding:
+        return jax.device_put(leaf, sharding)
     return jax.make_array_from_callback(leaf.shape, sharding, lambda index: leaf[index])
 
 
