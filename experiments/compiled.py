@@ -23,6 +23,11 @@ from funcnn.training import State
 PATIENCE = 10
 """Seconds without a sign of life after which a process counts as dead."""
 
+_DISTRIBUTED = {
+    "jax_cpu_collectives_implementation": "gloo",
+    "jax_enable_recoverability": True,  # the loss of a process is an error in Python, not the end of all of them
+}
+
 
 def join(devices: Devices) -> Mesh:
     """The devices to run on, those of all processes where there are several; waits for them.
@@ -32,7 +37,8 @@ def join(devices: Devices) -> Mesh:
     """
     if devices.coordinator is None:
         return first_devices(devices.devices or 1)
-    jax.config.update("jax_cpu_collectives_implementation", "gloo")  # type: ignore[no-untyped-call]
+    for name, value in _DISTRIBUTED.items():
+        jax.config.update(name, value)  # type: ignore[no-untyped-call]
     jax.distributed.initialize(
         devices.coordinator,
         devices.processes,

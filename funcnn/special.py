@@ -1,6 +1,7 @@
 """Functions that the array API does not have, as expressions in its terms."""
 
 import math
+from typing import Any
 
 from funcnn.arrays import Array, namespace
 
@@ -53,3 +54,17 @@ def normal_cdf(x: Array) -> Array:
 def normal_pdf(x: Array) -> Array:
     """The density of a standard normal variable at x."""
     return namespace(x).exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+
+
+def one_minus_power(base: float, n: Any) -> Any:
+    """1 - base^n for 0 <= base < 1 and n >= 1; of a traced n without the cancellation that costs float32 its digits.
+
+    >>> import numpy as np
+    >>> one_minus_power(0.999, 1) == 1 - 0.999
+    True
+    >>> bool(abs(one_minus_power(0.999, np.float32(1)) / 0.001 - 1) < 1e-6)
+    True
+    """
+    if isinstance(n, int) or base == 0:
+        return 1 - base**n
+    return -namespace(n).expm1(n * math.log(base))

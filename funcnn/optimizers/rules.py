@@ -15,6 +15,7 @@ from funcnn.optimizers.base import Optimizer, Updates, chain, zeros_like
 from funcnn.optimizers.transforms import add_decayed_weights
 from funcnn.schedules import Rate, as_schedule
 from funcnn.spec import described
+from funcnn.special import one_minus_power
 from funcnn.tree import record
 
 EpsPlacement: TypeAlias = Literal["inside", "outside"]
@@ -283,10 +284,10 @@ def _adam_step(
     """``factor`` times Adam's direction at ``step``, and the new running means."""
     # Correcting m and v would be two passes more over memory: m' / (sqrt(v') + eps) is
     # m / (sqrt(v) + eps root) * root / correction, with root the square root of v's correction.
-    correction, root = 1 - beta1**step, (1 - beta2**step) ** 0.5
+    correction, root = one_minus_power(beta1, step), one_minus_power(beta2, step) ** 0.5
     scale, floor = factor * root / correction, eps * root
     # Nesterov's m' is m with another correction, and a share of g beside it.
-    m_share, g_share = beta1 * correction / (1 - beta1 ** (step + 1)), 1 - beta1
+    m_share, g_share = beta1 * correction / one_minus_power(beta1, step + 1), 1 - beta1
 
     def rule(g: Array, m: Array, v: Array) -> tuple[Array, Array, Array]:
         m = _blend(g - m, m, 1 - beta1)
