@@ -7,7 +7,6 @@ from importlib.metadata import version
 from itertools import count, starmap
 from typing import Any
 
-import attrs
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
@@ -89,7 +88,8 @@ def _epochs(mesh: Mesh, experiment: Experiment, start: Progress) -> Iterator[tup
             reason = str(error).splitlines()[0]
             raise ConnectionError(f"the processes of the run lost each other: {reason}") from error
         steps = _steps(number * experiment.steps_per_epoch, _sizes(experiment), told)
-        yield to_numpy(params), attrs.evolve(to_numpy(state), key=start.state.key), steps
+        optimizer = to_numpy(state.optimizer, like=start.state.optimizer)
+        yield to_numpy(params), State(int(state.step), start.state.key, optimizer, to_numpy(state.metrics)), steps
 
 
 def _steps(done: int, sizes: Sequence[int], told: Mapping[str, Any]) -> tuple[Step, ...]:

@@ -41,7 +41,8 @@ def prepare(config: Config, data: fn.Dataset, devices: Devices = ALONE) -> Job:
     if config.engine == "numpy":
         require(devices == ALONE, "--engine", "jax for --devices and --processes", config.engine)
         return Job(config, data, planned, NUMPY)
-    from experiments import compiled  # takes the extra jax, and a second to import
+    import funcnn.jax  # noqa: F401  # takes a second; where JAX is missing it says what to install
+    from experiments import compiled
 
     mesh = compiled.join(devices)
     compiled.check_batches(mesh, planned)

@@ -83,12 +83,19 @@ def to_jax(values: Any) -> Any:
     return tree.map(lambda leaf: jax.numpy.asarray(leaf) if hasattr(leaf, "dtype") else leaf, values)
 
 
-def to_numpy(values: Any) -> Any:
-    """A tree's JAX arrays as NumPy arrays; numbers and keys stay as they are.
+def to_numpy(values: Any, like: Any = None) -> Any:
+    """A tree's JAX arrays as NumPy arrays, those without an axis as numbers; or, leaf by leaf, as what ``like`` has.
 
-    A state that is to be saved, or to go on on NumPy, takes its own :class:`Key` back: it never changes in a run.
+    A state that is to be saved, or to go on on NumPy, takes its own :class:`Key` back, which never changes in a run:
+    ``State(int(state.step), key, to_numpy(state.optimizer, like=optimizer.init(params)), {})``.
+
+    >>> to_numpy((jax.numpy.ones(2), jax.numpy.float32(0.5)))
+    (array([1., 1.], dtype=float32), 0.5)
+    >>> to_numpy(jax.numpy.float32(0.5), like=np.zeros((), np.float64))
+    array(0.5)
     """
-    return tree.map(_to_numpy, values)
+    plain = tree.map(_to_numpy, values)
+    return plain if like is None else tree.map(_as, like, plain)
 
 
 def on_device(values: Any) -> Any:
@@ -230,6 +237,10 @@ def _child(data: Any, label: Label | Array) -> Any:
 def _to_numpy(leaf: Any) -> Any:
     is_key = hasattr(leaf, "dtype") and jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key)
     return leaf if is_key or not hasattr(leaf, "dtype") else number(jax.device_get(leaf))
+
+
+def _as(like: Any, leaf: Any) -> Any:
+    return np.asarray(leaf, like.dtype) if hasattr(like, "dtype") else leaf
 
 
 def _ready(step: Step, params: Params, state: State, batch: Batch) -> tuple[Params, State]:
