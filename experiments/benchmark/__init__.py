@@ -6,7 +6,7 @@
     child         measures one peer on one workload, in a process of its own
     first_step    a script a tool, from its start to the end of one training step
     contest       all peers on all workloads, round after round
-    sizes         what an installed tool takes on the disk
+    installed     which versions there are, and what a tool takes on the disk
     tables        the results as text
     pictures      the results drawn
 

@@ -1,10 +1,11 @@
 """funcnn beside its peers, on the same work, in turn: ``python -m experiments.benchmark``."""
 
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import attrs
 import tyro
@@ -13,14 +14,17 @@ from tqdm import tqdm
 import funcnn as fn
 from experiments import folder as files
 from experiments.benchmark import contest, pictures
+from experiments.benchmark.installed import installed_bytes, versions
 from experiments.benchmark.peers import PEERS
-from experiments.benchmark.sizes import installed_bytes
 from experiments.benchmark.tables import Results, disagreements, text
 from experiments.benchmark.workloads import INSTALLED_SIZE, NAMES
 from experiments.command import run_command
 from experiments.environment import environment
 from experiments.figures import write_png
 from funcnn.errors import InputError, is_count, require
+
+TUNING = ("GLIBC_", "JAX_", "KERAS_", "MALLOC_", "MKL_", "OMP_", "OPENBLAS_", "TORCH", "XLA_")
+"""How the names of variables begin that tools read."""
 
 
 @attrs.frozen
@@ -62,16 +66,16 @@ def benchmark(command: Command) -> int:
     if command.draw is not None:
         return show(read(command.draw), command.draw.parent)
     train = (data := fn.load_dataset(command.dataset)).train
-    out, samples = files.create(command.out, "benchmark"), len(train.inputs)
+    samples = len(train.inputs)
     rounds = contest.entries(command.workloads, command.peers, samples)
     growth = contest.growth_entries(command.peers, samples) if command.growth else []
     plan = contest.plan_of(rounds, command.repeats, growth)
-    threads = command.threads or contest.available_cores()
-    asked = {**environment(data), "cores": contest.available_cores(), "threads": threads}
-    settings = {"workloads": command.workloads, "peers": command.peers, "repeats": command.repeats}
     sized = command.peers if INSTALLED_SIZE in command.workloads else ()
     sizes = {peer: installed_bytes(PEERS[peer].installs) for peer in sized if PEERS[peer].installs}
-    results = Results(asked, settings, (), sizes)
+    require(bool(plan or sizes), "--peers", "some that take part in the workloads", ", ".join(command.peers))
+    threads = command.threads or contest.available_cores()
+    results = Results(_surroundings(data, threads), attrs.asdict(command), (), sizes)
+    out = files.create(command.out, "benchmark")
     with tempfile.TemporaryDirectory() as scratch:
         made = contest.measured(plan, train, Path(scratch), threads)
         for measurement in tqdm(made, total=len(plan), unit="process", disable=None):
@@ -105,6 +109,13 @@ def read(path: Path) -> Results:
         raise
     except Exception as error:  # whatever a wrong value causes
         raise InputError(str(path), "a benchmark.json as this version writes it", error) from error
+
+
+def _surroundings(data: fn.Dataset, threads: int) -> dict[str, Any]:
+    """The environment, and what changes speed beside it."""
+    told = {name: value for name, value in sorted(os.environ.items()) if name.startswith(TUNING)}
+    cores = contest.available_cores()
+    return {**environment(data), "peers": versions(), "variables": told, "cores": cores, "threads": threads}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

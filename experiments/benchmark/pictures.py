@@ -37,7 +37,7 @@ def ratios(measurements: Sequence[Measurement]) -> Figure | None:
     with mpl.rc_context(STYLE):
         size = (1.5 + 2.5 * columns, (0.9 + 0.19 * len(peers)) * rows)
         figure = Figure(figsize=size, layout="constrained", dpi=100)
-        grid = figure.subplots(rows, columns, squeeze=False, sharey=True).flat
+        grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flat
         for axes, (name, table) in zip(grid, drawn.items(), strict=False):
             _draw_ratios(axes, table, peers)
             axes.set_title(name)
@@ -54,11 +54,14 @@ def growth(measurements: Sequence[Measurement]) -> Figure | None:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9, 4.6), layout="constrained", dpi=100)
         times, memories = figure.subplots(2, len(GROWTH), sharex="col", sharey="row")
-        for above, below, axis in zip(times, memories, GROWTH, strict=True):
+        for above, below, (axis, sizes) in zip(times, memories, GROWTH.items(), strict=True):
             for peer in GROWING:
                 _draw_growth(above, below, measurements, axis, peer)
             above.set(xscale="log", yscale="log")
-            below.set(xscale="log", yscale="log", xlabel=axis)
+            below.set(yscale="log", xlabel=axis)
+            below.set_xticks(list(sizes), list(map(str, sizes)), fontsize=7)
+            below.xaxis.minorticks_off()
+            above.tick_params(axis="x", bottom=False)
         times[0].set_ylabel("seconds a step")
         memories[0].set_ylabel("MB of training")
         figure.legend(*times[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(GROWING))
@@ -74,7 +77,13 @@ def _draw_ratios(axes: Axes, table: Mapping[str, Sequence[Measurement]], peers: 
         axes.plot([found.low, found.high], [place, place], color=colour, linewidth=2.5, alpha=0.5)
         axes.plot(found.value, place, "o", color=colour, markersize=4)
         axes.annotate(
-            f"{found.value:.2f}", (found.high, place), (4, 0), textcoords="offset points", va="center", fontsize=7
+            f"{found.value:.2f}",
+            (found.high, place),
+            (4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=7,
+            bbox={"color": "white", "pad": 0.3},
         )
     axes.axvline(1.0, color="black", linewidth=0.8)
     axes.set(xscale="log", yticks=range(len(peers)), yticklabels=peers, ylim=(len(peers) - 0.5, -0.5))

@@ -24,7 +24,7 @@ class Results:
 
     Attributes:
         environment: Where it ran.
-        settings: The command's options.
+        settings: The command.
         measurements: Of the contest and of growth, in the order in which they were made.
         sizes: The bytes of installed tools, by peer; None for what is not installed.
     """
@@ -82,8 +82,8 @@ def text(results: Results) -> str:
     names = unique(measurement.workload for measurement in results.measurements)
     parts = [f"## {name}\n\n{_table(results.measurements, name)}" for name in names if name in NAMES]
     if results.sizes:
-        rows = ([PEERS[peer].installs, _megabytes(size)] for peer, size in results.sizes.items())
-        parts.append(f"## {INSTALLED_SIZE}\n\n{markdown([['requirement', 'MB'], *rows])}")
+        rows = ([" + ".join(PEERS[peer].installs), _megabytes(size)] for peer, size in results.sizes.items())
+        parts.append(f"## {INSTALLED_SIZE}\n\n{markdown([['installed', 'MB'], *rows])}")
     parts += [f"{title}:\n\n" + "\n".join(lines) for title, lines in _faults(results).items() if lines]
     return "\n\n".join(parts)
 

@@ -61,7 +61,7 @@ GROWTH: Mapping[str, Mapping[int, Workload]] = MappingProxyType(
     {
         "width": {n: Workload(hidden=(n, n), samples=12_800) for n in (32, 64, 128, 256, 512, 1024, 2048)},
         "depth": {n: Workload(hidden=(256,) * n, samples=12_800) for n in (1, 2, 4, 8)},
-        "batch": {n: _of_batch(n) for n in (8, 32, 128, 512, 1024, 2048, 4096)},
+        "batch": {n: _of_batch(n) for n in (8, 32, 128, 1024, 4096)},
         "examples": {n: Workload(hidden=(128, 128), samples=n) for n in (1_000, 4_000, 15_000, 60_000)},
     }
 )

@@ -24,23 +24,23 @@ class Peer:
         module: The file.
         mode: What the file does in several ways.
         does: The kinds of workloads.
-        installs: The requirement whose installed size counts.
+        installs: The requirements whose installed size counts.
         own_batches: Whether it shuffles for itself, so that its loss is only about that of the others.
     """
 
     module: str
     mode: str = ""
     does: tuple[str, ...] = TRAINING
-    installs: str = ""
+    installs: tuple[str, ...] = ()
     own_batches: bool = False
 
 
 PEERS: Mapping[str, Peer] = MappingProxyType(
     {
-        "funcnn": Peer("funcnn_numpy", does=TRAINING + TOOL, installs="funcnn"),
+        "funcnn": Peer("funcnn_numpy", does=TRAINING + TOOL, installs=("funcnn",)),
         "funcnn-jax-step": Peer("funcnn_jax", "step", ("dense",)),
         "funcnn-jax-epoch": Peer("funcnn_jax", "epoch"),
-        "funcnn-jax": Peer("funcnn_jax", does=TOOL, installs="funcnn[jax]"),
+        "funcnn-jax": Peer("funcnn_jax", does=TOOL, installs=("funcnn[jax]",)),
         "jax-optax-step": Peer("jax_optax", "step"),
         "jax-optax-scan": Peer("jax_optax", "scan"),
         "jax-optax": Peer("jax_optax", does=TOOL),
@@ -48,9 +48,9 @@ PEERS: Mapping[str, Peer] = MappingProxyType(
         "torch-foreach": Peer("pytorch", "foreach"),
         "torch-fused": Peer("pytorch", "fused"),
         "torch-compile": Peer("pytorch", "compile"),
-        "torch": Peer("pytorch", does=TOOL, installs="torch"),
-        "scikit-learn": Peer("scikit_learn", does=("dense", *TOOL), installs="scikit-learn", own_batches=True),
-        "keras": Peer("keras_fit", does=("dense", *TOOL), installs="keras", own_batches=True),
+        "torch": Peer("pytorch", does=TOOL, installs=("torch",)),
+        "scikit-learn": Peer("scikit_learn", does=("dense", *TOOL), installs=("scikit-learn",), own_batches=True),
+        "keras": Peer("keras_fit", does=("dense", *TOOL), installs=("keras", "jax"), own_batches=True),
         "numpy-loop": Peer("numpy_loop", does=("dense", "inference")),
         "floor": Peer("floor", does=("dense", "inference")),
     }

@@ -27,7 +27,7 @@ LOOPS: Mapping[str, Mapping[str, bool]] = MappingProxyType(
 )
 """By mode, how the optimizer goes over the params."""
 
-torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
 
 place = torch.from_numpy
 

@@ -1,7 +1,7 @@
-"""What an installed tool takes on the disk, with all that it requires."""
+"""What is installed: the versions of the peers, and what a tool takes on the disk with all that it requires."""
 
-from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, distribution
+from collections.abc import Iterable, Iterator
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -9,11 +9,18 @@ from packaging.utils import canonicalize_name
 
 import funcnn
 
+DISTRIBUTIONS = ("jax", "jaxlib", "optax", "torch", "scikit-learn", "scipy", "keras")
 
-def installed_bytes(requirement: str) -> int | None:
-    """The bytes of all installed files; None where the tool or what it requires is not installed."""
+
+def versions() -> dict[str, str | None]:
+    """Of what the peers stand on beside funcnn; None for what is not installed."""
+    return {name: _version(name) for name in DISTRIBUTIONS}
+
+
+def installed_bytes(requirements: Iterable[str]) -> int | None:
+    """The bytes of all installed files; None where one of the tools or what it requires is not installed."""
     try:
-        return sum(map(_bytes, closure(requirement)))
+        return sum(map(_bytes, set().union(*map(closure, requirements))))
     except PackageNotFoundError:
         return None
 
@@ -30,6 +37,13 @@ def closure(requirement: str) -> set[str]:
         found |= left
         left = {asked for name, extras in left for asked in _required(name, extras)} - found
     return {name for name, _ in found}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 def _asked(requirement: Requirement) -> tuple[str, frozenset[str]]:
