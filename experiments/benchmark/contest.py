@@ -163,10 +163,17 @@ def _carry_out(entry: Entry, folder: Path | None, threads: int) -> Measurement:
         else:
             told = _said(["child", str(folder), entry.peer, json.dumps(attrs.asdict(entry.workload))], threads)
     except subprocess.CalledProcessError as error:
-        told = {"failure": (error.stderr.strip().splitlines() or [f"exit status {error.returncode}"])[-1]}
+        told = {"failure": _reason(error)}
     except subprocess.TimeoutExpired:
         told = {"failure": f"not done after {TIME_LIMIT} seconds"}
     return Measurement(entry.name, entry.peer, 0, **told)
+
+
+def _reason(error: subprocess.CalledProcessError) -> str:
+    """The last line that names an error, or else the last there is."""
+    lines = [f"exit status {error.returncode}", *error.stderr.split("\n")]
+    told = [line for line in lines if line.strip()]
+    return next((line for line in reversed(told) if "Error: " in line), told[-1])
 
 
 def _said(arguments: Sequence[str], threads: int) -> Any:

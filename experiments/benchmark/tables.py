@@ -17,6 +17,12 @@ REFERENCES = (("funcnn", "funcnn"), ("compiled funcnn", "funcnn-jax-epoch"), ("c
 AGREEMENT, OWN_BATCHES_AGREEMENT = 1e-3, 0.25
 """How far the loss after an epoch may be from the first peer's: so much, and so much of it for batches of its own."""
 
+HOW_TO_READ = """\
+{processor}, {threads} threads. Seconds are the median; a ratio above 1 says that the peer is faster, and its brackets hold
+the least and the greatest of a round. The loss is that of the first epoch. Peak is the most memory that the process
+had, and growth the most that it had for training, beside imports and samples; a compiler's own memory is in it, and
+program is what the compiled program alone takes."""
+
 
 @attrs.frozen
 class Results:
@@ -80,11 +86,19 @@ def by_peer(measurements: Sequence[Measurement], workload: str) -> Mapping[str, 
 def text(results: Results) -> str:
     """All tables, under their headings, and what is wrong."""
     names = unique(measurement.workload for measurement in results.measurements)
-    parts = [f"## {name}\n\n{_table(results.measurements, name)}" for name in names if name in NAMES]
+    parts = [HOW_TO_READ.format(**results.environment)]
+    parts += [f"## {name}\n\n{_table(results.measurements, name)}" for name in names if name in NAMES]
     if results.sizes:
-        rows = ([" + ".join(PEERS[peer].installs), _megabytes(size)] for peer, size in results.sizes.items())
+        rows = (
+            [" + ".join(PEERS[peer].installs), _megabytes(size) or "not installed"]
+            for peer, size in results.sizes.items()
+        )
         parts.append(f"## {INSTALLED_SIZE}\n\n{markdown([['installed', 'MB'], *rows])}")
-    parts += [f"{title}:\n\n" + "\n".join(lines) for title, lines in _faults(results).items() if lines]
+    faults = {
+        "Not run": failures(results.measurements),
+        "Losses that should agree": disagreements(results.measurements),
+    }
+    parts += [f"{title}:\n\n" + "\n".join(lines) for title, lines in faults.items() if lines]
     return "\n\n".join(parts)
 
 
@@ -147,24 +161,17 @@ def _median(values: Iterator[int | None]) -> float | None:
 
 
 def _megabytes(size: float | None) -> str:
-    return "not installed" if size is None else f"{size / 1e6:.1f}"
+    return "" if size is None else f"{size / 1e6:.1f}"
 
 
 def _times(size: float | None, params: float) -> str:
     return f"{size / params:.1f}" if size is not None and params else ""
 
 
-def _faults(results: Results) -> Mapping[str, list[str]]:
-    return {
-        "Not run": failures(results.measurements),
-        "Losses that should agree": disagreements(results.measurements),
-    }
-
-
 def _disagreements(measurements: Sequence[Measurement], name: str) -> Iterator[str]:
     losses = {peer: row[0].losses[0] for peer, row in by_peer(measurements, name).items() if row and row[0].losses}
+    first_peer, first = next(iter(losses.items()), ("", 0.0))
     for peer, loss in losses.items():
-        first = next(iter(losses.values()))
         allowed = OWN_BATCHES_AGREEMENT * first if PEERS[peer].own_batches else AGREEMENT
         if not abs(loss - first) <= allowed:
-            yield f"- {name}, {peer}: {loss:.4f}, where {next(iter(losses))} has {first:.4f}"
+            yield f"- {name}, {peer}: {loss:.4f}, where {first_peer} has {first:.4f}"
