@@ -171,8 +171,8 @@ def _carry_out(entry: Entry, folder: Path | None, threads: int) -> Measurement:
 
 def _reason(error: subprocess.CalledProcessError) -> str:
     """The last line that names an error, or else the last there is."""
-    lines = [f"exit status {error.returncode}", *error.stderr.split("\n")]
-    told = [line for line in lines if line.strip()]
+    lines: list[str] = error.stderr.splitlines()
+    told = [f"exit status {error.returncode}", *filter(str.strip, lines)]
     return next((line for line in reversed(told) if "Error: " in line), told[-1])
 
 

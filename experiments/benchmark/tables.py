@@ -18,10 +18,10 @@ AGREEMENT, OWN_BATCHES_AGREEMENT = 1e-3, 0.25
 """How far the loss after an epoch may be from the first peer's: so much, and so much of it for batches of its own."""
 
 HOW_TO_READ = """\
-{processor}, {threads} threads. Seconds are the median; a ratio above 1 says that the peer is faster, and its brackets hold
-the least and the greatest of a round. The loss is that of the first epoch. Peak is the most memory that the process
-had, and growth the most that it had for training, beside imports and samples; a compiler's own memory is in it, and
-program is what the compiled program alone takes."""
+{processor}, {threads} threads. Seconds are the median; a ratio above 1 says that the peer is faster, and its brackets
+hold the least and the greatest of a round. The loss is that of the first epoch. Peak is the most memory that the
+process had, and growth the most that it had for training, beside imports and samples; a compiler's own memory is in
+it, and program is what the compiled program alone takes."""
 
 
 @attrs.frozen
