@@ -3,6 +3,7 @@
 The process imports what its peer needs and nothing else. It prints one line of JSON.
 """
 
+import gc
 import importlib
 import json
 import math
@@ -37,22 +38,25 @@ def measure(folder: Path, peer: str, workload: Workload) -> dict[str, Any]:
     module: Any = importlib.import_module(f"experiments.benchmark.peers.{PEERS[peer].module}")
     inputs, targets = (_rows(folder.parent / name, workload.samples) for name in (INPUTS, TARGETS))
     task = Task(workload, module.place(inputs), module.place(targets), folder / PARAMS)
-    del inputs  # the peer has them, or a copy
     first, *orders = np.load(folder / ORDERS)
+    del inputs  # the peer has them, or a copy
+    gc.collect()  # what held them for the copying lets them go
     before = memory("VmRSS")
     engine = engine_of(task, peer, module)
-    told = [engine.run(first)]
+    losses = [_loss(engine.run(first), targets)]
     peak_at_first = memory("VmHWM")
     _forget_peak()
     seconds = []
     for order in orders:
         start = time.perf_counter()
-        told.append(engine.run(order))
+        value = engine.run(order)
         seconds.append(time.perf_counter() - start)
+        losses.append(_loss(value, targets))
+        del value  # outputs are large
     peak = memory("VmHWM")
     return {
         "seconds": seconds,
-        "losses": [_loss(value, targets) for value in told if value is not None],
+        "losses": [loss for loss in losses if loss is not None],
         "peak": max(peak_at_first, peak) if peak_at_first and peak else None,
         "growth": peak - before if peak and before else None,
         "program": engine.program() if engine.program else None,
@@ -83,9 +87,9 @@ def _rows(path: Path, count: int) -> Any:
         return np.fromfile(file, dtype, count * math.prod(shape)).reshape(count, *shape)
 
 
-def _loss(value: Any, targets: Any) -> float:
-    """A training loss as it is; of outputs, the rate of wrong predictions."""
-    return value if isinstance(value, float) else float(np.mean(value.argmax(axis=1) != targets))
+def _loss(value: Any, targets: Any) -> float | None:
+    """A training loss as it is, if there is one; of outputs, the rate of wrong predictions."""
+    return float(np.mean(value.argmax(axis=1) != targets)) if isinstance(value, np.ndarray) else value
 
 
 if __name__ == "__main__":

@@ -4,16 +4,15 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import funcnn as fn
 import funcnn.jax
+from experiments.benchmark.peers import xla
 from experiments.benchmark.peers.funcnn_numpy import beginning, initial_params, model_of
-from experiments.benchmark.peers.program import program_bytes
 from experiments.benchmark.task import Engine, Task
 
-place = jnp.asarray
+place = xla.place
 
 
 def training(task: Task, mode: str) -> Engine:
@@ -40,7 +39,7 @@ def by_step(task: Task) -> Engine:
 
     def program() -> int:
         batch = batch_of(np.arange(task.workload.batch))
-        return program_bytes(jax.jit(step, donate_argnums=(0, 1)), params, state, batch)
+        return xla.program_bytes(jax.jit(step, donate_argnums=(0, 1)), params, state, batch)
 
     return Engine(run, program)
 
@@ -62,7 +61,7 @@ def by_epoch(task: Task) -> Engine:
     def program() -> int:
         rows = task.stacked(np.arange(task.workload.samples))[0]
         compiled = jax.jit(partial(funcnn.jax._scan, step), donate_argnums=(0, 1))  # what scanned compiles
-        return program_bytes(compiled, params, state, samples, rows, resident=samples)
+        return xla.program_bytes(compiled, params, state, samples, rows, resident=samples)
 
     return Engine(run, program)
 
@@ -76,4 +75,4 @@ def inference(task: Task) -> Engine:
         del order  # nothing is drawn
         return np.asarray(predict(params, task.inputs))
 
-    return Engine(run, lambda: program_bytes(predict, params, task.inputs, resident=task.inputs))
+    return Engine(run, lambda: xla.program_bytes(predict, params, task.inputs, resident=task.inputs))

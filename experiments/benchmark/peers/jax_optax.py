@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.benchmark.peers.program import program_bytes
+from experiments.benchmark.peers import xla
 from experiments.benchmark.task import Engine, Task
 
 OPTIMIZERS: Mapping[str, Any] = MappingProxyType({"sgd": optax.sgd(0.1), "adam": optax.adam(1e-3)})
 
-place = jnp.asarray
+place = xla.place
 
 
 def params_of(task: Task) -> list[tuple[Any, Any]]:
@@ -75,7 +75,7 @@ def by_step(task: Task, step: Any, carry: Any) -> Engine:
         return task.mean(jax.device_get(losses))
 
     def program() -> int:
-        return program_bytes(jitted, carry, inputs[: task.workload.batch], targets[: task.workload.batch])
+        return xla.program_bytes(jitted, carry, inputs[: task.workload.batch], targets[: task.workload.batch])
 
     return Engine(run, program)
 
@@ -98,7 +98,7 @@ def by_scan(task: Task, step: Any, carry: Any) -> Engine:
     def program() -> int:
         samples = (task.inputs, task.targets)
         rows = task.stacked(np.arange(task.workload.samples))[0]
-        return program_bytes(scanned, carry, *samples, rows, resident=samples)
+        return xla.program_bytes(scanned, carry, *samples, rows, resident=samples)
 
     return Engine(run, program)
 
@@ -111,4 +111,4 @@ def inference(task: Task) -> Engine:
         del order  # nothing is drawn
         return np.asarray(predict(params, task.inputs))
 
-    return Engine(run, lambda: program_bytes(predict, params, task.inputs, resident=task.inputs))
+    return Engine(run, lambda: xla.program_bytes(predict, params, task.inputs, resident=task.inputs))
