@@ -42,7 +42,7 @@ _PARTS: Mapping[str, Any] = MappingProxyType(
     }
 )
 
-_STYLE: Any = MappingProxyType(
+STYLE: Any = MappingProxyType(
     {
         "font.size": 9,
         "axes.titlesize": 9,
@@ -60,7 +60,7 @@ _STYLE: Any = MappingProxyType(
 
 def curves(history: Sequence[Row], *quantities: str) -> Figure:
     """Each quantity against epochs, side by side: of training, validation and test, where a row has them."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(3.6 * len(quantities), 2.7), layout="constrained", dpi=150)
         for quantity, axes in zip(quantities, figure.subplots(1, len(quantities), squeeze=False)[0], strict=True):
             _draw_curve(axes, history, quantity)
@@ -71,7 +71,7 @@ def overlay(groups: Mapping[str, Sequence[Sequence[Row]]], *quantities: str) -> 
     """Each quantity against epochs, side by side: a colour a named group, a thin line a history."""
     few = mpl.color_sequences["tab10"]
     colours = few if len(groups) <= len(few) else mpl.colormaps["viridis"](np.linspace(0, 0.9, len(groups)))
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(3.6 * len(quantities), 3.2), layout="constrained", dpi=150)
         for quantity, axes in zip(quantities, figure.subplots(1, len(quantities), squeeze=False)[0], strict=True):
             for colour, (name, histories) in zip(colours, groups.items(), strict=False):
@@ -89,7 +89,7 @@ def reliability_diagram(table: Float[Array, "bins 3"]) -> Figure:
     bins = np.flatnonzero(table[:, 0])
     weight, confidence, correct = table[bins].T
     accuracy = correct / weight
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(4.4, 4.6), layout="constrained")
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         above.plot([0, 1], [0, 1], ":", color="black", linewidth=1, label="perfectly calibrated")
@@ -118,7 +118,7 @@ def write_png(path: Path, figure: Figure) -> None:
 def inline_svg(figure: Figure, name: str) -> str:
     """The figure as an ``<svg>`` element in the text colour of the page; ``name`` tells its ids from another's."""
     file = io.StringIO()
-    with mpl.rc_context({**_STYLE, "svg.hashsalt": name}):
+    with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
         no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(file, format="svg", transparent=True, metadata=no_metadata)
     text = file.getvalue()

@@ -1,0 +1,99 @@
+"""Measures one peer on one workload: ``python -m experiments.benchmark.child FOLDER PEER WORKLOAD``.
+
+The process imports what its peer needs and nothing else. It prints one line of JSON.
+"""
+
+import gc
+import importlib
+import json
+import math
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.benchmark.peers import PEERS
+from experiments.benchmark.task import Engine, Task
+from experiments.benchmark.workloads import Workload
+
+PARAMS, INPUTS, TARGETS, ORDERS = "params.npz", "inputs.npy", "targets.npy", "orders.npy"
+
+
+def engine_of(task: Task, peer: str, module: Any) -> Engine:
+    """The peer, ready for the task."""
+    engine: Engine = (
+        module.inference(task) if task.workload.kind == "inference" else module.training(task, PEERS[peer].mode)
+    )
+    return engine
+
+
+def measure(folder: Path, peer: str, workload: Workload) -> dict[str, Any]:
+    """A first epoch for all that happens once, then one a row of the orders, each timed.
+
+    The memory of training is the peak while the epochs are timed, less what the imports and the samples took.
+    """
+    module: Any = importlib.import_module(f"experiments.benchmark.peers.{PEERS[peer].module}")
+    inputs, targets = (_rows(folder.parent / name, workload.samples) for name in (INPUTS, TARGETS))
+    task = Task(workload, module.place(inputs), module.place(targets), folder / PARAMS)
+    first, *orders = np.load(folder / ORDERS)
+    del inputs  # the peer has them, or a copy
+    gc.collect()  # what held them for the copying lets them go
+    before = memory("VmRSS")
+    engine = engine_of(task, peer, module)
+    losses = [_loss(engine.run(first), targets)]
+    peak_at_first = memory("VmHWM")
+    _forget_peak()
+    seconds = []
+    for order in orders:
+        start = time.perf_counter()
+        value = engine.run(order)
+        seconds.append(time.perf_counter() - start)
+        losses.append(_loss(value, targets))
+        del value  # outputs are large
+    peak = memory("VmHWM")
+    return {
+        "seconds": seconds,
+        "losses": [loss for loss in losses if loss is not None],
+        "peak": max(peak_at_first, peak) if peak_at_first and peak else None,
+        "growth": peak - before if peak and before else None,
+        "program": engine.program() if engine.program else None,
+        "params": sum(array.nbytes for array in task.params()),
+    }
+
+
+def memory(name: str) -> int | None:
+    """The bytes of VmRSS, what the process has now, or VmHWM, the most it had; None where Linux does not tell."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+
+
+def _forget_peak() -> None:
+    """Let VmHWM count from now on."""
+    with suppress(OSError):  # where it is refused, it stays that of the whole life
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _rows(path: Path, count: int) -> Any:
+    """The first rows of a file; the others are not read, and take no memory."""
+    with path.open("rb") as file:
+        np.lib.format.read_magic(file)
+        (_, *shape), _, dtype = np.lib.format.read_array_header_1_0(file)
+        return np.fromfile(file, dtype, count * math.prod(shape)).reshape(count, *shape)
+
+
+def _loss(value: Any, targets: Any) -> float | None:
+    """A training loss as it is, if there is one; of outputs, the rate of wrong predictions."""
+    return float(np.mean(value.argmax(axis=1) != targets)) if isinstance(value, np.ndarray) else value
+
+
+if __name__ == "__main__":
+    _, folder, name, described = sys.argv
+    fields = json.loads(described)
+    hidden = tuple(fields.pop("hidden"))
+    print(json.dumps(measure(Path(folder), name, Workload(**fields, hidden=hidden))))

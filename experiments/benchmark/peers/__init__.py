@@ -1,0 +1,57 @@
+"""Who takes part. A peer is a row here and a file beside this one, which has
+
+    place(array)            the samples where the peer wants them, before anything is measured
+    training(task, mode)    an engine that trains
+    inference(task)         an engine that predicts
+
+as far as its row says. A tool that starts up is also a script of the same name in ``first_step``.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import attrs
+
+TRAINING = ("dense", "lenet")
+TOOL = ("inference", "start-up")
+
+
+@attrs.frozen
+class Peer:
+    """A tool, and how it is used.
+
+    Attributes:
+        module: The file.
+        mode: What the file does in several ways.
+        does: The kinds of workloads.
+        installs: The requirements whose installed size counts.
+        own_batches: Whether it shuffles for itself, so that its loss is only about that of the others.
+    """
+
+    module: str
+    mode: str = ""
+    does: tuple[str, ...] = TRAINING
+    installs: tuple[str, ...] = ()
+    own_batches: bool = False
+
+
+PEERS: Mapping[str, Peer] = MappingProxyType(
+    {
+        "funcnn": Peer("funcnn_numpy", does=TRAINING + TOOL, installs=("funcnn",)),
+        "funcnn-jax-step": Peer("funcnn_jax", "step", ("dense",)),
+        "funcnn-jax-epoch": Peer("funcnn_jax", "epoch"),
+        "funcnn-jax": Peer("funcnn_jax", does=TOOL, installs=("funcnn[jax]",)),
+        "jax-optax-step": Peer("jax_optax", "step"),
+        "jax-optax-scan": Peer("jax_optax", "scan"),
+        "jax-optax": Peer("jax_optax", does=TOOL),
+        "torch-eager": Peer("pytorch", "eager"),
+        "torch-foreach": Peer("pytorch", "foreach"),
+        "torch-fused": Peer("pytorch", "fused"),
+        "torch-compile": Peer("pytorch", "compile"),
+        "torch": Peer("pytorch", does=TOOL, installs=("torch",)),
+        "scikit-learn": Peer("scikit_learn", does=("dense", *TOOL), installs=("scikit-learn",), own_batches=True),
+        "keras": Peer("keras_fit", does=("dense", *TOOL), installs=("keras", "jax"), own_batches=True),
+        "numpy-loop": Peer("numpy_loop", does=("dense", "inference")),
+        "floor": Peer("floor", does=("dense", "inference")),
+    }
+)

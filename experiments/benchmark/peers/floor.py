@@ -1,0 +1,59 @@
+"""No training: only the matrix products of its steps, into arrays that are there already."""
+
+from typing import Any
+
+import numpy as np
+
+from experiments.benchmark.task import Engine, Task
+
+
+def place(array: Any) -> Any:
+    """NumPy's own."""
+    return array
+
+
+def values_of(weights: list[Any], rows: int) -> list[Any]:
+    """An array for the outputs of every layer."""
+    return [np.zeros((rows, w.shape[1]), np.float32) for w in weights]
+
+
+def products(weights: list[Any], grads: list[Any], x: Any, values: list[Any], dvalues: list[Any]) -> None:
+    """Forward, for the weights' gradients, and for the inputs' of all layers but the first."""
+    forward(weights, x, values)
+    for i in reversed(range(len(weights))):
+        np.matmul((values[i - 1] if i > 0 else x).T, dvalues[i], out=grads[i])
+        if i > 0:
+            np.matmul(dvalues[i], weights[i].T, out=dvalues[i - 1])
+
+
+def forward(weights: list[Any], x: Any, values: list[Any]) -> None:
+    """The outputs of every layer, neither shifted nor rectified."""
+    for w, y in zip(weights, values, strict=True):
+        x = np.matmul(x, w, out=y)
+
+
+def training(task: Task, mode: str) -> Engine:
+    """The products of an epoch's batches, which all have the same rows."""
+    del mode  # there is one way
+    weights = task.params()[::2]
+    grads = [np.empty_like(w) for w in weights]
+    sizes = {len(rows) for rows in task.batches(range(task.workload.samples))}
+    buffers = {size: (values_of(weights, size), values_of(weights, size)) for size in sizes}
+
+    def run(order: Any) -> None:
+        for rows in task.batches(order):
+            products(weights, grads, task.inputs[: len(rows)], *buffers[len(rows)])
+
+    return Engine(run)
+
+
+def inference(task: Task) -> Engine:
+    """All at once."""
+    weights = task.params()[::2]
+    values = values_of(weights, len(task.inputs))
+
+    def run(order: Any) -> None:
+        del order  # nothing is drawn
+        forward(weights, task.inputs, values)
+
+    return Engine(run)

@@ -1,0 +1,78 @@
+"""funcnn compiled by JAX."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+import funcnn as fn
+import funcnn.jax
+from experiments.benchmark.peers import xla
+from experiments.benchmark.peers.funcnn_numpy import beginning, initial_params, model_of
+from experiments.benchmark.task import Engine, Task
+
+place = xla.place
+
+
+def training(task: Task, mode: str) -> Engine:
+    """With one dispatch a step, whose batches come from the host, or one dispatch an epoch."""
+    return by_step(task) if mode == "step" else by_epoch(task)
+
+
+def by_step(task: Task) -> Engine:
+    """The loop of NumPy with the compiled step."""
+    step, params, state = beginning(task.workload)
+    compiled = funcnn.jax.compiled(step)
+    inputs, targets = np.asarray(task.inputs), np.asarray(task.targets)  # views
+
+    def batch_of(rows: Any) -> fn.Batch:
+        return fn.Batch(inputs.take(rows, axis=0), targets.take(rows))
+
+    def run(order: Any) -> float:
+        nonlocal params, state
+        losses = []
+        for rows in task.batches(order):
+            params, state = compiled(params, state, batch_of(rows))
+            losses.append(state.metrics["loss"])
+        return task.mean(jax.device_get(losses))
+
+    def program() -> int:
+        batch = batch_of(np.arange(task.workload.batch))
+        return xla.program_bytes(jax.jit(step, donate_argnums=(0, 1)), params, state, batch)
+
+    return Engine(run, program)
+
+
+def by_epoch(task: Task) -> Engine:
+    """A scan over samples that stay on the device."""
+    step, params, state = beginning(task.workload)
+    samples = fn.Batch(task.inputs, task.targets)
+    scanned = funcnn.jax.scanned(step)
+
+    def run(order: Any) -> float:
+        nonlocal params, state
+        losses = []
+        for rows in task.stacked(order):
+            params, state, metrics = scanned(params, state, samples, rows)
+            losses.append(metrics["loss"])
+        return task.mean(np.concatenate(jax.device_get(losses)))
+
+    def program() -> int:
+        rows = task.stacked(np.arange(task.workload.samples))[0]
+        compiled = jax.jit(partial(funcnn.jax._scan, step), donate_argnums=(0, 1))  # what scanned compiles
+        return xla.program_bytes(compiled, params, state, samples, rows, resident=samples)
+
+    return Engine(run, program)
+
+
+def inference(task: Task) -> Engine:
+    """All at once."""
+    params = funcnn.jax.to_jax(initial_params(task.workload))
+    predict = jax.jit(partial(fn.predict, model_of(task.workload)))
+
+    def run(order: Any) -> Any:
+        del order  # nothing is drawn
+        return np.asarray(predict(params, task.inputs))
+
+    return Engine(run, lambda: xla.program_bytes(predict, params, task.inputs, resident=task.inputs))

@@ -1,0 +1,114 @@
+"""JAX and Optax, written by hand."""
+
+from collections.abc import Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from experiments.benchmark.peers import xla
+from experiments.benchmark.task import Engine, Task
+
+OPTIMIZERS: Mapping[str, Any] = MappingProxyType({"sgd": optax.sgd(0.1), "adam": optax.adam(1e-3)})
+
+place = xla.place
+
+
+def params_of(task: Task) -> list[tuple[Any, Any]]:
+    """Pairs of weights and biases."""
+    arrays = [jnp.asarray(array) for array in task.params()]
+    return list(zip(arrays[::2], arrays[1::2], strict=True))
+
+
+def perceptron(params: Any, x: Any) -> Any:
+    """The outputs of dense layers."""
+    *hidden, (w, b) = params
+    for weights, biases in hidden:
+        x = jax.nn.relu(x @ weights + biases)
+    return x @ w + b
+
+
+def lenet(params: Any, x: Any) -> Any:
+    """The outputs of two convolutions with pools, and dense layers."""
+    x = x.reshape(-1, 28, 28, 1)
+    for (kernel, biases), padding in zip(params[:2], ("SAME", "VALID"), strict=True):
+        x = jax.lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        x = jax.nn.relu(x + biases)
+        x = jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+    return perceptron(params[2:], x.reshape(len(x), -1))
+
+
+def training(task: Task, mode: str) -> Engine:
+    """With one dispatch a step, whose batches come from the host, or one dispatch an epoch."""
+    network = lenet if task.workload.kind == "lenet" else perceptron
+    optimizer = OPTIMIZERS[task.workload.optimizer]
+
+    def loss_of(params: Any, inputs: Any, targets: Any) -> Any:
+        return optax.softmax_cross_entropy_with_integer_labels(network(params, inputs), targets).mean()
+
+    def step(carry: Any, inputs: Any, targets: Any) -> Any:
+        params, state = carry
+        loss, grads = jax.value_and_grad(loss_of)(params, inputs, targets)
+        updates, state = optimizer.update(grads, state, params)
+        return (optax.apply_updates(params, updates), state), loss
+
+    params = params_of(task)
+    carry = params, optimizer.init(params)
+    return by_step(task, step, carry) if mode == "step" else by_scan(task, step, carry)
+
+
+def by_step(task: Task, step: Any, carry: Any) -> Engine:
+    """A loop on the host."""
+    jitted = jax.jit(step, donate_argnums=0)
+    inputs, targets = np.asarray(task.inputs), np.asarray(task.targets)  # views
+
+    def run(order: Any) -> float:
+        nonlocal carry
+        losses = []
+        for rows in task.batches(order):
+            carry, loss = jitted(carry, inputs.take(rows, axis=0), targets.take(rows))
+            losses.append(loss)
+        return task.mean(jax.device_get(losses))
+
+    def program() -> int:
+        return xla.program_bytes(jitted, carry, inputs[: task.workload.batch], targets[: task.workload.batch])
+
+    return Engine(run, program)
+
+
+def by_scan(task: Task, step: Any, carry: Any) -> Engine:
+    """A scan over samples that stay on the device."""
+
+    @partial(jax.jit, donate_argnums=0)
+    def scanned(carry: Any, inputs: Any, targets: Any, order: Any) -> Any:
+        return jax.lax.scan(lambda carry, rows: step(carry, inputs[rows], targets[rows]), carry, order)
+
+    def run(order: Any) -> float:
+        nonlocal carry
+        losses = []
+        for rows in task.stacked(order):
+            carry, told = scanned(carry, task.inputs, task.targets, rows)
+            losses.append(told)
+        return task.mean(np.concatenate(jax.device_get(losses)))
+
+    def program() -> int:
+        samples = (task.inputs, task.targets)
+        rows = task.stacked(np.arange(task.workload.samples))[0]
+        return xla.program_bytes(scanned, carry, *samples, rows, resident=samples)
+
+    return Engine(run, program)
+
+
+def inference(task: Task) -> Engine:
+    """All at once."""
+    params, predict = params_of(task), jax.jit(perceptron)
+
+    def run(order: Any) -> Any:
+        del order  # nothing is drawn
+        return np.asarray(predict(params, task.inputs))
+
+    return Engine(run, lambda: xla.program_bytes(predict, params, task.inputs, resident=task.inputs))

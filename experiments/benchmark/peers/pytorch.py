@@ -1,0 +1,109 @@
+"""PyTorch."""
+
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from experiments.benchmark.task import Engine, Task
+from experiments.benchmark.workloads import CLASSES, PIXELS
+
+OPTIMIZERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
+    {"sgd": partial(torch.optim.SGD, lr=0.1), "adam": partial(torch.optim.Adam, lr=1e-3)}
+)
+
+LOOPS: Mapping[str, Mapping[str, bool]] = MappingProxyType(
+    {
+        "eager": {"foreach": False},
+        "foreach": {"foreach": True},
+        "fused": {"fused": True},
+        "compile": {"fused": True},
+    }
+)
+"""By mode, how the optimizer goes over the params."""
+
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
+
+place = torch.from_numpy
+
+
+def network(task: Task) -> Any:
+    """The network with the params to begin with."""
+    model = lenet() if task.workload.kind == "lenet" else perceptron(task.workload.hidden)
+    with torch.no_grad():
+        for parameter, array in zip(model.parameters(), task.params(), strict=True):
+            parameter.copy_(as_torch(torch.from_numpy(array), parameter.shape))
+    return model
+
+
+def perceptron(hidden: tuple[int, ...]) -> Any:
+    """Dense layers."""
+    widths = (PIXELS, *hidden)
+    pairs = ((nn.Linear(*sizes), nn.ReLU()) for sizes in zip(widths, hidden, strict=False))
+    return nn.Sequential(*(layer for pair in pairs for layer in pair), nn.Linear(widths[-1], CLASSES))
+
+
+def lenet() -> Any:
+    """Two convolutions with pools, and dense layers."""
+    return nn.Sequential(
+        nn.Unflatten(1, (1, 28, 28)),
+        nn.Conv2d(1, 6, 5, padding="same"),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(6, 16, 5),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(400, 120),
+        nn.ReLU(),
+        nn.Linear(120, 84),
+        nn.ReLU(),
+        nn.Linear(84, CLASSES),
+    )
+
+
+def as_torch(array: Any, shape: Any) -> Any:
+    """Weights as (out, in), kernels as (out, in, rows, columns), and features of an image by channel first."""
+    if array.shape == (400, 120):
+        array = array.reshape(5, 5, 16, 120).permute(2, 0, 1, 3).reshape(400, 120)
+    return array.permute(*(range(array.ndim)[::-1] if array.ndim < 4 else (3, 2, 0, 1))).reshape(shape)
+
+
+def training(task: Task, mode: str) -> Engine:
+    """Forward, backward and the optimizer's step, whose loop over the params is the mode's; or compiled."""
+    model = network(task)
+    optimizer = OPTIMIZERS[task.workload.optimizer](model.parameters(), **LOOPS[mode])
+
+    def loss_of(inputs: Any, targets: Any) -> Any:
+        return functional.cross_entropy(model(inputs), targets)
+
+    forward = torch.compile(loss_of, dynamic=False) if mode == "compile" else loss_of
+
+    def run(order: Any) -> float:
+        losses = []
+        for rows in torch.from_numpy(order).split(task.workload.batch):
+            loss = forward(task.inputs.index_select(0, rows), task.targets.index_select(0, rows))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        return task.mean(losses)
+
+    return Engine(run)
+
+
+def inference(task: Task) -> Engine:
+    """All at once."""
+    model = network(task).eval()
+
+    def run(order: Any) -> Any:
+        del order  # nothing is drawn
+        with torch.inference_mode():
+            return model(task.inputs).numpy()
+
+    return Engine(run)

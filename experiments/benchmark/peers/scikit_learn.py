@@ -1,0 +1,56 @@
+"""scikit-learn's multilayer perceptron, which draws its own batches."""
+
+from typing import Any
+
+from sklearn.neural_network import MLPClassifier
+
+from experiments.benchmark.task import Engine, Task
+from experiments.benchmark.workloads import CLASSES
+
+
+def place(array: Any) -> Any:
+    """NumPy's own."""
+    return array
+
+
+def classifier_of(task: Task) -> Any:
+    """A classifier with the params to begin with, which it takes after its first step only."""
+    workload = task.workload
+    classifier = MLPClassifier(
+        workload.hidden,
+        solver=workload.optimizer,
+        alpha=0.0,
+        batch_size=workload.batch,
+        learning_rate_init={"sgd": 0.1, "adam": 1e-3}[workload.optimizer],
+        momentum=0.0,
+        random_state=0,
+    )
+    first = slice(workload.batch)
+    classifier.partial_fit(task.inputs[first], task.targets[first], classes=range(CLASSES))
+    layers = (array for pair in zip(classifier.coefs_, classifier.intercepts_, strict=True) for array in pair)
+    for mine, given in zip(layers, task.params(), strict=True):
+        mine[...] = given
+    return classifier
+
+
+def training(task: Task, mode: str) -> Engine:
+    """A call an epoch."""
+    del mode  # there is one way
+    classifier = classifier_of(task)
+
+    def run(order: Any) -> float:
+        del order  # it draws its own
+        return float(classifier.partial_fit(task.inputs, task.targets).loss_)
+
+    return Engine(run)
+
+
+def inference(task: Task) -> Engine:
+    """All at once; as probabilities, the only outputs there are."""
+    classifier = classifier_of(task)
+
+    def run(order: Any) -> Any:
+        del order  # nothing is drawn
+        return classifier.predict_proba(task.inputs)
+
+    return Engine(run)
