@@ -24,7 +24,7 @@ import numpy as np
 
 from funcnn import tree
 from funcnn.arrays import Array, Shape, number
-from funcnn.errors import is_count, require
+from funcnn.errors import InputError, is_count, require
 from funcnn.keys import Key, Label, words
 from funcnn.layer import Params
 from funcnn.training import Batch, State, Step, count_rows
@@ -99,8 +99,12 @@ def to_numpy(values: Any, like: Any = None) -> Any:
 
 
 def on_device(values: Any) -> Any:
-    """A tree as a compiled step gives it back: its numbers are arrays too, and a :class:`Key` is a :class:`JaxKey`."""
-    return tree.map(lambda leaf: jax_key(leaf) if isinstance(leaf, Key) else jax.numpy.asarray(leaf), values)
+    """A tree as a compiled step gives it back: its numbers are arrays too, and a :class:`Key` is a :class:`JaxKey`.
+
+    Raises:
+        InputError: A leaf is no array, number or key.
+    """
+    return tree.map_with_paths(_on_device, values)
 
 
 def compiled(step: Step) -> Step:
@@ -237,6 +241,18 @@ def _child(data: Any, label: Label | Array) -> Any:
 def _to_numpy(leaf: Any) -> Any:
     is_key = hasattr(leaf, "dtype") and jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key)
     return leaf if is_key or not hasattr(leaf, "dtype") else number(jax.device_get(leaf))
+
+
+def _on_device(path: str, leaf: Any) -> Any:
+    if isinstance(leaf, Key):
+        return jax_key(leaf)
+    try:
+        return jax.numpy.asarray(leaf)
+    except (TypeError, ValueError):
+        hint = "keep what is no array in the layer or optimizer, not in its params or state"
+        raise InputError(
+            "on_device", f"an array, a number or a key at {path or 'the root'}", repr(leaf), hint
+        ) from None
 
 
 def _as(like: Any, leaf: Any) -> Any:

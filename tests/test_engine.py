@@ -5,15 +5,17 @@ import os
 import socket
 import subprocess
 import sys
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
 
 import funcnn as fn
-from funcnn import Batch, Key, tree
+from funcnn import Batch, InputError, Key, tree
 from funcnn.jax import compiled, epoch, jax_key, on_device, over_seeds, to_jax, to_numpy
 from funcnn.testing import assert_trees_close
+from funcnn.tree import record
 
 LOSS = fn.softmax_cross_entropy()
 SAMPLES = Batch(Key(1).normal((50, 6)), Key(2).permutation(50) % 3)
@@ -176,6 +178,14 @@ def ended(run):
     return int(devices), digest, json.loads(vector)
 
 
+def together(processes, devices):
+    """What each of several processes ends with, which is the same to the last bit."""
+    port = free_port()
+    results = [*map(ended, [started(process, processes, devices, port) for process in range(processes)])]
+    assert all(result == results[0] for result in results)
+    return results[0]
+
+
 def free_port():
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
@@ -185,11 +195,10 @@ def free_port():
 def test_devices_and_processes_share_a_batch():
     alone = ended(started(0, 1, 1))
     four_devices = ended(started(0, 1, 4))
-    port = free_port()
-    two_processes = [*map(ended, [started(process, 2, 2, port) for process in range(2)])]
-    assert [alone[0], four_devices[0], two_processes[0][0]] == [1, 4, 4]
-    assert two_processes[0] == two_processes[1]
-    for other in (four_devices, two_processes[0]):
+    two_processes = together(2, devices=2)
+    four_processes = together(4, devices=1)
+    assert [alone[0], four_devices[0], two_processes[0], four_processes[0]] == [1, 4, 4, 4]
+    for other in (four_devices, two_processes, four_processes):
         assert other[2] == pytest.approx(alone[2], rel=1e-4, abs=1e-5)
 
 
@@ -198,3 +207,18 @@ def test_a_batch_that_does_not_divide_is_refused():
         AssertionError, match="expected batches that 3 devices share evenly, got one of 16; choose another"
     ):
         ended(started(0, 1, 3))
+
+
+@record
+class Labelled:
+    """Params of one's own with something that is no array."""
+
+    weights: Any
+    name: Any
+
+
+def test_a_record_with_something_that_is_no_array_is_refused_by_its_path():
+    step, params, state = prepared()
+    labelled = (Labelled(np.ones(3), "first"), *params[1:])
+    with pytest.raises(InputError, match=r"an array, a number or a key at 0\.name, got 'first'; keep what is no array"):
+        compiled(step)(labelled, state, SAMPLES)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tracemalloc
 
 import array_api_strict
 import attrs
@@ -205,6 +206,36 @@ for batch in fn.batches(key.at("epoch", 0), data.train, 256):
 assert (repr(np.random.get_state()), random.getstate()) == untouched
 print(hashlib.sha256(b"".join(leaf.tobytes() for leaf in fn.tree.leaves(params))).hexdigest(), state.metrics)
 """
+
+
+def peak_of_a_step(step, params, state, batch):
+    """The most bytes of arrays that there were at once, over those of the params."""
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        step(params, state, batch)
+        return (tracemalloc.get_traced_memory()[1] - before) / bytes_of(params)
+    finally:
+        tracemalloc.stop()
+
+
+def bytes_of(params):
+    return sum(leaf.nbytes for leaf in tree.leaves(params))
+
+
+def test_a_step_with_adam_needs_no_more_than_old_and_new_and_one_leaf():
+    model, optimizer = fn.serial(fn.dense(500), fn.relu(), fn.dense(500), fn.relu(), fn.dense(3)), fn.adam()
+    params, _ = model.init(Key(0), (4,))
+    step, state = fn.train_step(model, LOSS, optimizer), fn.initial_state(optimizer, params, Key(0))
+    largest = max(leaf.nbytes for leaf in tree.leaves(params)) / bytes_of(params)
+    allowed = 4 + largest + 0.1  # gradient, both moments, and update or params, beside the old ones; batch and outputs
+
+    def hoarding(params, state, batch):
+        kept = [tree.map(np.copy, params) for _ in range(2)]
+        return (*step(params, state, batch), kept)
+
+    assert peak_of_a_step(step, params, state, samples()) <= allowed
+    assert peak_of_a_step(hoarding, params, state, samples()) > allowed
 
 
 def test_two_processes_with_one_seed_give_the_same_bytes():
