@@ -1,7 +1,9 @@
 """The compiled engine: an epoch is one program of JAX, on one device, on several, or on those of several processes."""
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
 from itertools import count, starmap
@@ -14,13 +16,17 @@ from jax.sharding import Mesh
 
 from experiments.devices import Devices
 from experiments.run import Engine, Experiment, Progress, Step, step_of
+from funcnn import tree
 from funcnn.errors import require
 from funcnn.jax import check_shared, epoch, first_devices, replicated, to_numpy
 from funcnn.layer import Params
 from funcnn.training import State
 
-PATIENCE = 10
+SILENCE = 10
 """Seconds without a sign of life after which a process counts as dead."""
+
+WAIT = 300
+"""Seconds for all processes to come, data loaded."""
 
 _DISTRIBUTED = {
     "jax_cpu_collectives_implementation": "gloo",
@@ -38,26 +44,34 @@ def join(devices: Devices) -> Mesh:
         return first_devices(devices.devices or 1)
     for name, value in _DISTRIBUTED.items():
         jax.config.update(name, value)  # type: ignore[no-untyped-call]
-    jax.distributed.initialize(
-        devices.coordinator,
-        devices.processes,
-        devices.process,
-        initialization_timeout=60,
-        heartbeat_timeout_seconds=PATIENCE,
-        shutdown_timeout_seconds=PATIENCE,
-    )
-    return first_devices()
+    with _together():
+        jax.distributed.initialize(
+            devices.coordinator,
+            devices.processes,
+            devices.process,
+            initialization_timeout=WAIT,
+            heartbeat_timeout_seconds=SILENCE,
+            shutdown_timeout_seconds=SILENCE,
+        )
+        mesh = first_devices()
+    fits = mesh.size == devices.processes * jax.local_device_count()
+    require(fits, "--processes", "the same number of devices in every process", f"{mesh.size} devices in all")
+    return mesh
 
 
-def check_same(what: str, value: str) -> None:
-    """Raise in every process unless all processes have the same value.
+def check_same(what: str, values: Any) -> None:
+    """Raise in every process unless all processes have the same tree of arrays, numbers and strings.
 
     Raises:
         InputError: They differ.
     """
-    mine = np.frombuffer(hashlib.sha256(value.encode()).digest(), np.uint8)
-    fits = bool((multihost_utils.broadcast_one_to_all(mine) == mine).all())
-    every = bool(multihost_utils.process_allgather(np.array(fits)).all())
+    sha = hashlib.sha256()
+    for leaf in tree.leaves(values):
+        sha.update(np.ascontiguousarray(leaf).data)
+    mine = np.frombuffer(sha.digest(), np.uint8)
+    with _together():
+        fits = bool((multihost_utils.broadcast_one_to_all(mine) == mine).all())
+        every = bool(multihost_utils.process_allgather(np.array(fits)).all())
     require(every, what, "the same in every process", "others", "start all with the same options but for --process")
 
 
@@ -77,22 +91,36 @@ def engine(mesh: Mesh) -> Engine:
 
 
 def _epochs(mesh: Mesh, experiment: Experiment, start: Progress) -> Iterator[tuple[Params, State, tuple[Step, ...]]]:
+    first, within = divmod(start.state.step, experiment.steps_per_epoch)
+    hint = "it is of another engine or batch size"
+    require(within == 0, "--engine jax", "a checkpoint at the end of an epoch", f"one {within} steps into it", hint)
+    if jax.process_count() > 1:
+        check_same("the checkpoint", (start.params, start.state.optimizer, start.state.step))
+        check_same("the data", experiment.train)
     run = epoch(experiment.training_step(), experiment.batch_size, mesh)
     train, params, state = replicated(experiment.train, mesh), start.params, start.state
-    for number in count(start.state.step // experiment.steps_per_epoch):
-        try:
+    for number in count(first):
+        with _together():
             params, state, told = run(params, state, train, experiment.order_key(number))
-        except jax.errors.JaxRuntimeError as error:
-            if jax.process_count() == 1:
-                raise
-            reason = str(error).splitlines()[0]
-            raise ConnectionError(f"the processes of the run lost each other: {reason}") from error
-        steps = _steps(number * experiment.steps_per_epoch, _sizes(experiment), told)
+            columns = {name: np.asarray(column).tolist() for name, column in told.items()}
+        steps = _steps(number * experiment.steps_per_epoch, _sizes(experiment), columns)
         optimizer = to_numpy(state.optimizer, like=start.state.optimizer)
         yield to_numpy(params), State(int(state.step), start.state.key, optimizer, to_numpy(state.metrics)), steps
 
 
-def _steps(done: int, sizes: Sequence[int], told: Mapping[str, Any]) -> tuple[Step, ...]:
+@contextmanager
+def _together() -> Iterator[None]:
+    """What several processes do at once, one of which may be gone."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if not jax.distributed.is_initialized():
+            raise  # there is one process
+        reason = str(error).splitlines()[0]
+        raise ConnectionError(f"the processes of the run lost each other: {reason}") from error
+
+
+def _steps(done: int, sizes: Sequence[int], told: Mapping[str, Sequence[float]]) -> tuple[Step, ...]:
     """The records of an epoch's steps, out of the columns of its metrics."""
     rows = (dict(zip(told, values, strict=True)) for values in zip(*told.values(), strict=True))
     return tuple(starmap(step_of, zip(count(done + 1), sizes, rows, strict=False)))
@@ -108,4 +136,11 @@ def _environment(mesh: Mesh) -> dict[str, Any]:
     """The devices, and who compiles for them."""
     kinds = sorted({device.device_kind for device in mesh.devices.flat})
     libraries = {name: version(name) for name in ("jax", "jaxlib")}
-    return {"libraries": libraries, "devices": mesh.size, "kinds": kinds, "processes": jax.process_count()}
+    flags = os.environ.get("XLA_FLAGS", "")
+    return {
+        "libraries": libraries,
+        "devices": mesh.size,
+        "kinds": kinds,
+        "processes": jax.process_count(),
+        "flags": flags,
+    }

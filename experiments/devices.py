@@ -31,7 +31,9 @@ class Devices:
         fits = 0 <= self.process < self.processes
         require(fits, "--process", f"a whole number from 0 to {self.processes - 1}", self.process)
         alone = self.processes == 1
-        fits = alone == (self.coordinator is None)
+        require(not alone or self.coordinator is None, "--processes", "at least 2 with --coordinator", self.processes)
+        host, _, port = (self.coordinator or "").rpartition(":")
+        fits = alone or (bool(host) and port.isdigit())
         require(fits, "--coordinator", "HOST:PORT of process 0 with --processes", self.coordinator or "none")
         require(alone or self.devices is None, "--devices", "none with --processes: all take part", self.devices)
 

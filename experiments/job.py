@@ -44,10 +44,13 @@ def prepare(config: Config, data: fn.Dataset, devices: Devices = ALONE) -> Job:
     import funcnn.jax  # noqa: F401  # takes a second; where JAX is missing it says what to install
     from experiments import compiled
 
+    fits = devices.processes == 1 or config.patience is None or planned.validation is None
+    hint = "each process evaluates for itself, and last bits could end one before the others"
+    require(fits, "--patience", "none with --validation and --processes", config.patience, hint)
     mesh = compiled.join(devices)
-    compiled.check_batches(mesh, planned)
     if devices.processes > 1:
         compiled.check_same("the config", files.CONVERTER.dumps(config))
+    compiled.check_batches(mesh, planned)
     return Job(config, data, planned, compiled.engine(mesh))
 
 
@@ -88,7 +91,7 @@ def carry_out(folder: Path, job: Job, show: Callable[[Progress], None] = lambda 
     return outcome
 
 
-def follow(folder: Path | None, job: Job) -> Outcome:
+def take_part(folder: Path | None, job: Job) -> Outcome:
     """The part of a process that does not lead: the same run, from where ``folder`` stands if there is one, and nothing
     is written.
 

@@ -13,7 +13,7 @@ from experiments import folder as files
 from experiments.command import run_command
 from experiments.config import Config, load_data
 from experiments.devices import ALONE, Devices
-from experiments.job import begin, carry_out, follow, prepare
+from experiments.job import begin, carry_out, prepare, take_part
 from experiments.printers import PRINTERS
 from experiments.run import Outcome, Progress, best_epoch
 from funcnn.errors import require
@@ -52,7 +52,8 @@ def train(command: Command) -> int:
     data = load_data(config)
     job = prepare(config, data, command.devices)
     if not command.devices.leads:
-        return _status(follow(command.resume, job))
+        outcome = take_part(command.resume, job)
+        return 130 if outcome.interrupted else int(outcome.failure is not None)
     print(fn.summary(job.planned.model, data.train.inputs.shape[1:]), end="\n\n")
     folder = command.resume or files.create(command.out, config.dataset)
     if command.resume is None:

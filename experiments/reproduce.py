@@ -15,6 +15,7 @@ import funcnn as fn
 from experiments import folder as files
 from experiments.command import run_command
 from experiments.config import load_data
+from experiments.devices import Devices
 from experiments.environment import changes, environment, threads
 from experiments.job import prepare
 from experiments.run import Experiment, Progress, Row, Step, beginning, has_ended, stream
@@ -31,18 +32,21 @@ class Command:
         run: The folder of the run.
         tolerance: The largest relative difference to let pass, for a run of another machine.
         threads: How many threads matrix products may use, if not as many as in the run.
+        devices: How many devices share each batch with the engine jax, if not as many as in the run.
         data_dir: A local folder with the dataset's files, if not that of the run.
     """
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     tolerance: float = 0.0
     threads: int | None = None
+    devices: int | None = None
     data_dir: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
 
     def __attrs_post_init__(self) -> None:
         require(is_real(self.tolerance, low=0), "--tolerance", "a number of at least 0", self.tolerance)
-        fits = self.threads is None or is_count(self.threads)
-        require(fits, "--threads", "a positive whole number", self.threads)
+        for name in ("threads", "devices"):
+            value = getattr(self, name)
+            require(value is None or is_count(value), f"--{name}", "a positive whole number", value)
 
 
 @attrs.frozen
@@ -143,11 +147,12 @@ def reproduce(command: Command) -> int:
     )
     record = Record(files.read_steps(command.run), files.read_history(command.run), files.read_digest(command.run))
     require(bool(record.steps), str(command.run), "a run with at least one recorded step", "none")
-    job = prepare(config, load_data(config))
+    ran = files.read_environment(command.run)
+    job = prepare(config, load_data(config), Devices(devices=command.devices or ran.get("jax", {}).get("devices")))
     fn.keep_freed_memory()
     with threads(config.threads):
         now = {**environment(job.data), **job.engine.environment}
-        changed = changes(files.read_environment(command.run), now)
+        changed = changes(ran, now)
         print("environment, recorded -> now:" if changed else "environment: as recorded", *changed, sep="\n  ")
         again = stream(job.planned, beginning(job.planned), job.engine)
         same, text = verdict(job.planned, record, again, command.tolerance)

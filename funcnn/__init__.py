@@ -32,7 +32,7 @@ Nothing here changes an argument, keeps a global, or draws a number without a ke
     data          load_dataset, load_folder, batches; read_idx, write_idx; read_image, as_mnist
     checkpoint    save, load
     testing       check_layer, check_loss, check_optimizer and the other laws
-    jax           the same step compiled: compiled, epoch, over_seeds, sharded; JAX and Optax take params as they are
+    jax           the same step: compiled, epoch, scanned, over_seeds, sharded; JAX and Optax take params as they are
     layer         what a layer is; predict, pullback, summary
     keys          Key: randomness as a value
     tree          records as trees: map, leaves, equal

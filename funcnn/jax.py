@@ -5,7 +5,7 @@ Importing this module makes every record of funcnn, users' own too, one of JAX's
 
     step   = fn.train_step(model, loss, optimizer)       the step, as on NumPy
     step   = compiled(step)                              one dispatch a step
-    run    = epoch(step, batch_size)                     one dispatch an epoch
+    run    = epoch(step, batch_size)                     one dispatch an epoch, and one for a smaller last batch
     run    = scanned(step)                               the same for rows of one's own
     many   = over_seeds(train)                           many seeds in one program
     step   = sharded(step, mesh)                         each device has its part of the batch, of one host or several
@@ -127,15 +127,19 @@ def scanned(
 
     It gives new params, new state, and the metrics of each step as arrays (steps,); params and state are used up.
     ``samples`` should be on the devices already (:func:`replicated`, or :func:`to_jax` for one device). With a ``mesh``
-    each of its devices has its part of every batch, as in :func:`sharded`.
+    each of its devices has its part of every batch, as in :func:`sharded`; without one, one device of this process.
+
+    Raises:
+        InputError: At a call: ``rows`` are no table of numbers of samples, or do not divide among the devices.
     """
-    mesh = _plain(mesh or first_devices(1))
+    mesh = _plain(mesh or _own_device())
     same, parts = _layout(mesh), _layout(mesh, None, mesh.axis_names)
     jitted = jax.jit(
         partial(_scan, step), in_shardings=(same, same, same, parts), out_shardings=same, donate_argnums=(0, 1)
     )
 
     def run(params: Params, state: State, samples: Batch, rows: Array) -> tuple[Params, State, Mapping[str, Any]]:
+        _check_rows(rows, count_rows("scanned", samples))
         check_shared("scanned", mesh, rows.shape[1])
         if isinstance(state.key, Key):
             first = jax.eval_shape(partial(_taken, rows[0]), samples)
@@ -157,7 +161,7 @@ def epoch(
         InputError: ``batch_size`` is no positive whole number; at a call, a batch does not divide among the devices.
     """
     require(is_count(batch_size), "epoch", "a batch_size that is a positive whole number", repr(batch_size))
-    mesh = mesh or first_devices(1)
+    mesh = mesh or _own_device()
     scan = scanned(step, mesh)
 
     def run(params: Params, state: State, samples: Batch, key: Key) -> tuple[Params, State, Mapping[str, Any]]:
@@ -170,7 +174,7 @@ def epoch(
         for rows in pieces:
             params, state, metrics = scan(params, state, samples, rows)
             told.append(metrics)
-        return params, state, tree.map(lambda *parts: np.concatenate(parts), *told)
+        return params, state, tree.map(lambda *parts: jax.numpy.concatenate(parts), *told)
 
     return run
 
@@ -216,14 +220,26 @@ def first_devices(count: int | None = None) -> Mesh:
     """
     found = jax.devices()
     fits = count is None or (is_count(count) and count <= len(found))
-    hint = f"XLA_FLAGS=--xla_force_host_platform_device_count={count} parts a processor" if is_count(count) else ""
+    parted = f"set XLA_FLAGS=--xla_force_host_platform_device_count={count} to part the processor"
+    hint = parted if found[0].platform == "cpu" and is_count(count) else ""
     require(fits, "devices", f"a number from 1 to {len(found)}, the {found[0].platform} devices here", count, hint)
     return Mesh(np.array(found[:count]), ("data",))
 
 
+def _own_device() -> Mesh:
+    return Mesh(np.array(jax.local_devices()[:1]), ("data",))
+
+
+def _check_rows(rows: Array, samples: int) -> None:
+    fits = getattr(rows, "ndim", 0) == 2 and rows.size > 0 and jax.numpy.issubdtype(rows.dtype, jax.numpy.integer)
+    require(fits, "scanned", "rows (steps, batch), whole numbers", getattr(rows, "shape", repr(rows)))
+    known = not isinstance(rows, np.ndarray) or 0 <= int(rows.min()) <= int(rows.max()) < samples
+    require(known, "scanned", f"rows from 0 to {samples - 1}, as there are samples", "others")
+
+
 def check_shared(where: str, mesh: Mesh, rows: int) -> None:
     """Raise unless the devices of ``mesh`` share ``rows`` samples evenly."""
-    hint = "choose another batch size, or leave the last batch out"
+    hint = "choose another batch size, so that the last batch fits too"
     require(rows % mesh.size == 0, where, f"batches that {mesh.size} devices share evenly", f"one of {rows}", hint)
 
 
@@ -263,15 +279,17 @@ def _ready(step: Step, params: Params, state: State, batch: Batch) -> tuple[Para
     """On the device, with metrics as ``step`` gives them, so that it is compiled once; what has been there stays."""
     if not isinstance(state.key, Key):
         return params, state
-    params, state = on_device((params, state))
+    placed = on_device({"params": params, "state": state})  # named, for the path in a message
+    params, state = placed["params"], placed["state"]
     _, told = jax.eval_shape(step, params, state, batch)
     metrics = tree.map(_unknown, told.metrics)
     return params, State(state.step, state.key, state.optimizer, metrics)
 
 
 def _unknown(like: Any) -> Array:
-    """NaN of the same type, a number of Python's if that is what it comes from."""
-    return jax.numpy.full(like.shape, np.nan, None if like.weak_type else like.dtype)
+    """NaN, or 0 of whole numbers, of the same type: a number of Python's if that is what it comes from."""
+    value = np.nan if jax.numpy.issubdtype(like.dtype, jax.numpy.inexact) else 0
+    return jax.numpy.full(like.shape, value, None if like.weak_type else like.dtype)
 
 
 def _plain(mesh: Mesh) -> Mesh:

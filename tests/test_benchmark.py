@@ -14,9 +14,11 @@ from experiments.benchmark import contest
 from experiments.benchmark.__main__ import main
 from experiments.benchmark.contest import Measurement
 from experiments.benchmark.peers import PEERS, numpy_loop
-from experiments.benchmark.tables import disagreements, ratio, seconds
+from experiments.benchmark.tables import Results, disagreements, ratio, seconds, text
 from experiments.benchmark.task import Task
 from experiments.benchmark.workloads import Workload
+
+pytestmark = pytest.mark.xdist_group("benchmark")  # one process runs it once
 
 AGREEING = ("funcnn", "funcnn-jax-epoch", "jax-optax-scan", "numpy-loop")
 PEERS_OF_THE_RUN = (*AGREEING, "scikit-learn", "floor", "torch-fused")
@@ -79,6 +81,12 @@ def test_drawing_again_gives_the_same(small_run, capsys):
     assert all(picture.stat().st_size > 10_000 for picture in pictures)
 
 
+def test_in_short_the_fastest_of_a_peers_modes_counts():
+    made = [*measurements("funcnn", (3.0,)), *measurements("torch-eager", (4.0,)), *measurements("torch-fused", (2.0,))]
+    results = Results({"processor": "P", "threads": 2}, {}, tuple(made), {})
+    assert "| small-128-adam | 1.50 [1.50, 1.50] | " in text(results)
+
+
 def test_a_file_that_is_no_benchmark_is_refused(tmp_path, capsys):
     (tmp_path / "a.json").write_text("{}")
     assert main(["--draw", str(tmp_path / "a.json")]) == 1
@@ -110,15 +118,20 @@ def test_peers_without_work_are_refused(tmp_path, capsys):
 def test_what_takes_too_long_is_reported_and_not_tried_again(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(contest, "TIME_LIMIT", 0.01)
     command = ["--workloads", "small-128-adam", "--peers", "floor", "--dataset", "mnist_5k", "--no-growth"]
-    assert main([*command, "--repeats", "2", "--out", str(tmp_path)]) == 0
+    assert main([*command, "--repeats", "2", "--out", str(tmp_path)]) == 1
     assert capsys.readouterr().out.count("- small-128-adam, floor: not done after 0.01 seconds") == 1
+
+
+def test_a_peer_with_batches_of_its_own_is_no_measure_for_others():
+    loose, strict = measurements("scikit-learn", (1.0,), loss=0.52), measurements("numpy-loop", (1.0,))
+    assert not disagreements([*loose, *strict])
 
 
 def test_rounds_are_interleaved():
     rounds = contest.entries(("small-32-sgd", "wide"), ("funcnn", "floor"), 60_000)
     order = [(number, entry.name, entry.peer) for number, entry in contest.plan_of(rounds, 2, [])]
     once = [(name, peer) for name in ("small-32-sgd", "wide") for peer in ("funcnn", "floor")]
-    assert order == [(number, *pair) for number in (0, 1) for pair in once]
+    assert order == [*((0, *pair) for pair in once), *((1, *pair) for pair in (*once[2:], *once[:2]))]
 
 
 def test_a_ratio_is_that_of_medians_with_the_spread_of_rounds():

@@ -24,6 +24,20 @@ from tests.test_engine import free_port
 CONFIG = Config(hidden=(16,), dropout=0.3, validation=0.1, epochs=3, batch_size=100, decay=1e-3, engine="jax")
 DATA = load_data(CONFIG)
 
+pytestmark = pytest.mark.xdist_group("compiled")  # one process runs what they share once
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind():
+    """Processes that a failed test started end with it."""
+    yield
+    for run in STARTED:
+        run.kill()
+    STARTED.clear()
+
+
+STARTED = []
+
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
@@ -51,7 +65,8 @@ def started(*arguments, devices=1):
     flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-m", "experiments.mnist", *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, env={**os.environ, **flags}, **pipes)
+    STARTED.append(subprocess.Popen(command, env={**os.environ, **flags}, **pipes))
+    return STARTED[-1]
 
 
 def started_together(processes, *arguments, devices=1):
@@ -100,6 +115,20 @@ def test_a_run_is_reproduced_bit_for_bit(whole, capsys):
     assert files.read_environment(whole)["jax"]["devices"] == 1
 
 
+def test_a_checkpoint_within_an_epoch_is_refused():
+    job = prepare(CONFIG, DATA)
+    start = beginning(job.planned)
+    state = fn.State(5, start.state.key, start.state.optimizer, {})
+    with pytest.raises(InputError, match="a checkpoint at the end of an epoch, got one 5 steps into it"):
+        next(job.engine.steps(job.planned, attrs.evolve(start, state=state)))
+
+
+def test_processes_decide_alike_when_to_end():
+    config = attrs.evolve(CONFIG, patience=2)
+    with pytest.raises(InputError, match="--patience: expected none with --validation and --processes, got 2"):
+        prepare(config, DATA, Devices(coordinator="127.0.0.1:1", processes=2))
+
+
 @pytest.mark.usefixtures("unchecked_annotations")
 def test_a_step_that_differs_within_an_epoch_is_found(whole, tmp_path, capsys):
     folder = tmp_path / "run"
@@ -118,32 +147,35 @@ def test_a_loss_that_is_not_finite_is_told_with_its_step(tmp_path, capsys):
     assert "error: the loss is nan at step 2; the last good model is saved" in capsys.readouterr().err
 
 
-def test_several_devices_and_processes_come_to_the_same(whole, tmp_path):
-    arguments = options(CONFIG)
+def test_several_devices_and_processes_come_to_the_same(tmp_path, capsys):
+    config = attrs.evolve(CONFIG, activation="tanh")  # with a kink, last bits can decide which side a unit is on
+    arguments = options(config)
+    ended(started(*arguments, "--out", tmp_path / "one"))
     ended(started(*arguments, "--devices", 4, "--out", tmp_path / "devices", devices=4))
     runs = started_together(2, *arguments, "--out", tmp_path / "processes", devices=2)
     ended(runs[0])
     assert "epoch" not in ended(runs[1])
-    four, two, one = (
-        fn.load(path / "model.safetensors").params for path in (tmp_path / "devices", tmp_path / "processes", whole)
-    )
+    names = ("devices", "processes", "one")
+    four, two, one = (fn.load(tmp_path / name / "model.safetensors").params for name in names)
     assert tree.allclose(four, one, rtol=1e-3, atol=1e-4)
     assert tree.allclose(two, one, rtol=1e-3, atol=1e-4)
     told = files.read_environment(tmp_path / "processes")["jax"]
     assert (told["devices"], told["processes"]) == (4, 2)
 
 
-def test_when_a_process_dies_the_others_end_and_any_number_goes_on(tmp_path):
+@pytest.mark.parametrize("victim", [0, 1])
+def test_when_a_process_dies_the_other_ends_and_any_number_goes_on(tmp_path, victim):
     arguments = options(attrs.evolve(CONFIG, epochs=400, hidden=(64,)))
     runs = started_together(2, *arguments, "--out", tmp_path / "run")
-    while len(files.read_history(tmp_path / "run")) < 2 and runs[0].poll() is None:
+    deadline = time.monotonic() + 120
+    while len(files.read_history(tmp_path / "run")) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
-    runs[1].kill()
-    _, error = runs[0].communicate(timeout=60)
-    assert runs[0].returncode == 1
-    assert "the processes of the run lost each other" in error
-    assert "what was recorded before is whole, and can be gone on with" in error
-    runs[1].communicate()
+    runs[victim].kill()
+    _, error = runs[1 - victim].communicate(timeout=60)
+    assert runs[1 - victim].returncode != 0
+    assert "error: the processes of the run lost each other" in error
+    assert ("what was recorded before is whole, and can be gone on with" in error) == (victim == 1)
+    runs[victim].communicate()
 
     known = len(files.read_history(tmp_path / "run"))
     path = tmp_path / "run" / "config.json"
@@ -152,6 +184,23 @@ def test_when_a_process_dies_the_others_end_and_any_number_goes_on(tmp_path):
     assert len(files.read_history(tmp_path / "run")) == known + 2
     changes = files.read_environment(tmp_path / "run")["gone on with"]
     assert "jax.processes: 2 -> 1" in changes[0]
+
+
+def test_a_process_that_begins_elsewhere_is_refused(whole, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    path = folder / "config.json"
+    path.write_text(path.read_text().replace('"epochs": 3', '"epochs": 4'))
+    shared = ["--coordinator", f"127.0.0.1:{free_port()}", "--processes", 2]
+    runs = [
+        started("--resume", folder, *shared, "--process", 0),
+        started(*options(attrs.evolve(CONFIG, epochs=4)), *shared, "--process", 1),
+    ]
+    for run in runs:
+        _, error = run.communicate(timeout=120)
+        assert run.returncode != 0
+        assert "the checkpoint: expected the same in every process, got others" in error
+    assert len(files.read_history(folder)) == 3
 
 
 def test_processes_with_other_configs_are_refused(tmp_path):
@@ -167,7 +216,7 @@ def test_processes_with_other_configs_are_refused(tmp_path):
 
 def test_devices_that_do_not_fit_are_refused_before_there_is_a_folder(tmp_path):
     runs = {
-        r"a number from 1 to 1, the cpu devices here, got 2; XLA_FLAGS=": started(
+        r"a number from 1 to 1, the cpu devices here, got 2; set XLA_FLAGS=": started(
             "--engine", "jax", "--devices", 2, "--out", tmp_path / "run"
         ),
         r"--devices: expected batches that 3 devices share evenly, got one of 32": started(
@@ -186,7 +235,11 @@ def test_devices_that_do_not_fit_are_refused_before_there_is_a_folder(tmp_path):
     [
         ({"devices": 0}, "--devices: expected a positive whole number, got 0"),
         ({"processes": 2}, "--coordinator: expected HOST:PORT of process 0 with --processes, got none"),
-        ({"coordinator": "a:1"}, "--coordinator: expected HOST:PORT of process 0 with --processes, got a:1"),
+        ({"coordinator": "a:1"}, "--processes: expected at least 2 with --coordinator, got 1"),
+        (
+            {"coordinator": "a", "processes": 2},
+            "--coordinator: expected HOST:PORT of process 0 with --processes, got a",
+        ),
         ({"coordinator": "a:1", "processes": 2, "process": 2}, "--process: expected a whole number from 0 to 1, got 2"),
         ({"coordinator": "a:1", "processes": 2, "devices": 2}, "--devices: expected none with --processes"),
     ],

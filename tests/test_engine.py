@@ -13,7 +13,7 @@ import pytest
 
 import funcnn as fn
 from funcnn import Batch, InputError, Key, tree
-from funcnn.jax import compiled, epoch, jax_key, on_device, over_seeds, to_jax, to_numpy
+from funcnn.jax import compiled, epoch, jax_key, on_device, over_seeds, scanned, to_jax, to_numpy
 from funcnn.testing import assert_trees_close
 from funcnn.tree import record
 
@@ -204,7 +204,7 @@ def test_devices_and_processes_share_a_batch():
 
 def test_a_batch_that_does_not_divide_is_refused():
     with pytest.raises(
-        AssertionError, match="expected batches that 3 devices share evenly, got one of 16; choose another"
+        AssertionError, match="expected batches that 3 devices share evenly, got one of 16; choose another batch size"
     ):
         ended(started(0, 1, 3))
 
@@ -220,5 +220,32 @@ class Labelled:
 def test_a_record_with_something_that_is_no_array_is_refused_by_its_path():
     step, params, state = prepared()
     labelled = (Labelled(np.ones(3), "first"), *params[1:])
-    with pytest.raises(InputError, match=r"an array, a number or a key at 0\.name, got 'first'; keep what is no array"):
+    with pytest.raises(
+        InputError, match=r"an array, a number or a key at params\.0\.name, got 'first'; keep what is no array"
+    ):
         compiled(step)(labelled, state, SAMPLES)
+
+
+def test_metrics_that_are_whole_numbers_scan_too():
+    optimizer = fn.skip_if_not_finite(fn.sgd(0.1))
+    params, _ = PLAIN.init(Key(0), (6,))
+    step = fn.train_step(PLAIN, LOSS, optimizer, metrics={"rows": lambda outputs, targets, weights: len(outputs)})
+    _, _, metrics = epoch(step, 20)(params, fn.initial_state(optimizer, params, Key(0)), to_jax(SAMPLES), Key(1))
+    assert metrics["rows"].tolist() == [20, 20, 10]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (np.arange(4), r"rows \(steps, batch\), whole numbers, got \(4,\)"),
+        (np.zeros((0, 4), int), r"rows \(steps, batch\), whole numbers, got \(0, 4\)"),
+        (np.zeros((1, 4)), r"rows \(steps, batch\), whole numbers, got \(1, 4\)"),
+        ([[1, 2]], r"rows \(steps, batch\), whole numbers, got \[\[1, 2\]\]"),
+        (np.array([[0, 50]]), "rows from 0 to 49, as there are samples, got others"),
+        (np.array([[-1, 0]]), "rows from 0 to 49, as there are samples, got others"),
+    ],
+)
+def test_bad_rows_are_refused(rows, message):
+    step, params, state = prepared()
+    with pytest.raises(InputError, match=f"scanned: expected {message}"):
+        scanned(step)(params, state, SAMPLES, rows)

@@ -11,8 +11,15 @@ import funcnn as fn
 
 HEAVY = ("matplotlib", "PIL", "tyro", "jax", "torch", "hypothesis", "pooch", "tqdm")
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
-TEN_LINES, OWN_LAYER = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+ROOT = Path(__file__).parent.parent
+README, ENGINES = ((ROOT / page).read_text() for page in ("README.md", "docs/engines.md"))
+_, OWN_LAYER = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+EXAMPLES = [
+    example
+    for page in (README, ENGINES)
+    for example in re.findall(r"```python\n((?:(?!```).)*)```\n\n```text\n(.*?)\n```", page, re.DOTALL)
+    if example[0] != OWN_LAYER
+]
 
 
 def fresh(code):
@@ -21,11 +28,12 @@ def fresh(code):
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def test_the_first_example_prints_what_the_readme_shows():
-    shown = re.search(r"```text\n({'loss'.*?)\n```", README, re.DOTALL).group(1)
+@pytest.mark.parametrize(("code", "shown"), EXAMPLES, ids=["ten lines", "engine", "scale"])
+def test_an_example_prints_what_is_shown(code, shown):
+    printed = fresh(code).strip()
     numbers = re.compile(r"\d+\.\d+")
-    assert numbers.sub("N", fresh(TEN_LINES).strip()) == numbers.sub("N", shown)
-    found, expected = ([float(number) for number in numbers.findall(text)] for text in (fresh(TEN_LINES), shown))
+    assert numbers.sub("N", printed) == numbers.sub("N", shown.strip())
+    found, expected = ([float(number) for number in numbers.findall(text)] for text in (printed, shown))
     assert found == pytest.approx(expected, abs=0.02)  # the last digits depend on the BLAS kernel
 
 

@@ -16,7 +16,7 @@ from experiments import folder as files
 from experiments.benchmark import contest, pictures
 from experiments.benchmark.installed import installed_bytes, versions
 from experiments.benchmark.peers import PEERS
-from experiments.benchmark.tables import Results, disagreements, text
+from experiments.benchmark.tables import Results, crashes, disagreements, text
 from experiments.benchmark.workloads import INSTALLED_SIZE, NAMES
 from experiments.command import run_command
 from experiments.environment import environment
@@ -65,8 +65,8 @@ def benchmark(command: Command) -> int:
     """Carry it out, or read it again; gives the exit status."""
     if command.draw is not None:
         return show(read(command.draw), command.draw.parent)
-    train = (data := fn.load_dataset(command.dataset)).train
-    samples = len(train.inputs)
+    data = fn.load_dataset(command.dataset)
+    samples = len(data.train.inputs)
     rounds = contest.entries(command.workloads, command.peers, samples)
     growth = contest.growth_entries(command.peers, samples) if command.growth else []
     plan = contest.plan_of(rounds, command.repeats, growth)
@@ -76,8 +76,9 @@ def benchmark(command: Command) -> int:
     threads = command.threads or contest.available_cores()
     results = Results(_surroundings(data, threads), attrs.asdict(command), (), sizes)
     out = files.create(command.out, "benchmark")
+    files.write_json(out / "benchmark.json", results)
     with tempfile.TemporaryDirectory() as scratch:
-        made = contest.measured(plan, train, Path(scratch), threads)
+        made = contest.measured(plan, data.train, Path(scratch), threads)
         for measurement in tqdm(made, total=len(plan), unit="process", disable=None):
             results = attrs.evolve(results, measurements=(*results.measurements, measurement))
             files.write_json(out / "benchmark.json", results)
@@ -85,7 +86,7 @@ def benchmark(command: Command) -> int:
 
 
 def show(results: Results, out: Path) -> int:
-    """Print the tables and draw the pictures; 1 if peers that should agree do not."""
+    """Print the tables and draw the pictures; 1 if peers that should agree do not, or one crashed."""
     print(text(results))
     for name, figure in {
         "ratios.png": pictures.ratios(results.measurements),
@@ -94,7 +95,7 @@ def show(results: Results, out: Path) -> int:
         if figure is not None:
             write_png(out / name, figure)
     print(f"\nall files are in {out}")
-    return 1 if disagreements(results.measurements) else 0
+    return 1 if disagreements(results.measurements) or crashes(results.measurements) else 0
 
 
 def read(path: Path) -> Results:
@@ -119,7 +120,7 @@ def _surroundings(data: fn.Dataset, threads: int) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line: 0 if all agree, 1 if not, 2 for bad arguments, 130 for Ctrl-C."""
+    """The command line: 0 if all agree, 1 if not or one crashed, 2 for bad arguments, 130 for Ctrl-C."""
     return run_command("benchmark", Command, benchmark, arguments)
 
 

@@ -16,18 +16,18 @@ from typing import Any
 import numpy as np
 
 from experiments.benchmark.peers import PEERS
-from experiments.benchmark.task import Engine, Task
+from experiments.benchmark.task import Ready, Task
 from experiments.benchmark.workloads import Workload
 
 PARAMS, INPUTS, TARGETS, ORDERS = "params.npz", "inputs.npy", "targets.npy", "orders.npy"
 
 
-def engine_of(task: Task, peer: str, module: Any) -> Engine:
+def ready_for(task: Task, peer: str, module: Any) -> Ready:
     """The peer, ready for the task."""
-    engine: Engine = (
+    ready: Ready = (
         module.inference(task) if task.workload.kind == "inference" else module.training(task, PEERS[peer].mode)
     )
-    return engine
+    return ready
 
 
 def measure(folder: Path, peer: str, workload: Workload) -> dict[str, Any]:
@@ -42,14 +42,14 @@ def measure(folder: Path, peer: str, workload: Workload) -> dict[str, Any]:
     del inputs  # the peer has them, or a copy
     gc.collect()  # what held them for the copying lets them go
     before = memory("VmRSS")
-    engine = engine_of(task, peer, module)
-    losses = [_loss(engine.run(first), targets)]
+    ready = ready_for(task, peer, module)
+    losses = [_loss(ready.run(first), targets)]
     peak_at_first = memory("VmHWM")
     _forget_peak()
     seconds = []
     for order in orders:
         start = time.perf_counter()
-        value = engine.run(order)
+        value = ready.run(order)
         seconds.append(time.perf_counter() - start)
         losses.append(_loss(value, targets))
         del value  # outputs are large
@@ -59,7 +59,7 @@ def measure(folder: Path, peer: str, workload: Workload) -> dict[str, Any]:
         "losses": [loss for loss in losses if loss is not None],
         "peak": max(peak_at_first, peak) if peak_at_first and peak else None,
         "growth": peak - before if peak and before else None,
-        "program": engine.program() if engine.program else None,
+        "program": ready.program() if ready.program else None,
         "params": sum(array.nbytes for array in task.params()),
     }
 

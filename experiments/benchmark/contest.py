@@ -1,6 +1,5 @@
 """All peers on all workloads in turn, round after round, each measurement in a process of its own."""
 
-import itertools
 import json
 import os
 import subprocess
@@ -99,8 +98,10 @@ def growth_name(axis: str, size: int) -> str:
 
 
 def plan_of(rounds: Sequence[Entry], repeats: int, growth: Sequence[Entry]) -> list[tuple[int, Entry]]:
-    """Round after round, and what grows at the end."""
-    return [*itertools.product(range(repeats), rounds), *((0, entry) for entry in growth)]
+    """Round after round, each begun at another place, so that nobody always follows the same; and what grows."""
+    places = [len(rounds) * number // repeats for number in range(repeats)]
+    turned = [(i, entry) for i, place in enumerate(places) for entry in (*rounds[place:], *rounds[:place])]
+    return [*turned, *((0, entry) for entry in growth)]
 
 
 def measured(plan: Iterable[tuple[int, Entry]], train: fn.Batch, scratch: Path, threads: int) -> Iterator[Measurement]:

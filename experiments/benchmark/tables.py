@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
+from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -9,10 +10,23 @@ from toolz import groupby, unique
 
 from experiments.benchmark.contest import Measurement
 from experiments.benchmark.peers import PEERS
-from experiments.benchmark.workloads import INSTALLED_SIZE, NAMES, START_UP
+from experiments.benchmark.workloads import INSTALLED_SIZE, NAMES, START_UP, WORKLOADS
 
 REFERENCES = (("funcnn", "funcnn"), ("compiled funcnn", "funcnn-jax-epoch"), ("compiled funcnn", "funcnn-jax"))
 """Whom the peers are compared with, where it takes part: how it is called, and its name."""
+
+_TORCH = ("torch-eager", "torch-foreach", "torch-fused", "torch-compile")
+
+IN_SHORT: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "funcnn / PyTorch": ("funcnn", _TORCH),
+        "funcnn / scikit-learn": ("funcnn", ("scikit-learn",)),
+        "compiled funcnn / PyTorch": ("funcnn-jax-epoch", _TORCH),
+        "compiled funcnn / JAX + Optax": ("funcnn-jax-epoch", ("jax-optax-scan",)),
+        "compiled funcnn / floor": ("funcnn-jax-epoch", ("floor",)),
+    }
+)
+"""What one wants to know first: a peer, and others of which the fastest is taken."""
 
 AGREEMENT, OWN_BATCHES_AGREEMENT = 1e-3, 0.25
 """How far the loss after an epoch may be from the first peer's: so much, and so much of it for batches of its own."""
@@ -21,7 +35,7 @@ HOW_TO_READ = """\
 {processor}, {threads} threads. Seconds are the median; a ratio above 1 says that the peer is faster, and its brackets
 hold the least and the greatest of a round. The loss is that of the first epoch. Peak is the most memory that the
 process had, and growth the most that it had for training, beside imports and samples; a compiler's own memory is in
-it, and program is what the compiled program alone takes."""
+it, and program is what the compiled program alone takes. funcnn's steps tell their accuracy beside the loss."""
 
 
 @attrs.frozen
@@ -86,7 +100,7 @@ def by_peer(measurements: Sequence[Measurement], workload: str) -> Mapping[str, 
 def text(results: Results) -> str:
     """All tables, under their headings, and what is wrong."""
     names = unique(measurement.workload for measurement in results.measurements)
-    parts = [HOW_TO_READ.format(**results.environment)]
+    parts = [HOW_TO_READ.format(**results.environment), *_in_short(results.measurements)]
     parts += [f"## {name}\n\n{_table(results.measurements, name)}" for name in names if name in NAMES]
     if results.sizes:
         rows = (
@@ -107,6 +121,11 @@ def disagreements(measurements: Sequence[Measurement]) -> list[str]:
     return [line for name in unique(m.workload for m in measurements) for line in _disagreements(measurements, name)]
 
 
+def crashes(measurements: Sequence[Measurement]) -> list[Measurement]:
+    """What was not made though all that it takes is installed."""
+    return [m for m in measurements if m.failure and not m.failure.startswith("ModuleNotFoundError")]
+
+
 def failures(measurements: Sequence[Measurement]) -> list[str]:
     """A line for every measurement that was not made."""
     return [f"- {m.workload}, {m.peer}: {m.failure}" for m in measurements if m.failure]
@@ -125,6 +144,20 @@ def markdown(lines: Sequence[Sequence[str]]) -> str:
     padded = ([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in lines)
     rows = [f"| {' | '.join(cells)} |" for cells in padded]
     return "\n".join([rows[0], f"|{'|'.join(rule)}|", *rows[1:]])
+
+
+def _in_short(measurements: Sequence[Measurement]) -> list[str]:
+    """The table of the ratios that one wants to know first, if there are any."""
+    tables = {name: by_peer(measurements, name) for name, workload in WORKLOADS.items() if workload.kind != "inference"}
+    rows = [[name, *(_to_the_fastest(made, *pair) for pair in IN_SHORT.values())] for name, made in tables.items()]
+    told = [row for row in rows if any(row[1:])]
+    return ["## In short\n\n" + markdown([["workload", *IN_SHORT], *told])] if told else []
+
+
+def _to_the_fastest(made: Mapping[str, Sequence[Measurement]], peer: str, others: Sequence[str]) -> str:
+    candidates = [row for other in others if (row := made.get(other))]
+    found = ratio(made.get(peer, ()), min(candidates, key=seconds)) if candidates else None
+    return str(found or "")
 
 
 def _table(measurements: Sequence[Measurement], name: str) -> str:
@@ -170,7 +203,9 @@ def _times(size: float | None, params: float) -> str:
 
 def _disagreements(measurements: Sequence[Measurement], name: str) -> Iterator[str]:
     losses = {peer: row[0].losses[0] for peer, row in by_peer(measurements, name).items() if row and row[0].losses}
-    first_peer, first = next(iter(losses.items()), ("", 0.0))
+    alike = [peer for peer in losses if not PEERS[peer].own_batches]
+    first_peer = next(iter([*alike, *losses]), "")
+    first = losses.get(first_peer, 0.0)
     for peer, loss in losses.items():
         allowed = OWN_BATCHES_AGREEMENT * first if PEERS[peer].own_batches else AGREEMENT
         if not abs(loss - first) <= allowed:

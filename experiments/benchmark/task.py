@@ -9,6 +9,8 @@ import numpy as np
 
 from experiments.benchmark.workloads import Workload
 
+PIECE = 1000
+
 
 @attrs.frozen(eq=False)
 class Task:
@@ -41,6 +43,10 @@ class Task:
         pieces = (order[:whole].reshape(-1, self.workload.batch), order[None, whole:])
         return [piece.astype(np.int32) for piece in pieces if piece.size]
 
+    def pieces(self) -> list[Any]:
+        """The samples in pieces that stay in the cache, for inference; what works on them is of bounded size."""
+        return [self.inputs[i : i + PIECE] for i in range(0, len(self.inputs), PIECE)]
+
     def mean(self, losses: Any) -> float:
         """The mean over all samples of the batches' mean losses."""
         rows = np.full(len(losses), self.workload.batch)
@@ -49,7 +55,7 @@ class Task:
 
 
 @attrs.frozen
-class Engine:
+class Ready:
     """A peer that is ready.
 
     Attributes:

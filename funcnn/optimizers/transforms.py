@@ -15,6 +15,7 @@ from funcnn.errors import is_count, is_real, require
 from funcnn.layer import Params
 from funcnn.optimizers.base import Optimizer, Updates, apply_updates, stateless, zeros_like
 from funcnn.spec import described
+from funcnn.special import one_minus_power
 from funcnn.tree import record
 
 
@@ -130,7 +131,7 @@ def exponential_moving_average(decay: float) -> Optimizer:
 
 def averaged(decay: float, state: AverageState) -> Params:
     """The average of the params in the state of ``exponential_moving_average(decay)``, after one update or more."""
-    return tree.map(lambda average: average / (1 - decay**state.step), state.average)
+    return tree.map(lambda average: average / one_minus_power(decay, state.step), state.average)
 
 
 def global_norm(updates: Updates) -> Any:

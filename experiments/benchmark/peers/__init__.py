@@ -1,8 +1,8 @@
 """Who takes part. A peer is a row here and a file beside this one, which has
 
     place(array)            the samples where the peer wants them, before anything is measured
-    training(task, mode)    an engine that trains
-    inference(task)         an engine that predicts
+    training(task, mode)    what trains, ready
+    inference(task)         what predicts, ready, with the task's pieces
 
 as far as its row says. A tool that starts up is also a script of the same name in ``first_step``.
 """

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.benchmark.task import Engine, Task
+from experiments.benchmark.task import Ready, Task
 
 
 def place(array: Any) -> Any:
@@ -32,7 +32,7 @@ def forward(weights: list[Any], x: Any, values: list[Any]) -> None:
         x = np.matmul(x, w, out=y)
 
 
-def training(task: Task, mode: str) -> Engine:
+def training(task: Task, mode: str) -> Ready:
     """The products of an epoch's batches, which all have the same rows."""
     del mode  # there is one way
     weights = task.params()[::2]
@@ -44,16 +44,17 @@ def training(task: Task, mode: str) -> Engine:
         for rows in task.batches(order):
             products(weights, grads, task.inputs[: len(rows)], *buffers[len(rows)])
 
-    return Engine(run)
+    return Ready(run)
 
 
-def inference(task: Task) -> Engine:
-    """All at once."""
+def inference(task: Task) -> Ready:
+    """Piece by piece."""
     weights = task.params()[::2]
-    values = values_of(weights, len(task.inputs))
+    buffers = {len(piece): values_of(weights, len(piece)) for piece in task.pieces()}
 
     def run(order: Any) -> None:
         del order  # nothing is drawn
-        forward(weights, task.inputs, values)
+        for piece in task.pieces():
+            forward(weights, piece, buffers[len(piece)])
 
-    return Engine(run)
+    return Ready(run)

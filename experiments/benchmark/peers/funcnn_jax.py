@@ -10,17 +10,17 @@ import funcnn as fn
 import funcnn.jax
 from experiments.benchmark.peers import xla
 from experiments.benchmark.peers.funcnn_numpy import beginning, initial_params, model_of
-from experiments.benchmark.task import Engine, Task
+from experiments.benchmark.task import Ready, Task
 
 place = xla.place
 
 
-def training(task: Task, mode: str) -> Engine:
+def training(task: Task, mode: str) -> Ready:
     """With one dispatch a step, whose batches come from the host, or one dispatch an epoch."""
     return by_step(task) if mode == "step" else by_epoch(task)
 
 
-def by_step(task: Task) -> Engine:
+def by_step(task: Task) -> Ready:
     """The loop of NumPy with the compiled step."""
     step, params, state = beginning(task.workload)
     compiled = funcnn.jax.compiled(step)
@@ -41,10 +41,10 @@ def by_step(task: Task) -> Engine:
         batch = batch_of(np.arange(task.workload.batch))
         return xla.program_bytes(jax.jit(step, donate_argnums=(0, 1)), params, state, batch)
 
-    return Engine(run, program)
+    return Ready(run, program)
 
 
-def by_epoch(task: Task) -> Engine:
+def by_epoch(task: Task) -> Ready:
     """A scan over samples that stay on the device."""
     step, params, state = beginning(task.workload)
     samples = fn.Batch(task.inputs, task.targets)
@@ -63,16 +63,14 @@ def by_epoch(task: Task) -> Engine:
         compiled = jax.jit(partial(funcnn.jax._scan, step), donate_argnums=(0, 1))  # what scanned compiles
         return xla.program_bytes(compiled, params, state, samples, rows, resident=samples)
 
-    return Engine(run, program)
+    return Ready(run, program)
 
 
-def inference(task: Task) -> Engine:
-    """All at once."""
-    params = funcnn.jax.to_jax(initial_params(task.workload))
-    predict = jax.jit(partial(fn.predict, model_of(task.workload)))
+def inference(task: Task) -> Ready:
+    """Piece by piece, as one program."""
+    model, params = model_of(task.workload), funcnn.jax.to_jax(initial_params(task.workload))
 
-    def run(order: Any) -> Any:
-        del order  # nothing is drawn
-        return np.asarray(predict(params, task.inputs))
+    def outputs(params: Any, x: Any) -> Any:
+        return fn.predict(model, params, x[None])[0]
 
-    return Engine(run, lambda: xla.program_bytes(predict, params, task.inputs, resident=task.inputs))
+    return xla.inference(task, outputs, params)

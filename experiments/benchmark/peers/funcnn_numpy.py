@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import funcnn as fn
-from experiments.benchmark.task import Engine, Task
+from experiments.benchmark.task import Ready, Task
 from experiments.benchmark.workloads import CLASSES, PIXELS, Workload
 from funcnn.layer import Params
 from funcnn.training import Step
@@ -30,8 +30,6 @@ LENET = fn.serial(
     fn.dense(CLASSES),
 )
 """After LeCun et al. 1998."""
-
-PIECE = 1000
 
 
 def model_of(workload: Workload) -> fn.Layer:
@@ -59,7 +57,7 @@ def place(array: Any) -> Any:
     return array
 
 
-def training(task: Task, mode: str) -> Engine:
+def training(task: Task, mode: str) -> Ready:
     """The fold of the step over batches."""
     del mode  # there is one way
     fn.keep_freed_memory()
@@ -74,17 +72,16 @@ def training(task: Task, mode: str) -> Engine:
             losses.append(state.metrics["loss"])
         return task.mean(losses)
 
-    return Engine(run)
+    return Ready(run)
 
 
-def inference(task: Task) -> Engine:
-    """In pieces that stay in the cache."""
+def inference(task: Task) -> Ready:
+    """Piece by piece."""
     fn.keep_freed_memory()
     model, params = model_of(task.workload), initial_params(task.workload)
 
     def run(order: Any) -> Any:
         del order  # nothing is drawn
-        pieces = (task.inputs[i : i + PIECE] for i in range(0, len(task.inputs), PIECE))
-        return np.concatenate([fn.predict(model, params, piece) for piece in pieces])
+        return np.concatenate([fn.predict(model, params, piece) for piece in task.pieces()])
 
-    return Engine(run)
+    return Ready(run)

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from experiments.benchmark.peers import xla
-from experiments.benchmark.task import Engine, Task
+from experiments.benchmark.task import Ready, Task
 
 OPTIMIZERS: Mapping[str, Any] = MappingProxyType({"sgd": optax.sgd(0.1), "adam": optax.adam(1e-3)})
 
@@ -38,11 +38,12 @@ def lenet(params: Any, x: Any) -> Any:
     for (kernel, biases), padding in zip(params[:2], ("SAME", "VALID"), strict=True):
         x = jax.lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
         x = jax.nn.relu(x + biases)
-        x = jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+        images, rows, columns, channels = x.shape
+        x = x.reshape(images, rows // 2, 2, columns // 2, 2, channels).max((2, 4))
     return perceptron(params[2:], x.reshape(len(x), -1))
 
 
-def training(task: Task, mode: str) -> Engine:
+def training(task: Task, mode: str) -> Ready:
     """With one dispatch a step, whose batches come from the host, or one dispatch an epoch."""
     network = lenet if task.workload.kind == "lenet" else perceptron
     optimizer = OPTIMIZERS[task.workload.optimizer]
@@ -61,7 +62,7 @@ def training(task: Task, mode: str) -> Engine:
     return by_step(task, step, carry) if mode == "step" else by_scan(task, step, carry)
 
 
-def by_step(task: Task, step: Any, carry: Any) -> Engine:
+def by_step(task: Task, step: Any, carry: Any) -> Ready:
     """A loop on the host."""
     jitted = jax.jit(step, donate_argnums=0)
     inputs, targets = np.asarray(task.inputs), np.asarray(task.targets)  # views
@@ -77,10 +78,10 @@ def by_step(task: Task, step: Any, carry: Any) -> Engine:
     def program() -> int:
         return xla.program_bytes(jitted, carry, inputs[: task.workload.batch], targets[: task.workload.batch])
 
-    return Engine(run, program)
+    return Ready(run, program)
 
 
-def by_scan(task: Task, step: Any, carry: Any) -> Engine:
+def by_scan(task: Task, step: Any, carry: Any) -> Ready:
     """A scan over samples that stay on the device."""
 
     @partial(jax.jit, donate_argnums=0)
@@ -100,15 +101,9 @@ def by_scan(task: Task, step: Any, carry: Any) -> Engine:
         rows = task.stacked(np.arange(task.workload.samples))[0]
         return xla.program_bytes(scanned, carry, *samples, rows, resident=samples)
 
-    return Engine(run, program)
+    return Ready(run, program)
 
 
-def inference(task: Task) -> Engine:
-    """All at once."""
-    params, predict = params_of(task), jax.jit(perceptron)
-
-    def run(order: Any) -> Any:
-        del order  # nothing is drawn
-        return np.asarray(predict(params, task.inputs))
-
-    return Engine(run, lambda: xla.program_bytes(predict, params, task.inputs, resident=task.inputs))
+def inference(task: Task) -> Ready:
+    """Piece by piece, as one program."""
+    return xla.inference(task, perceptron, params_of(task))

@@ -7,7 +7,7 @@ os.environ.setdefault("KERAS_BACKEND", "jax")  # before the import, which reads 
 
 import keras
 
-from experiments.benchmark.task import Engine, Task
+from experiments.benchmark.task import PIECE, Ready, Task
 from experiments.benchmark.workloads import CLASSES, PIXELS
 
 
@@ -24,7 +24,7 @@ def network(task: Task) -> Any:
     return model
 
 
-def training(task: Task, mode: str) -> Engine:
+def training(task: Task, mode: str) -> Ready:
     """A call an epoch."""
     del mode  # there is one way
     model, workload = network(task), task.workload
@@ -37,15 +37,15 @@ def training(task: Task, mode: str) -> Engine:
         told = model.fit(task.inputs, task.targets, batch_size=workload.batch, verbose=0)
         return float(told.history["loss"][0])
 
-    return Engine(run)
+    return Ready(run)
 
 
-def inference(task: Task) -> Engine:
-    """In large pieces."""
+def inference(task: Task) -> Ready:
+    """Keras cuts the pieces."""
     model = network(task)
 
     def run(order: Any) -> Any:
         del order  # nothing is drawn
-        return model.predict(task.inputs, batch_size=1000, verbose=0)
+        return model.predict(task.inputs, batch_size=PIECE, verbose=0)
 
-    return Engine(run)
+    return Ready(run)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.benchmark.task import Engine, Task
+from experiments.benchmark.task import Ready, Task
 
 
 def place(array: Any) -> Any:
@@ -67,7 +67,7 @@ def adam(params: list[Any]) -> Callable[[list[Any]], None]:
     return update
 
 
-def training(task: Task, mode: str) -> Engine:
+def training(task: Task, mode: str) -> Ready:
     """Forward, backward, update."""
     del mode  # there is one way
     params = task.params()
@@ -81,15 +81,15 @@ def training(task: Task, mode: str) -> Engine:
             losses.append(loss)
         return task.mean(losses)
 
-    return Engine(run)
+    return Ready(run)
 
 
-def inference(task: Task) -> Engine:
-    """All at once."""
+def inference(task: Task) -> Ready:
+    """Piece by piece."""
     params = task.params()
 
     def run(order: Any) -> Any:
         del order  # nothing is drawn
-        return forward(params, task.inputs)[-1]
+        return np.concatenate([forward(params, piece)[-1] for piece in task.pieces()])
 
-    return Engine(run)
+    return Ready(run)

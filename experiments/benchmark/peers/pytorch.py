@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from experiments.benchmark.task import Engine, Task
+from experiments.benchmark.task import Ready, Task
 from experiments.benchmark.workloads import CLASSES, PIXELS
 
 OPTIMIZERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
@@ -74,7 +74,7 @@ def as_torch(array: Any, shape: Any) -> Any:
     return array.permute(*(range(array.ndim)[::-1] if array.ndim < 4 else (3, 2, 0, 1))).reshape(shape)
 
 
-def training(task: Task, mode: str) -> Engine:
+def training(task: Task, mode: str) -> Ready:
     """Forward, backward and the optimizer's step, whose loop over the params is the mode's; or compiled."""
     model = network(task)
     optimizer = OPTIMIZERS[task.workload.optimizer](model.parameters(), **LOOPS[mode])
@@ -94,16 +94,16 @@ def training(task: Task, mode: str) -> Engine:
             losses.append(loss.item())
         return task.mean(losses)
 
-    return Engine(run)
+    return Ready(run)
 
 
-def inference(task: Task) -> Engine:
-    """All at once."""
+def inference(task: Task) -> Ready:
+    """Piece by piece."""
     model = network(task).eval()
 
     def run(order: Any) -> Any:
         del order  # nothing is drawn
         with torch.inference_mode():
-            return model(task.inputs).numpy()
+            return torch.cat([model(piece) for piece in task.pieces()]).numpy()
 
-    return Engine(run)
+    return Ready(run)

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+import numpy as np
 from sklearn.neural_network import MLPClassifier
 
-from experiments.benchmark.task import Engine, Task
+from experiments.benchmark.task import Ready, Task
 from experiments.benchmark.workloads import CLASSES
 
 
@@ -33,7 +34,7 @@ def classifier_of(task: Task) -> Any:
     return classifier
 
 
-def training(task: Task, mode: str) -> Engine:
+def training(task: Task, mode: str) -> Ready:
     """A call an epoch."""
     del mode  # there is one way
     classifier = classifier_of(task)
@@ -42,15 +43,15 @@ def training(task: Task, mode: str) -> Engine:
         del order  # it draws its own
         return float(classifier.partial_fit(task.inputs, task.targets).loss_)
 
-    return Engine(run)
+    return Ready(run)
 
 
-def inference(task: Task) -> Engine:
-    """All at once; as probabilities, the only outputs there are."""
+def inference(task: Task) -> Ready:
+    """Piece by piece; as probabilities, the only outputs there are."""
     classifier = classifier_of(task)
 
     def run(order: Any) -> Any:
         del order  # nothing is drawn
-        return classifier.predict_proba(task.inputs)
+        return np.concatenate([classifier.predict_proba(piece) for piece in task.pieces()])
 
-    return Engine(run)
+    return Ready(run)
