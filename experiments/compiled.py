@@ -98,12 +98,13 @@ def _epochs(mesh: Mesh, experiment: Experiment, start: Progress) -> Iterator[tup
         check_same("the checkpoint", (start.params, start.state.optimizer, start.state.step))
         check_same("the data", experiment.train)
     run = epoch(experiment.training_step(), experiment.batch_size, mesh)
-    train, params, state = replicated(experiment.train, mesh), start.params, start.state
+    train, sizes = replicated(experiment.train, mesh), _sizes(experiment)
+    params, state = start.params, start.state
     for number in count(first):
         with _together():
             params, state, told = run(params, state, train, experiment.order_key(number))
             columns = {name: np.asarray(column).tolist() for name, column in told.items()}
-        steps = _steps(number * experiment.steps_per_epoch, _sizes(experiment), columns)
+        steps = _steps(number * len(sizes), sizes, columns)
         optimizer = to_numpy(state.optimizer, like=start.state.optimizer)
         yield to_numpy(params), State(int(state.step), start.state.key, optimizer, to_numpy(state.metrics)), steps
 

@@ -115,7 +115,9 @@ def compiled(step: Step) -> Step:
     jitted: Step = jax.jit(step, donate_argnums=(0, 1))
 
     def call(params: Params, state: State, batch: Batch) -> tuple[Params, State]:
-        return jitted(*_ready(step, params, state, batch), batch)
+        if isinstance(state.key, Key):
+            params, state = _ready(step, params, state, batch)
+        return jitted(params, state, batch)
 
     return call
 
@@ -226,17 +228,6 @@ def first_devices(count: int | None = None) -> Mesh:
     return Mesh(np.array(found[:count]), ("data",))
 
 
-def _own_device() -> Mesh:
-    return Mesh(np.array(jax.local_devices()[:1]), ("data",))
-
-
-def _check_rows(rows: Array, samples: int) -> None:
-    fits = getattr(rows, "ndim", 0) == 2 and rows.size > 0 and jax.numpy.issubdtype(rows.dtype, jax.numpy.integer)
-    require(fits, "scanned", "rows (steps, batch), whole numbers", getattr(rows, "shape", repr(rows)))
-    known = not isinstance(rows, np.ndarray) or 0 <= int(rows.min()) <= int(rows.max()) < samples
-    require(known, "scanned", f"rows from 0 to {samples - 1}, as there are samples", "others")
-
-
 def check_shared(where: str, mesh: Mesh, rows: int) -> None:
     """Raise unless the devices of ``mesh`` share ``rows`` samples evenly."""
     hint = "choose another batch size, so that the last batch fits too"
@@ -246,6 +237,17 @@ def check_shared(where: str, mesh: Mesh, rows: int) -> None:
 def replicated(values: Any, mesh: Mesh) -> Any:
     """A tree of arrays as every device of ``mesh`` has it, whole; what is there already stays."""
     return tree.map(partial(_placed, _layout(_plain(mesh))), values)
+
+
+def _own_device() -> Mesh:
+    return Mesh(np.array(jax.local_devices()[:1]), ("data",))
+
+
+def _check_rows(rows: Array, samples: int) -> None:
+    fits = getattr(rows, "ndim", 0) == 2 and rows.size > 0 and jax.numpy.issubdtype(rows.dtype, jax.numpy.integer)
+    require(fits, "scanned", "rows (steps, batch), whole numbers", getattr(rows, "shape", repr(rows)))
+    known = not isinstance(rows, np.ndarray) or 0 <= int(rows.min()) <= int(rows.max()) < samples
+    require(known, "scanned", f"rows from 0 to {samples - 1}, as there are samples", "others")
 
 
 def _child(data: Any, label: Label | Array) -> Any:
@@ -276,9 +278,7 @@ def _as(like: Any, leaf: Any) -> Any:
 
 
 def _ready(step: Step, params: Params, state: State, batch: Batch) -> tuple[Params, State]:
-    """On the device, with metrics as ``step`` gives them, so that it is compiled once; what has been there stays."""
-    if not isinstance(state.key, Key):
-        return params, state
+    """On the device for the first time, with metrics as ``step`` gives them, so that it is compiled once."""
     placed = on_device({"params": params, "state": state})  # named, for the path in a message
     params, state = placed["params"], placed["state"]
     _, told = jax.eval_shape(step, params, state, batch)

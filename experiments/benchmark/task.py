@@ -12,6 +12,11 @@ from experiments.benchmark.workloads import Workload
 PIECE = 1000
 
 
+def as_it_is(array: Any) -> Any:
+    """The ``place`` of a peer that works on NumPy's arrays."""
+    return array
+
+
 @attrs.frozen(eq=False)
 class Task:
     """A workload with its data.

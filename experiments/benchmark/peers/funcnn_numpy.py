@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import funcnn as fn
-from experiments.benchmark.task import Ready, Task
+from experiments.benchmark.task import Ready, Task, as_it_is
 from experiments.benchmark.workloads import CLASSES, PIXELS, Workload
 from funcnn.layer import Params
 from funcnn.training import Step
@@ -52,9 +52,7 @@ def beginning(workload: Workload) -> tuple[Step, Params, fn.State]:
     return step, params, fn.initial_state(optimizer, params, fn.Key(0))
 
 
-def place(array: Any) -> Any:
-    """NumPy's own."""
-    return array
+place = as_it_is
 
 
 def training(task: Task, mode: str) -> Ready:

@@ -5,12 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from experiments.benchmark.task import Ready, Task
+from experiments.benchmark.task import Ready, Task, as_it_is
 
-
-def place(array: Any) -> Any:
-    """NumPy's own."""
-    return array
+place = as_it_is
 
 
 def forward(params: list[Any], x: Any) -> list[Any]:
