@@ -31,7 +31,11 @@ class MomentumState:
 
 @record
 class MomentsState:
-    """The state of :func:`scale_by_adam`: finished updates, and the running means of g and g^2."""
+    """The state of :func:`scale_by_adam`: finished updates, and the decaying sums of g and g^2.
+
+    ``mu`` is the sum of beta1^(t - i) g_i over the updates i = 1 ... t, so the running mean m is (1 - beta1) mu; and so
+    ``nu`` of g^2 with beta2. A sum takes a pass less over memory than a mean.
+    """
 
     step: int
     mu: Updates
@@ -40,7 +44,7 @@ class MomentsState:
 
 @record
 class AdamState:
-    """The state of :func:`adam`: finished updates, the rate of the latest, the running means of g and g^2."""
+    """The state of :func:`adam`: finished updates, the rate of the latest, and the sums of :class:`MomentsState`."""
 
     step: int
     learning_rate: float
@@ -281,32 +285,28 @@ def _adam_step(
     mu: Updates,
     nu: Updates,
 ) -> tuple[Updates, Updates, Updates]:
-    """``factor`` times Adam's direction at ``step``, and the new running means."""
-    # Correcting m and v would be two passes more over memory: m' / (sqrt(v') + eps) is
-    # m / (sqrt(v) + eps root) * root / correction, with root the square root of v's correction.
-    correction, root = one_minus_power(beta1, step), one_minus_power(beta2, step) ** 0.5
-    scale, floor = factor * root / correction, eps * root
-    # Nesterov's m' is m with another correction, and a share of g beside it.
-    m_share, g_share = beta1 * correction / one_minus_power(beta1, step + 1), 1 - beta1
+    """``factor`` times Adam's direction at ``step``, and the new sums."""
+    # With m and v the sums of the states, m' = (1 - beta1) m / (1 - beta1^t) and v' = (1 - beta2) v / (1 - beta2^t).
+    # To correct both would be two passes more over memory: m' / (sqrt(v') + eps) is scale m / (sqrt(v) + floor).
+    mean = (1 - beta1) / one_minus_power(beta1, step)
+    root = (one_minus_power(beta2, step) / (1 - beta2)) ** 0.5
+    scale, floor = factor * mean * root, eps * root
+    # Nesterov's m' is m with the correction of the next step, and a share of g beside it.
+    ahead = beta1 * one_minus_power(beta1, step) / one_minus_power(beta1, step + 1)
 
     def rule(g: Array, m: Array, v: Array) -> tuple[Array, Array, Array]:
-        m = _blend(g - m, m, 1 - beta1)
-        v = _blend(g * g - v, v, 1 - beta2)
+        m = beta1 * m
+        m += g
+        v = beta2 * v
+        v += g * g
         divisor = namespace(v).sqrt(v)
         divisor += floor
-        update = (m_share * m + g_share * g if nesterov else m) / divisor
+        update = (ahead * m + g if nesterov else m) / divisor
         update *= scale
         return update, m, v
 
     updates, mu, nu = tree.map_to(3, rule, grads, mu, nu)
     return updates, mu, nu
-
-
-def _blend(difference: Array, old: Array, share: float) -> Array:
-    """old + share difference, in place on the difference, which is a fresh array."""
-    difference *= share
-    difference += old
-    return difference
 
 
 def _squares_init(start: float, params: Params) -> SquaresState:
