@@ -58,10 +58,10 @@ def number(x: Any) -> Any:
     return x.item() if isinstance(x, np.generic | np.ndarray) and x.ndim == 0 else x
 
 
-@functools.cache
-def is_floating(xp: ModuleType, dtype: Any) -> bool:
-    """Whether ``dtype`` of the namespace ``xp`` is a real floating one."""
-    return bool(xp.isdtype(dtype, "real floating"))
+@functools.cache  # a step asks often, and about few
+def is_dtype(xp: ModuleType, dtype: Any, kind: str) -> bool:
+    """Whether ``dtype`` of the namespace ``xp`` is of that kind of the array API: "real floating", "integral" ..."""
+    return bool(xp.isdtype(dtype, kind))
 
 
 def check_floating(where: str, x: Array) -> ModuleType:
@@ -71,7 +71,7 @@ def check_floating(where: str, x: Array) -> ModuleType:
         InputError: ``x`` holds integers or bytes.
     """
     xp = namespace(x)
-    if not is_floating(xp, x.dtype):
+    if not is_dtype(xp, x.dtype, "real floating"):
         raise InputError(where, "floating inputs", x.dtype, "convert and scale them first, x.astype('float32') / 255")
     return xp
 

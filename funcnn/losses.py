@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, Int, Num
 
 from funcnn import special
-from funcnn.arrays import Array, check_floating, namespace
+from funcnn.arrays import Array, check_floating, is_dtype, namespace
 from funcnn.errors import InputError, is_real, require
 from funcnn.spec import Described, described
 
@@ -179,7 +179,7 @@ def softmax_cross_entropy_forward(
     shifted = outputs - xp.max(outputs, axis=-1, keepdims=True)
     exponentials = xp.exp(shifted)
     sums = xp.sum(exponentials, axis=-1, keepdims=True)
-    losses = xp.sum(targets * (xp.log(sums) - shifted), axis=-1)
+    losses = xp.vecdot(targets, xp.log(sums) - shifted)
     return shares @ losses, (exponentials / sums, targets, shares)
 
 
@@ -198,7 +198,7 @@ def categorical_cross_entropy_forward(
     xp = check_floating("categorical_cross_entropy", outputs)
     targets, shares = _prepared("categorical_cross_entropy", outputs, targets, weights)
     clipped = _clipped(outputs)
-    losses = -xp.sum(targets * xp.log(clipped), axis=-1)
+    losses = -xp.vecdot(targets, xp.log(clipped))
     return shares @ losses, (clipped, targets, shares)
 
 
@@ -309,7 +309,7 @@ def _distributions(where: str, outputs: Array, targets: Targets) -> Array:
         _check_distributions(where, targets)
         return xp.astype(targets, outputs.dtype)
     batch, classes = outputs.shape
-    if targets.shape != (batch,) or not namespace(targets).isdtype(targets.dtype, "integral"):
+    if targets.shape != (batch,) or not is_dtype(namespace(targets), targets.dtype, "integral"):
         expected = f"targets as integers ({batch},) or distributions ({batch}, {classes})"
         raise InputError(where, expected, f"{targets.dtype} {targets.shape}")
     if isinstance(targets, np.ndarray) and (targets.min() < 0 or targets.max() >= classes):  # values, so not traced

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from funcnn.arrays import Array, Shape, namespace
+from funcnn.arrays import Array, Shape, is_dtype, namespace
 from funcnn.errors import InputError, is_count, require
 from funcnn.initializers import Initializer, normal
 from funcnn.keys import Key
@@ -51,7 +51,7 @@ def embedding_forward(
     xp = namespace(x)
     vocabulary, features = params.table.shape
     where = f"embedding({vocabulary}, {features})"
-    if not xp.isdtype(x.dtype, "integral"):
+    if not is_dtype(xp, x.dtype, "integral"):
         raise InputError(where, "integers", x.dtype)
     if isinstance(x, np.ndarray) and x.size and (x.min() < 0 or x.max() >= vocabulary):  # values, so not traced
         raise InputError(where, f"integers from 0 to {vocabulary - 1}", f"values from {x.min()} to {x.max()}")
