@@ -80,7 +80,7 @@ def jax_key(key: Key) -> JaxKey:
 
 def to_jax(values: Any) -> Any:
     """A tree's NumPy arrays as JAX arrays; numbers and keys stay as they are."""
-    return tree.map(lambda leaf: jax.numpy.asarray(leaf) if hasattr(leaf, "dtype") else leaf, values)
+    return tree.map(lambda leaf: _to_jax(leaf) if hasattr(leaf, "dtype") else leaf, values)
 
 
 def to_numpy(values: Any, like: Any = None) -> Any:
@@ -256,6 +256,12 @@ def _child(data: Any, label: Label | Array) -> Any:
     return reduce(jax.random.fold_in, known, data)
 
 
+def _to_jax(leaf: Any) -> Array:
+    """The array or number on the device: as it is if it refuses writes and lies as JAX wants it, else a copy."""
+    writable = isinstance(leaf, np.ndarray) and leaf.flags.writeable
+    return jax.numpy.asarray(leaf) if writable else jax.device_put(leaf)
+
+
 def _to_numpy(leaf: Any) -> Any:
     is_key = hasattr(leaf, "dtype") and jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key)
     return leaf if is_key or not hasattr(leaf, "dtype") else number(jax.device_get(leaf))
@@ -265,7 +271,7 @@ def _on_device(path: str, leaf: Any) -> Any:
     if isinstance(leaf, Key):
         return jax_key(leaf)
     try:
-        return jax.numpy.asarray(leaf)
+        return _to_jax(leaf)
     except (TypeError, ValueError):
         hint = "keep what is no array in the layer or optimizer, not in its params or state"
         raise InputError(

@@ -12,7 +12,7 @@ from types import MappingProxyType
 import attrs
 import numpy as np
 
-from funcnn.arrays import Array
+from funcnn.arrays import Array, aligned_empty
 from funcnn.data.download import downloaded
 from funcnn.data.idx import parse_idx, read_bytes
 from funcnn.data.sources import DATA_DIR_VARIABLE, FILES, SOURCES, verified
@@ -84,8 +84,9 @@ def scale(pixels: Array, scaling: str) -> Array:
     array([[-1.,  1.]], dtype=float32)
     """
     offset, divisor = SCALINGS[scaling]
-    inputs = pixels.reshape(len(pixels), -1).astype(np.float32)
-    inputs -= offset
+    flat = pixels.reshape(len(pixels), -1)
+    inputs = aligned_empty(flat.shape, np.float32)
+    np.subtract(flat, np.float32(offset), out=inputs)
     inputs /= divisor
     return inputs
 
