@@ -35,7 +35,7 @@ HOW_TO_READ = """\
 {processor}, {threads} threads. Seconds are the median; a ratio above 1 says that the peer is faster, and its brackets
 hold the least and the greatest of a round. The loss is that of the first epoch. Peak is the most memory that the
 process had, and growth the most that it had for training, beside imports and samples; a compiler's own memory is in
-it, and program is what the compiled program alone takes. funcnn's steps tell their accuracy beside the loss."""
+it, and program is what the compiled program alone takes."""
 
 
 @attrs.frozen

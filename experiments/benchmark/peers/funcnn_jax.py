@@ -22,7 +22,9 @@ def training(task: Task, mode: str) -> Ready:
 
 def by_step(task: Task) -> Ready:
     """The loop of NumPy with the compiled step."""
-    step, params, state = beginning(task.workload)
+    step, *begun = beginning(task.workload)
+    params, state = funcnn.jax.to_jax(begun)
+    del begun  # NumPy's arrays are not needed any more
     compiled = funcnn.jax.compiled(step)
     inputs, targets = np.asarray(task.inputs), np.asarray(task.targets)  # views
 
@@ -46,7 +48,9 @@ def by_step(task: Task) -> Ready:
 
 def by_epoch(task: Task) -> Ready:
     """A scan over samples that stay on the device."""
-    step, params, state = beginning(task.workload)
+    step, *begun = beginning(task.workload)
+    params, state = funcnn.jax.to_jax(begun)
+    del begun  # NumPy's arrays are not needed any more
     samples = fn.Batch(task.inputs, task.targets)
     scanned = funcnn.jax.scanned(step)
 
