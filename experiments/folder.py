@@ -8,6 +8,7 @@
     best.safetensors          the model after the epoch with the least watched loss
     history.png, report.html  pictures
     digest.txt                the SHA-256 of params and history; the last file that a run writes
+    .lock                     held by the process that runs here
 
 Rows come before the checkpoint that counts them, so the rows that a killed run left beyond its checkpoint are cut off.
 """
@@ -17,13 +18,15 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
 from cattrs.preconf.json import make_converter
+from filelock import FileLock, Timeout
 
 import funcnn as fn
 from experiments.config import Config
@@ -52,6 +55,25 @@ def create(out: Path | None, name: str) -> Path:
     except OSError as error:
         hint = "choose another place, or its permissions"
         raise InputError("--out", "a folder that can be created", f"{out or 'runs'}: {error.strerror}", hint) from error
+
+
+@contextmanager
+def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Inside, no other process runs in the folder; the lock ends with the process that holds it, however that ends.
+
+    Raises:
+        InputError: Another process runs there, and this one is not to ``wait`` for its end; or nothing can be locked.
+    """
+    lock = FileLock(folder / ".lock", is_singleton=True)  # its thread can take it once more
+    try:
+        held = lock.acquire(timeout=-1 if wait else 0)
+    except Timeout:
+        hint = "wait for its end, or end it"
+        raise InputError(str(folder), "a folder in which no other process runs", "one that is busy", hint) from None
+    except NotImplementedError as error:
+        raise InputError(str(folder), "a file system with file locks", error, "choose another place") from error
+    with held:
+        yield
 
 
 def write_json(path: Path, values: Any) -> None:
@@ -84,12 +106,20 @@ def read_environment(folder: Path) -> dict[str, Any]:
 
 
 def read_history(folder: Path) -> tuple[Row, ...]:
-    """The finished epochs; none where there is no file."""
+    """The finished epochs; none where there is no file.
+
+    Raises:
+        InputError: A row is not as this version writes it.
+    """
     return _read_rows(folder / "history.csv", Row)
 
 
 def read_steps(folder: Path) -> tuple[Step, ...]:
-    """The recorded steps; none where there is no file."""
+    """The recorded steps; none where there is no file.
+
+    Raises:
+        InputError: A row is not as this version writes it.
+    """
     return _read_rows(folder / "steps.csv", Step)
 
 
@@ -214,16 +244,33 @@ def _append_rows(path: Path, rows: Sequence[Step]) -> None:
 
 def _read_rows(path: Path, kind: type[R]) -> tuple[R, ...]:
     """The whole rows of a file; a killed run can leave half a row at the end."""
+    rows: list[R] = []
     if not path.exists():
         return ()
-    with path.open(newline="") as file:
-        text = file.read()
-    whole = text[: text.rindex("\n") + 1] if "\n" in text else ""
-    return tuple(_row(kind, values) for values in csv.DictReader(whole.splitlines()))
+    try:
+        with path.open(newline="") as file:
+            text = file.read()
+        whole = text[: text.rindex("\n") + 1] if "\n" in text else ""
+        head, *lines = csv.reader(whole.splitlines()) if whole else [[]]
+        for cells in lines:
+            rows.append(_row(kind, dict(zip(head, cells, strict=True))))
+    except (csv.Error, KeyError, TypeError, ValueError) as error:
+        hint = "undo what was changed in it by hand"
+        raise InputError(
+            str(path), "rows as this version writes them", f"{error!r} in row {len(rows) + 1}", hint
+        ) from error
+    return tuple(rows)
 
 
 def _row(kind: type[R], values: dict[str, str]) -> R:
-    """Numbers out of text; what is empty is None."""
-    types = {field.name: int if field.type is int else float for field in attrs.fields(kind)}
-    numbers: dict[str, Any] = {name: types[name](text) if text else None for name, text in values.items()}
+    """Numbers out of text."""
+    types = {field.name: field.type for field in attrs.fields(kind)}
+    numbers: dict[str, Any] = {name: _number(types[name], text) for name, text in values.items()}
     return kind(**numbers)
+
+
+def _number(kind: Any, text: str) -> int | float | None:
+    """What is empty is None, where there need not be a number."""
+    if kind == float | None and not text:
+        return None
+    return int(text) if kind is int else float(text)

@@ -63,13 +63,13 @@ def carry_out(folder: Path, job: Job, show: Callable[[Progress], None] = lambda 
     """Run from where the folder stands to the end, and leave all files there; ``show`` is called after every epoch.
 
     Raises:
-        InputError: The data are not those that the run began with, or the folder is damaged.
+        InputError: The data are not those that the run began with, or the folder is damaged or busy.
         OSError: A file cannot be written, or another process of the run has ended.
     """
     fn.keep_freed_memory()
-    remove_leftovers(folder)
-    (folder / "digest.txt").unlink(missing_ok=True)
-    with threads(job.config.threads):
+    with files.locked(folder), threads(job.config.threads):
+        remove_leftovers(folder)
+        (folder / "digest.txt").unlink(missing_ok=True)
         _write_environment(folder, {**environment(job.data), **job.engine.environment})
         start = files.read_progress(folder, job.planned)
         record = files.recorder(folder, job.planned, job.data, start)

@@ -56,10 +56,11 @@ def train(command: Command) -> int:
         return 130 if outcome.interrupted else int(outcome.failure is not None)
     print(fn.summary(job.planned.model, data.train.inputs.shape[1:]), end="\n\n")
     folder = command.resume or files.create(command.out, config.dataset)
-    if command.resume is None:
-        begin(folder, config)
     printer = PRINTERS[command.printer]
-    outcome = carry_out(folder, job, lambda progress: print(printer(progress), flush=True))
+    with files.locked(folder):
+        if command.resume is None:
+            begin(folder, config)
+        outcome = carry_out(folder, job, lambda progress: print(printer(progress), flush=True))
     _report(folder, data, outcome.progress)
     return _status(outcome)
 

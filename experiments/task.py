@@ -5,8 +5,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 import funcnn as fn
 from experiments import folder as files
 from experiments.config import Config, load_data
@@ -19,10 +17,9 @@ _PROCESS = threading.Lock()
 def complete(folder: Path, config: Config) -> str | None:
     """Carry the run in ``folder`` out from where it stands; gives what made it fail, if anything did.
 
-    A worker that the scheduler has given up may be alive and still at it. The lock makes the next one wait for it, and
-    ends with the process that holds it, however that ends.
+    A worker that the scheduler has given up may be alive and still at it: the next one waits for it.
     """
-    with _PROCESS, FileLock(folder / ".lock"):
+    with _PROCESS, files.locked(folder, wait=True):
         if files.is_complete(folder, config):
             return None
         data = data_of(config)

@@ -7,6 +7,7 @@ import shutil
 import attrs
 import numpy as np
 import pytest
+from filelock import FileLock
 
 import funcnn as fn
 from experiments import folder as files
@@ -149,6 +150,51 @@ def test_rows_that_are_missing_are_noticed(whole, tmp_path, name):
     (folder / name).write_text("".join(lines[:-1]))
     with pytest.raises(InputError, match="rows of 87 steps and 3 epochs, as the checkpoint"):
         carry_out(folder, prepare(CONFIG, DATA))
+
+
+@pytest.mark.parametrize("name", ["steps.csv", "history.csv"])
+@pytest.mark.parametrize(
+    ("line", "change"),
+    [
+        (0, lambda names: names.replace("loss", "colour")),
+        (1, lambda row: row.replace("0.", "zero.", 1)),
+        (1, lambda row: f"{row},1.0"),
+        (1, lambda row: row.partition(",")[2]),
+        (1, lambda row: "," + row.partition(",")[2]),
+        (1, lambda row: '"' + row),
+    ],
+)
+def test_rows_changed_by_hand_are_refused(whole, tmp_path, name, line, change):
+    shutil.copytree(whole, tmp_path / "run")
+    path = tmp_path / "run" / name
+    lines = path.read_text().splitlines()
+    lines[line] = change(lines[line])
+    path.write_text("\n".join([*lines, ""]))
+    with pytest.raises(InputError, match=f"{name}: expected rows as this version writes them, got .*Error"):
+        carry_out(tmp_path / "run", prepare(CONFIG, DATA))
+
+
+def test_a_folder_has_one_run_at_a_time(whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "run")
+    before = {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    with (
+        FileLock(tmp_path / "run" / ".lock"),
+        pytest.raises(InputError, match="no other process runs, got one that is"),
+    ):
+        carry_out(tmp_path / "run", prepare(CONFIG, DATA))
+    assert {path: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+
+def test_a_place_without_locks_is_refused(tmp_path, monkeypatch):
+    def acquire(lock, timeout):
+        raise NotImplementedError("FileSystem does not appear to support flock")
+
+    monkeypatch.setattr(FileLock, "acquire", acquire)
+    with (
+        pytest.raises(InputError, match="a file system with file locks, got FileSystem does not"),
+        files.locked(tmp_path),
+    ):
+        pass
 
 
 def test_a_failed_run_keeps_the_steps_that_tell_why(tmp_path):

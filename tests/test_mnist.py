@@ -22,6 +22,7 @@ from experiments.mnist import main
 from funcnn.data.sources import DATA_DIR_VARIABLE
 
 FILES = [
+    ".lock",
     *("best.safetensors", "checkpoint.safetensors", "config.json", "digest.txt", "environment.json", "history.csv"),
     *("history.png", "model.safetensors", "report.html", "steps.csv"),
 ]
