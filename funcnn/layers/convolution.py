@@ -162,31 +162,35 @@ def conv2d_vjp(
 
 def max_pool2d_forward(
     size: Pair, stride: Pair, params: tuple[()], x: Float[Array, "batch height width channels"], mode: Mode
-) -> tuple[Float[Array, "batch rows columns channels"], tuple[Array, Shape]]:
-    """The residuals are where in each window the maximum stands, and the size of the image."""
+) -> tuple[Float[Array, "batch rows columns channels"], tuple[Array, Array]]:
+    """The residuals are x and y, which the layers beside it keep anyway."""
     del params, mode  # it has none, and is deterministic
     xp = check_floating(f"max_pool2d({size})", x)
-    seen = _flat_windows(x, size, stride)
-    return xp.max(seen, axis=3), (xp.argmax(seen, axis=3), x.shape[1:3])
+    y = reduce(xp.maximum, _places(x, size, stride))
+    return y, (x, y)
 
 
 def max_pool2d_vjp(
     size: Pair,
     stride: Pair,
     params: tuple[()],
-    residuals: tuple[Array, Shape],
+    residuals: tuple[Array, Array],
     dy: Float[Array, "batch rows columns channels"],
     *,
     need_dx: bool = True,
 ) -> tuple[tuple[()], Float[Array, "batch height width channels"] | None]:
-    """dx is dy where the maximum stood."""
+    """dx is dy where the maximum stood first."""
     if not need_dx:
         return params, None
     xp = namespace(dy)
-    places, image = residuals
-    chosen = xp.arange(math.prod(size))[:, None] == places[:, :, :, None, :]
-    dwindows = xp.astype(chosen, dy.dtype) * dy[:, :, :, None, :]
-    return params, windows_vjp(xp.reshape(dwindows, (*dy.shape[:3], *size, dy.shape[3])), image, stride)
+    x, y = residuals
+    found, dplaces = xp.zeros_like(y, dtype=xp.bool), []
+    for place in _places(x, size, stride):
+        first = (place == y) & ~found
+        found = found | first
+        dplaces.append(xp.astype(first, dy.dtype) * dy)
+    dwindows = xp.reshape(xp.stack(dplaces, axis=3), (*dy.shape[:3], *size, dy.shape[3]))
+    return params, windows_vjp(dwindows, x.shape[1:3], stride)
 
 
 def avg_pool2d_forward(
@@ -194,8 +198,8 @@ def avg_pool2d_forward(
 ) -> tuple[Float[Array, "batch rows columns channels"], Shape]:
     """The residual is the size of the image."""
     del params, mode  # it has none, and is deterministic
-    xp = check_floating(f"avg_pool2d({size})", x)
-    return xp.mean(_flat_windows(x, size, stride), axis=3), x.shape[1:3]
+    check_floating(f"avg_pool2d({size})", x)
+    return reduce(operator.add, _places(x, size, stride)) / math.prod(size), x.shape[1:3]
 
 
 def avg_pool2d_vjp(
@@ -218,13 +222,9 @@ def avg_pool2d_vjp(
 def windows(x: Array, size: Pair, stride: Pair) -> Array:
     """The windows (batch, rows, columns, *size, channels) of images (batch, height, width, channels)."""
     xp = namespace(x)
-    rows, columns = _counts("windows", x.shape[1:3], size, stride)
-    slices = [
-        x[:, i : i + (rows - 1) * stride[0] + 1 : stride[0], j : j + (columns - 1) * stride[1] + 1 : stride[1], :]
-        for i in range(size[0])
-        for j in range(size[1])
-    ]
-    return xp.reshape(xp.stack(slices, axis=3), (x.shape[0], rows, columns, *size, x.shape[3]))
+    down, across = _offsets(x, size, stride)
+    beside = xp.stack([x[:, :, columns, :] for columns in across], axis=3)  # what follows is copied in longer runs
+    return xp.stack([beside[:, rows, ...] for rows in down], axis=3)
 
 
 def windows_vjp(dwindows: Array, image: Shape, stride: Pair) -> Array:
@@ -248,12 +248,13 @@ def _spread(piece: Array, offset: int, length: int, stride: int, axis: int) -> A
     xp = namespace(piece)
     before, after = piece.shape[:axis], piece.shape[axis + 1 :]
     count = piece.shape[axis]
-    gaps = xp.zeros((*before, count, stride - 1, *after), dtype=piece.dtype)
-    spread = xp.concat([xp.expand_dims(piece, axis=axis + 1), gaps], axis=axis + 1)
-    spread = xp.reshape(spread, (*before, count * stride, *after))
+    if stride > 1:
+        gaps = xp.zeros((*before, count, stride - 1, *after), dtype=piece.dtype)
+        spread = xp.concat([xp.expand_dims(piece, axis=axis + 1), gaps], axis=axis + 1)
+        piece = xp.reshape(spread, (*before, count * stride, *after))
     start = xp.zeros((*before, offset, *after), dtype=piece.dtype)
     end = xp.zeros((*before, max(0, length - offset - count * stride), *after), dtype=piece.dtype)
-    whole = xp.concat([start, spread, end], axis=axis)
+    whole = xp.concat([start, piece, end], axis=axis)
     return whole[(slice(None),) * axis + (slice(0, length), ...)]
 
 
@@ -267,10 +268,20 @@ def _columns(x: Array, kernel: Pair, stride: Pair, padding: Padding) -> Array:
     return xp.reshape(seen, (*seen.shape[:3], math.prod(seen.shape[3:])))
 
 
-def _flat_windows(x: Array, size: Pair, stride: Pair) -> Array:
-    """The windows with the places of one in one axis: (batch, rows, columns, places, channels)."""
-    seen = windows(x, size, stride)
-    return namespace(x).reshape(seen, (*seen.shape[:3], math.prod(size), seen.shape[5]))
+def _places(x: Array, size: Pair, stride: Pair) -> list[Array]:
+    """What all windows have at each of their places in turn, row by row: (batch, rows, columns, channels)."""
+    down, across = _offsets(x, size, stride)
+    return [x[:, rows, columns, :] for rows in down for columns in across]
+
+
+def _offsets(x: Array, size: Pair, stride: Pair) -> tuple[list[slice], list[slice]]:
+    """Where all windows have each of their rows, and each of their columns."""
+    counts = _counts("windows", x.shape[1:3], size, stride)
+    down, across = (
+        [slice(offset, offset + (count - 1) * step + 1, step) for offset in range(length)]
+        for length, count, step in zip(size, counts, stride, strict=True)
+    )
+    return down, across
 
 
 def _pads(image: Shape, kernel: Pair, stride: Pair, padding: Padding) -> tuple[Pair, Pair]:
