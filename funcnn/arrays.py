@@ -49,7 +49,7 @@ def readonly(x: Any) -> Any:
 
 
 def aligned_empty(shape: Shape, dtype: Any) -> Array:
-    """A NumPy array of any values, which begins at a multiple of 64 bytes: JAX takes it on a processor as it is.
+    """A NumPy array of any values, which begins at a multiple of 64 bytes: ``jax.device_put`` need not copy it.
 
     >>> aligned_empty((3, 5), np.float32).ctypes.data % 64
     0

@@ -257,9 +257,8 @@ def _child(data: Any, label: Label | Array) -> Any:
 
 
 def _to_jax(leaf: Any) -> Array:
-    """The array or number on the device: as it is if it refuses writes and lies as JAX wants it, else a copy."""
-    writable = isinstance(leaf, np.ndarray) and leaf.flags.writeable
-    return jax.numpy.asarray(leaf) if writable else jax.device_put(leaf)
+    """The array or number on the device; a copy of NumPy's, which JAX might take as it is while others write to it."""
+    return jax.device_put(leaf.copy() if isinstance(leaf, np.ndarray) else leaf)
 
 
 def _to_numpy(leaf: Any) -> Any:

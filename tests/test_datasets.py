@@ -46,6 +46,11 @@ def test_symmetric_scaling():
     assert np.allclose(symmetric, 2 * unit - 1, atol=1e-6)
 
 
+def test_inputs_lie_where_jax_need_not_copy_them():
+    data = load_dataset("mnist_5k")
+    assert data.train.inputs.ctypes.data % 64 == data.test.inputs.ctypes.data % 64 == 0
+
+
 def test_a_dataset_is_frozen():
     data = load_dataset("mnist_5k")
     with pytest.raises(attrs.exceptions.FrozenInstanceError):

@@ -13,7 +13,19 @@ import pytest
 
 import funcnn as fn
 from funcnn import Batch, InputError, Key, tree
-from funcnn.jax import compiled, epoch, jax_key, on_device, over_seeds, scanned, to_jax, to_numpy
+from funcnn.arrays import aligned_empty
+from funcnn.jax import (
+    compiled,
+    epoch,
+    first_devices,
+    jax_key,
+    on_device,
+    over_seeds,
+    scanned,
+    sharded,
+    to_jax,
+    to_numpy,
+)
 from funcnn.testing import assert_trees_close
 from funcnn.tree import record
 
@@ -134,11 +146,34 @@ def test_many_seeds_are_one_program():
     assert len({float(value) for value in losses}) == 3
 
 
-def test_arguments_of_numpy_are_not_used_up():
+def aligned(array):
+    """A copy that JAX could take as it is."""
+    copy = aligned_empty(array.shape, array.dtype)
+    copy[...] = array
+    return copy
+
+
+@pytest.mark.parametrize("place", [np.copy, aligned])
+@pytest.mark.parametrize("engine", ["compiled", "scanned", "sharded"])
+def test_arguments_of_numpy_are_not_used_up(engine, place):
     step, params, state = prepared()
-    before = tree.map(np.copy, params)
-    compiled(step)(params, state, SAMPLES)
-    assert tree.equal(params, before)
+    params, samples = tree.map(place, params), tree.map(place, SAMPLES)
+    before = tree.map(np.copy, (params, samples))
+    if engine == "compiled":
+        compiled(step)(params, state, samples)
+    elif engine == "scanned":
+        scanned(step)(params, state, samples, np.arange(50)[None])
+    else:
+        sharded(step, first_devices(1))(params, state, samples)
+    assert tree.equal((params, samples), before)
+
+
+@pytest.mark.parametrize("move", [to_jax, on_device])
+def test_what_is_on_the_device_does_not_follow_numpy(move):
+    mine = aligned(np.ones((4, 4), np.float32))
+    there = move((mine,))
+    mine[...] = 2
+    assert np.array_equal(there[0], np.ones((4, 4)))
 
 
 SCRIPT = """

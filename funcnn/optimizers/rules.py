@@ -33,13 +33,13 @@ class MomentumState:
 class MomentsState:
     """The state of :func:`scale_by_adam`: finished updates, and the decaying sums of g and g^2.
 
-    ``mu`` is the sum of beta1^(t - i) g_i over the updates i = 1 ... t, so the running mean m is (1 - beta1) mu; and so
-    ``nu`` of g^2 with beta2. A sum takes a pass less over memory than a mean.
+    ``sums`` is the sum of beta1^(t - i) g_i over the updates i = 1 ... t, and ``squares`` that of beta2^(t - i) g_i^2.
+    The running means are (1 - beta1) sums and (1 - beta2) squares: a sum takes a pass less over memory.
     """
 
     step: int
-    mu: Updates
-    nu: Updates
+    sums: Updates
+    squares: Updates
 
 
 @record
@@ -48,8 +48,8 @@ class AdamState:
 
     step: int
     learning_rate: float
-    mu: Updates
-    nu: Updates
+    sums: Updates
+    squares: Updates
 
 
 @record
@@ -251,8 +251,8 @@ def _moments_update(
 ) -> tuple[Updates, MomentsState]:
     del params  # the gradients are enough
     step = state.step + 1
-    updates, mu, nu = _adam_step(beta1, beta2, eps, nesterov, 1.0, step, grads, state.mu, state.nu)
-    return updates, MomentsState(step, mu, nu)
+    updates, *moments = _adam_step(beta1, beta2, eps, nesterov, 1.0, step, grads, state.sums, state.squares)
+    return updates, MomentsState(step, *moments)
 
 
 def _adam_init(schedule: Callable[[Any], Any], params: Params) -> AdamState:
@@ -270,8 +270,8 @@ def _adam_update(
 ) -> tuple[Updates, AdamState]:
     del params  # the gradients are enough
     step, rate = state.step + 1, schedule(state.step)
-    updates, mu, nu = _adam_step(beta1, beta2, eps, False, -rate, step, grads, state.mu, state.nu)
-    return updates, AdamState(step, rate, mu, nu)
+    updates, *moments = _adam_step(beta1, beta2, eps, False, -rate, step, grads, state.sums, state.squares)
+    return updates, AdamState(step, rate, *moments)
 
 
 def _adam_step(
@@ -282,16 +282,16 @@ def _adam_step(
     factor: Any,
     step: Any,
     grads: Updates,
-    mu: Updates,
-    nu: Updates,
+    sums: Updates,
+    squares: Updates,
 ) -> tuple[Updates, Updates, Updates]:
     """``factor`` times Adam's direction at ``step``, and the new sums."""
-    # With m and v the sums of the states, m' = (1 - beta1) m / (1 - beta1^t) and v' = (1 - beta2) v / (1 - beta2^t).
-    # To correct both would be two passes more over memory: m' / (sqrt(v') + eps) is scale m / (sqrt(v) + floor).
-    mean = (1 - beta1) / one_minus_power(beta1, step)
+    # m and v are the sums here, not the means of :func:`adam`: m' = to_mean m and sqrt(v') = sqrt(v) / root. To correct
+    # both would be two passes more over memory, so m' / (sqrt(v') + eps) is scale m / (sqrt(v) + floor).
+    to_mean = (1 - beta1) / one_minus_power(beta1, step)
     root = (one_minus_power(beta2, step) / (1 - beta2)) ** 0.5
-    scale, floor = factor * mean * root, eps * root
-    # Nesterov's m' is m with the correction of the next step, and a share of g beside it.
+    scale, floor = factor * to_mean * root, eps * root
+    # Nesterov's m' is to_mean (ahead m + g): the sum as the next step corrects it, and g as this one does.
     ahead = beta1 * one_minus_power(beta1, step) / one_minus_power(beta1, step + 1)
 
     def rule(g: Array, m: Array, v: Array) -> tuple[Array, Array, Array]:
@@ -305,8 +305,8 @@ def _adam_step(
         update *= scale
         return update, m, v
 
-    updates, mu, nu = tree.map_to(3, rule, grads, mu, nu)
-    return updates, mu, nu
+    updates, sums, squares = tree.map_to(3, rule, grads, sums, squares)
+    return updates, sums, squares
 
 
 def _squares_init(start: float, params: Params) -> SquaresState:
