@@ -58,7 +58,7 @@ def measure(folder: Path, peer: str, workload: Workload) -> dict[str, Any]:
         "seconds": seconds,
         "losses": [loss for loss in losses if loss is not None],
         "peak": max(peak_at_first, peak) if peak_at_first and peak else None,
-        "growth": peak - before if peak and before else None,
+        "added": peak - before if peak and before else None,
         "program": ready.program() if ready.program else None,
         "params": sum(array.nbytes for array in task.params()),
     }
@@ -88,9 +88,10 @@ def _rows(path: Path, count: int) -> Any:
         np.lib.format.read_magic(file)
         (_, *shape), _, dtype = np.lib.format.read_array_header_1_0(file)
         size = count * math.prod(shape) * dtype.itemsize
-        buffer = np.empty(size + 64, np.uint8)
+        buffer = np.empty(size + 64, np.uint8)  # as funcnn.arrays does, which a peer's process need not import
         start = -buffer.ctypes.data % 64
-        file.readinto(buffer[start : start + size].data)
+        if file.readinto(buffer[start : start + size].data) != size:
+            raise EOFError(f"{path} has fewer than {count} rows")
         return buffer[start : start + size].view(dtype).reshape(count, *shape)
 
 

@@ -42,7 +42,7 @@ class Measurement:
         seconds: Of every timed epoch, or until the first step was done.
         losses: Of every epoch, the first included.
         peak: The most memory that the process had, in bytes.
-        growth: The most that it had while epochs were timed, less what it had with imports and samples alone.
+        added: The most that it had while epochs were timed, less what it had with imports and samples alone.
         program: What a compiled program takes, where its peer tells.
         params: The bytes of the params.
         failure: The last line of a process that failed.
@@ -54,7 +54,7 @@ class Measurement:
     seconds: tuple[float, ...] = attrs.field(default=(), converter=tuple)
     losses: tuple[float, ...] = attrs.field(default=(), converter=tuple)
     peak: int | None = None
-    growth: int | None = None
+    added: int | None = None
     program: int | None = None
     params: int | None = None
     failure: str = ""

@@ -97,7 +97,7 @@ def _draw_growth(above: Axes, below: Axes, measurements: Sequence[Measurement], 
     rows = {size: by_peer(measurements, growth_name(axis, size)).get(peer) for size in GROWTH[axis]}
     made = {size: row for size, row in rows.items() if row}
     steps = [seconds(row) / GROWTH[axis][size].steps for size, row in made.items()]
-    memory = [max(row[0].growth or 0, 0) / 1e6 or np.nan for row in made.values()]
+    memory = [max(row[0].added or 0, 0) / 1e6 or np.nan for row in made.values()]
     above.plot(list(made), steps, label=peer, markersize=3, **LOOKS[peer])
     below.plot(list(made), memory, markersize=3, **LOOKS[peer])
 

@@ -34,7 +34,7 @@ AGREEMENT, OWN_BATCHES_AGREEMENT = 1e-3, 0.25
 HOW_TO_READ = """\
 {processor}, {threads} threads. Seconds are the median; a ratio above 1 says that the peer is faster, and its brackets
 hold the least and the greatest of a round. The loss is that of the first epoch. Peak is the most memory that the
-process had, and growth the most that it had for training, beside imports and samples; a compiler's own memory is in
+process had, and added the most that it took beside imports and samples; a compiler's own memory is in
 it, and program is what the compiled program alone takes."""
 
 
@@ -164,7 +164,7 @@ def _table(measurements: Sequence[Measurement], name: str) -> str:
     made = by_peer(measurements, name)
     references = {title: made[peer] for title, peer in REFERENCES if made.get(peer)}
     loss = "wrong" if name == "inference" else "loss"
-    memory = [] if name == START_UP else [loss, "peak MB", "growth MB", "growth / params", "program / params"]
+    memory = [] if name == START_UP else [loss, "peak MB", "added MB", "added / params", "program / params"]
     head = ["peer", "seconds", *(f"{title} / peer" for title in references), *memory]
     return markdown([head, *(_cells(peer, row, references.values(), len(head)) for peer, row in made.items())])
 
@@ -174,15 +174,15 @@ def _cells(peer: str, row: Sequence[Measurement], references: Any, width: int) -
     if not row:
         return [peer, "failed", *[""] * (width - 2)]
     params = row[0].params or 0
-    growth = _median(m.growth for m in row)
+    added = _median(m.added for m in row)
     cells = [
         peer,
         f"{seconds(row):.3g}",
         *(str(ratio(reference, row) or "") for reference in references),
         f"{row[0].losses[0]:.4f}" if row[0].losses else "",
         _megabytes(_median(m.peak for m in row)),
-        _megabytes(growth),
-        _times(growth, params),
+        _megabytes(added),
+        _times(added, params),
         _times(_median(m.program for m in row), params),
     ]
     return cells[:width]

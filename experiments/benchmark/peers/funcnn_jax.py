@@ -11,6 +11,8 @@ import funcnn.jax
 from experiments.benchmark.peers import xla
 from experiments.benchmark.peers.funcnn_numpy import beginning, initial_params, model_of
 from experiments.benchmark.task import Ready, Task
+from funcnn.layer import Params
+from funcnn.training import Step
 
 place = xla.place
 
@@ -22,9 +24,7 @@ def training(task: Task, mode: str) -> Ready:
 
 def by_step(task: Task) -> Ready:
     """The loop of NumPy with the compiled step."""
-    step, *begun = beginning(task.workload)
-    params, state = funcnn.jax.to_jax(begun)
-    del begun  # NumPy's arrays are not needed any more
+    step, params, state = _beginning(task)
     compiled = funcnn.jax.compiled(step)
     inputs, targets = np.asarray(task.inputs), np.asarray(task.targets)  # views
 
@@ -48,9 +48,7 @@ def by_step(task: Task) -> Ready:
 
 def by_epoch(task: Task) -> Ready:
     """A scan over samples that stay on the device."""
-    step, *begun = beginning(task.workload)
-    params, state = funcnn.jax.to_jax(begun)
-    del begun  # NumPy's arrays are not needed any more
+    step, params, state = _beginning(task)
     samples = fn.Batch(task.inputs, task.targets)
     scanned = funcnn.jax.scanned(step)
 
@@ -68,6 +66,12 @@ def by_epoch(task: Task) -> Ready:
         return xla.program_bytes(compiled, params, state, samples, rows, resident=samples)
 
     return Ready(run, program)
+
+
+def _beginning(task: Task) -> tuple[Step, Params, fn.State]:
+    """As on NumPy, but on the device; what was copied there is let go."""
+    step, params, state = beginning(task.workload)
+    return step, *funcnn.jax.to_jax((params, state))
 
 
 def inference(task: Task) -> Ready:
