@@ -257,8 +257,10 @@ def _child(data: Any, label: Label | Array) -> Any:
 
 
 def _to_jax(leaf: Any) -> Array:
-    """The array or number on the device; a copy of NumPy's, which JAX might take as it is while others write to it."""
-    return jax.device_put(leaf.copy() if isinstance(leaf, np.ndarray) else leaf)
+    """The array or number on the device, never in the memory of NumPy's, to which others may write."""
+    there = jax.device_put(leaf).block_until_ready()
+    shared = isinstance(leaf, np.ndarray) and there.unsafe_buffer_pointer() == leaf.ctypes.data
+    return jax.device_put(leaf.copy()) if shared else there
 
 
 def _to_numpy(leaf: Any) -> Any:
