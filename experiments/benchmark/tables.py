@@ -28,10 +28,8 @@ IN_SHORT: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
 )
 """What one wants to know first: a peer, and others of which the fastest is taken."""
 
-AGREEMENT, GROWN_AGREEMENT, OWN_BATCHES_AGREEMENT = 1e-3, 0.02, 0.25
-"""How far the loss after an epoch may be from the first peer's: so much; where something grows, so much, since rounding
-grows with depth (four peers were up to 0.007 apart at a depth of 8); and so much of it for batches of its own.
-"""
+AGREEMENT, OWN_BATCHES_AGREEMENT = 1e-3, 0.25
+"""How far the loss after an epoch may be from the first peer's: so much, and so much of it for batches of its own."""
 
 HOW_TO_READ = """\
 {processor}, {threads} threads. Seconds are the median; a ratio above 1 says that the peer is faster, and its brackets
@@ -209,7 +207,6 @@ def _disagreements(measurements: Sequence[Measurement], name: str) -> Iterator[s
     first_peer = next(iter([*alike, *losses]), "")
     first = losses.get(first_peer, 0.0)
     for peer, loss in losses.items():
-        close = AGREEMENT if name in WORKLOADS else GROWN_AGREEMENT
-        allowed = OWN_BATCHES_AGREEMENT * first if PEERS[peer].own_batches else close
+        allowed = OWN_BATCHES_AGREEMENT * first if PEERS[peer].own_batches else AGREEMENT
         if not abs(loss - first) <= allowed:
             yield f"- {name}, {peer}: {loss:.4f}, where {first_peer} has {first:.4f}"
