@@ -244,9 +244,9 @@ def _append_rows(path: Path, rows: Sequence[Step]) -> None:
 
 def _read_rows(path: Path, kind: type[R]) -> tuple[R, ...]:
     """The whole rows of a file; a killed run can leave half a row at the end."""
-    rows: list[R] = []
     if not path.exists():
         return ()
+    rows: list[R] = []
     try:
         with path.open(newline="") as file:
             text = file.read()
