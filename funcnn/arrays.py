@@ -7,6 +7,7 @@ code runs on NumPy, on JAX under ``jit`` and on torch tensors. On NumPy the name
 import ctypes
 import functools
 import math
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -102,10 +103,24 @@ def keep_freed_memory() -> bool:
     every step pays for page faults: on two cores an Adam update of 100,000 parameters took 512 us before this
     call and 174 us after it. It changes no result, holds for the whole process, and does nothing elsewhere.
     """
-    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of <malloc.h>
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):
-        return False
+    mallopt, trim_threshold, mmap_threshold = _glibc("mallopt"), -1, -3  # M_TRIM_, M_MMAP_THRESHOLD of <malloc.h>
     largest = 1 << 25  # glibc refuses a greater mmap threshold, half of its HEAP_MAX_SIZE
     return bool(mallopt(mmap_threshold, largest)) and bool(mallopt(trim_threshold, 1 << 30))
+
+
+def release_freed_memory() -> bool:
+    """Give pages that were freed back to the system, now; gives whether there were any that could be.
+
+    What is free lies between what is not, so glibc keeps much of what a large tree took while it was made, and most of
+    what a compiler took: ``funcnn.jax`` calls it once a program is compiled. It does nothing elsewhere.
+    """
+    return bool(_glibc("malloc_trim")(0))
+
+
+def _glibc(name: str) -> Callable[..., int]:
+    """A function of the GNU C library, or where there is none, one that does nothing and gives 0."""
+    try:
+        function: Callable[..., int] = getattr(ctypes.CDLL("libc.so.6"), name)
+    except (OSError, AttributeError):
+        return lambda *arguments: 0
+    return function

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from funcnn import tree
-from funcnn.arrays import Array, Shape, number
+from funcnn.arrays import Array, Shape, number, release_freed_memory
 from funcnn.errors import InputError, is_count, require
 from funcnn.keys import Key, Label, words
 from funcnn.layer import Params
@@ -112,7 +112,7 @@ def compiled(step: Step) -> Step:
 
     So the arguments are used up: keep what it gives back. NumPy arrays are copied, and stay as they are.
     """
-    jitted: Step = jax.jit(step, donate_argnums=(0, 1))
+    jitted: Step = _tidied(jax.jit(step, donate_argnums=(0, 1)))
 
     def call(params: Params, state: State, batch: Batch) -> tuple[Params, State]:
         if isinstance(state.key, Key):
@@ -136,8 +136,8 @@ def scanned(
     """
     mesh = _plain(mesh or _own_device())
     same, parts = _layout(mesh), _layout(mesh, None, mesh.axis_names)
-    jitted = jax.jit(
-        partial(_scan, step), in_shardings=(same, same, same, parts), out_shardings=same, donate_argnums=(0, 1)
+    jitted = _tidied(
+        jax.jit(partial(_scan, step), in_shardings=(same, same, same, parts), out_shardings=same, donate_argnums=(0, 1))
     )
 
     def run(params: Params, state: State, samples: Batch, rows: Array) -> tuple[Params, State, Mapping[str, Any]]:
@@ -203,7 +203,7 @@ def sharded(step: Step, mesh: Mesh) -> Step:
     """
     mesh = _plain(mesh)
     same, parts = _layout(mesh), _layout(mesh, mesh.axis_names)
-    jitted: Step = jax.jit(step, in_shardings=(same, same, parts), out_shardings=same, donate_argnums=(0, 1))
+    jitted: Step = _tidied(jax.jit(step, in_shardings=(same, same, parts), out_shardings=same, donate_argnums=(0, 1)))
 
     def call(params: Params, state: State, batch: Batch) -> tuple[Params, State]:
         check_shared("sharded", mesh, count_rows("sharded", batch))
@@ -291,6 +291,21 @@ def _ready(step: Step, params: Params, state: State, batch: Batch) -> tuple[Para
     _, told = jax.eval_shape(step, params, state, batch)
     metrics = tree.map(_unknown, told.metrics)
     return params, State(state.step, state.key, state.optimizer, metrics)
+
+
+def _tidied(jitted: Any) -> Callable[..., Any]:
+    """``jitted``, which gives back to the system what compiling it took, a good part of a small program's memory."""
+    known = set()
+
+    def call(params: Params, state: State, *samples: Any) -> Any:
+        shapes = tuple(map(np.shape, tree.leaves(samples)))  # those of params and state stay
+        if shapes not in known:
+            known.add(shapes)
+            jitted.lower(params, state, *samples).compile()  # which the call finds again
+            release_freed_memory()
+        return jitted(params, state, *samples)
+
+    return call
 
 
 def _unknown(like: Any) -> Array:

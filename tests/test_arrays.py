@@ -1,5 +1,7 @@
 """Namespaces, read-only views and numbers."""
 
+import ctypes
+import subprocess
 import sys
 
 import array_api_strict
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 
 import funcnn as fn
-from funcnn.arrays import check_floating, namespace, number, readonly
+from funcnn.arrays import check_floating, namespace, number, readonly, release_freed_memory
 
 
 def test_namespaces():
@@ -46,3 +48,30 @@ def test_floating_arrays_of_any_library_pass():
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the call is glibc's")
 def test_keep_freed_memory_is_told():
     assert fn.keep_freed_memory()
+
+
+RELEASING = """
+from pathlib import Path
+from funcnn.arrays import release_freed_memory
+
+def resident():
+    return next(int(line.split()[1]) for line in Path("/proc/self/status").open() if line.startswith("VmRSS:"))
+
+pieces = [bytearray(10_000) for _ in range(10_000)]  # 100 MB
+del pieces[:-1]                                        # the last lies above all that is free
+kept = resident()
+assert release_freed_memory()
+print(kept - resident())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the call is glibc's")
+def test_freed_memory_is_given_back():
+    told = subprocess.run([sys.executable, "-c", RELEASING], capture_output=True, text=True, check=True)
+    assert int(told.stdout) > 50_000  # of about 100,000 kB
+
+
+def test_where_the_c_library_is_another_nothing_is_done(monkeypatch):
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+    assert not fn.keep_freed_memory()
+    assert not release_freed_memory()

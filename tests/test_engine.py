@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import funcnn as fn
+import funcnn.jax
 from funcnn import Batch, InputError, Key, tree
 from funcnn.arrays import aligned_empty
 from funcnn.jax import (
@@ -81,19 +82,23 @@ def test_an_epoch_is_its_steps_with_the_batches_of_numpy(batch_size):
     assert_trees_close(to_numpy(params), expected, rtol=1e-3, atol=1e-4)
 
 
-def test_it_is_compiled_once_for_each_shape():
-    traced = []
+def test_it_is_compiled_once_for_each_shape_and_the_compilers_memory_given_back(caplog, monkeypatch):
+    traced, released = [], []
     inner, params, state = prepared()
 
     def step(params, state, batch):
         traced.append(batch.inputs.shape)
         return inner(params, state, batch)
 
+    monkeypatch.setattr(funcnn.jax, "release_freed_memory", lambda: released.append(len(traced)))
     fast = compiled(step)
-    for e in range(3):
-        for batch in fn.batches(Key(e), SAMPLES, 20):
-            params, state = fast(params, state, batch)
+    with jax.log_compiles():
+        for e in range(3):
+            for batch in fn.batches(Key(e), SAMPLES, 20):
+                params, state = fast(params, state, batch)
     assert traced == [(20, 6), (20, 6), (10, 6)]  # once for the types, once for each of the two shapes
+    assert sum("Finished XLA compilation of jit(step)" in record.message for record in caplog.records) == 2
+    assert released == [2, 3]
 
 
 def test_dropout_draws_anew_at_every_step_and_the_same_for_a_seed():
