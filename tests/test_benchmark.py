@@ -25,8 +25,8 @@ PEERS_OF_THE_RUN = (*AGREEING, "scikit-learn", "floor", "torch-fused")
 TOOLS = {"funcnn", "jax", "keras", "optax", "sklearn", "torch"}
 
 
-def measurements(peer, *rounds, loss=0.5):
-    return [Measurement("small-128-adam", peer, i, times, (loss,)) for i, times in enumerate(rounds)]
+def measurements(peer, *rounds, loss=0.5, beginning=(), workload="small-128-adam"):
+    return [Measurement(workload, peer, i, times, (loss,), beginning) for i, times in enumerate(rounds)]
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +157,26 @@ def test_a_ratio_is_that_of_medians_with_the_spread_of_rounds():
 def test_losses_that_differ_are_told(peer, loss, fine):
     found = disagreements([*measurements("funcnn", (1.0,)), *measurements(peer, (1.0,), loss=loss)])
     assert (not found) == fine
-    assert fine or found == [f"- small-128-adam, {peer}: {loss:.4f}, where funcnn has 0.5000"]
+    assert fine or found == [f"- small-128-adam, {peer}, epoch 1: {loss:.4f}, where funcnn has 0.5000"]
+
+
+@pytest.mark.parametrize("workload", ["small-128-adam", "depth=8"])
+def test_the_first_steps_are_compared_wherever_they_are_told(workload):
+    def beginning(peer, *losses):
+        return measurements(peer, (1.0,), beginning=losses, workload=workload)
+
+    ours = beginning("funcnn", 2.3, 2.1, 2.0)
+    assert not disagreements([*ours, *beginning("floor"), *beginning("torch-fused", 2.3, 2.1005, 2.0)])
+    found = disagreements([*ours, *beginning("torch-fused", 2.3, 2.1011, float("nan"))])
+    assert found == [
+        f"- {workload}, torch-fused, step 2: 2.1011, where funcnn has 2.1000",
+        f"- {workload}, torch-fused, step 3: nan, where funcnn has 2.0000",
+    ]
+
+
+def test_after_an_epoch_what_grows_may_differ_since_rounding_grows():
+    ours = measurements("funcnn", (1.0,), loss=0.55, workload="depth=8")
+    assert not disagreements([*ours, *measurements("torch-fused", (1.0,), loss=0.54, workload="depth=8")])
 
 
 def test_a_peer_that_leaves_work_out_is_caught(tmp_path, monkeypatch):
@@ -168,17 +187,40 @@ def test_a_peer_that_leaves_work_out_is_caught(tmp_path, monkeypatch):
     task = Task(Workload(hidden=(16,), batch=16, samples=256), inputs, targets, tmp_path / "params.npz")
     adam = numpy_loop.adam
 
-    def loss_with(optimizer):
+    def told(peer, optimizer):
         monkeypatch.setattr(numpy_loop, "adam", optimizer)
-        return numpy_loop.training(task, "").run(np.arange(256))
+        losses = numpy_loop.training(task, "").run(np.arange(256))
+        beginning = child._beginning(task, losses)
+        assert len(beginning) == child.BEGINNING
+        return measurements(peer, (1.0,), loss=task.mean(losses), beginning=beginning)
 
     def without_the_last_layer(params):
         update = adam(params[:-2])
         return lambda grads: update(grads[:-2])
 
-    made = measurements("funcnn", (1.0,), loss=loss_with(adam))
-    assert not disagreements([*made, *measurements("numpy-loop", (1.0,), loss=loss_with(adam))])
-    assert disagreements([*made, *measurements("numpy-loop", (1.0,), loss=loss_with(without_the_last_layer))])
+    def with_half_the_rate(params):
+        def update(grads):
+            before = [parameter.copy() for parameter in params]
+            whole(grads)
+            for parameter, old in zip(params, before, strict=True):
+                parameter[...] = (parameter + old) / 2
+
+        whole = adam(params)
+        return update
+
+    ours = told("funcnn", adam)
+    assert not disagreements([*ours, *told("numpy-loop", adam)])
+    for faulty in (without_the_last_layer, with_half_the_rate):
+        found = disagreements([*ours, *told("numpy-loop", faulty)])
+        assert any("step" in line for line in found)
+        assert any("epoch" in line for line in found)
+
+
+def test_a_peer_that_leaves_batches_out_ends_with_an_error(tmp_path):
+    task = Task(Workload(batch=16, samples=250), None, None, tmp_path)
+    assert task.mean([0.0] * 15 + [1.0]) == 10 / 250
+    with pytest.raises(ValueError, match="expected losses of 16 steps, got 15"):
+        task.mean([0.5] * 15)
 
 
 @pytest.mark.parametrize("module", sorted({peer.module for peer in PEERS.values()}))

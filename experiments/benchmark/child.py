@@ -21,6 +21,9 @@ from experiments.benchmark.workloads import Workload
 
 PARAMS, INPUTS, TARGETS, ORDERS = "params.npz", "inputs.npy", "targets.npy", "orders.npy"
 
+BEGINNING = 5
+"""How many steps' losses are told one by one."""
+
 
 def ready_for(task: Task, peer: str, module: Any) -> Ready:
     """The peer, ready for the task."""
@@ -43,7 +46,10 @@ def measure(folder: Path, peer: str, workload: Workload) -> dict[str, Any]:
     gc.collect()  # what held them for the copying lets them go
     before = memory("VmRSS")
     ready = ready_for(task, peer, module)
-    losses = [_loss(ready.run(first), targets)]
+    value = ready.run(first)
+    losses = [_loss(task, value, targets)]
+    beginning = _beginning(task, value)
+    del value  # outputs are large
     peak_at_first = memory("VmHWM")
     _forget_peak()
     seconds = []
@@ -51,12 +57,13 @@ def measure(folder: Path, peer: str, workload: Workload) -> dict[str, Any]:
         start = time.perf_counter()
         value = ready.run(order)
         seconds.append(time.perf_counter() - start)
-        losses.append(_loss(value, targets))
-        del value  # outputs are large
+        losses.append(_loss(task, value, targets))
+        del value  # before the next are made
     peak = memory("VmHWM")
     return {
         "seconds": seconds,
         "losses": [loss for loss in losses if loss is not None],
+        "beginning": beginning,
         "peak": max(peak_at_first, peak) if peak_at_first and peak else None,
         "added": peak - before if peak and before else None,
         "program": ready.program() if ready.program else None,
@@ -95,9 +102,17 @@ def _rows(path: Path, count: int) -> Any:
         return buffer[start : start + size].view(dtype).reshape(count, *shape)
 
 
-def _loss(value: Any, targets: Any) -> float | None:
-    """A training loss as it is, if there is one; of outputs, the rate of wrong predictions."""
-    return float(np.mean(value.argmax(axis=1) != targets)) if isinstance(value, np.ndarray) else value
+def _loss(task: Task, value: Any, targets: Any) -> float | None:
+    """The mean of training losses, if there are any; of outputs, the rate of wrong predictions."""
+    if value is None:
+        return None
+    return float(np.mean(value.argmax(axis=1) != targets)) if task.workload.kind == "inference" else task.mean(value)
+
+
+def _beginning(task: Task, value: Any) -> list[float]:
+    """The losses of the first steps, where there is one for every step."""
+    told = task.workload.kind != "inference" and value is not None and len(value) == task.workload.steps
+    return [float(loss) for loss in value[:BEGINNING]] if told else []
 
 
 if __name__ == "__main__":

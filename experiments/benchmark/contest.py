@@ -41,6 +41,7 @@ class Measurement:
         round: Counts from 0.
         seconds: Of every timed epoch, or until the first step was done.
         losses: Of every epoch, the first included.
+        beginning: The losses of the first steps, where they are told.
         peak: The most memory that the process had, in bytes.
         added: The most that it had while epochs were timed, less what it had with imports and samples alone.
         program: What a compiled program takes, where its peer tells.
@@ -53,6 +54,7 @@ class Measurement:
     round: int
     seconds: tuple[float, ...] = attrs.field(default=(), converter=tuple)
     losses: tuple[float, ...] = attrs.field(default=(), converter=tuple)
+    beginning: tuple[float, ...] = attrs.field(default=(), converter=tuple)
     peak: int | None = None
     added: int | None = None
     program: int | None = None

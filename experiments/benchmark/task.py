@@ -53,9 +53,16 @@ class Task:
         return [self.inputs[i : i + PIECE] for i in range(0, len(self.inputs), PIECE)]
 
     def mean(self, losses: Any) -> float:
-        """The mean over all samples of the batches' mean losses."""
-        rows = np.full(len(losses), self.workload.batch)
-        rows[-1] = self.workload.samples - rows[:-1].sum()
+        """The mean over all samples of what ``run`` gives.
+
+        Raises:
+            ValueError: Some batches have no loss.
+        """
+        if len(losses) == 1:
+            return float(losses[0])
+        if len(losses) != self.workload.steps:
+            raise ValueError(f"expected losses of {self.workload.steps} steps, got {len(losses)}")
+        rows = [len(batch) for batch in self.batches(range(self.workload.samples))]
         return float(np.average(losses, weights=rows))
 
 
@@ -64,8 +71,9 @@ class Ready:
     """A peer that is ready.
 
     Attributes:
-        run: ``run(order)`` trains an epoch over the rows in that order, and gives the mean training loss; for
-            inference, it gives the outputs (samples, 10) as a NumPy array, whatever the order.
+        run: ``run(order)`` trains an epoch over the rows in that order, and gives the mean training loss of each batch
+            in turn, or that of the epoch as the only one; for inference, it gives the outputs (samples, 10) as a NumPy
+            array, whatever the order.
         program: The bytes of the compiled program and what it works on beside the samples, where a peer can tell.
     """
 

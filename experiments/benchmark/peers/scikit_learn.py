@@ -36,9 +36,9 @@ def training(task: Task, mode: str) -> Ready:
     del mode  # there is one way
     classifier = classifier_of(task)
 
-    def run(order: Any) -> float:
+    def run(order: Any) -> list[float]:
         del order  # it draws its own
-        return float(classifier.partial_fit(task.inputs, task.targets).loss_)
+        return [classifier.partial_fit(task.inputs, task.targets).loss_]
 
     return Ready(run)
 
