@@ -26,11 +26,11 @@ Nothing here changes an argument, keeps a global, or draws a number without a ke
     penalties     l1, l2
     schedules     constant, inverse_time_decay, exponential_decay, polynomial, cosine, warm_up, one_cycle, join, ...
     nnfs          the optimizers of Neural Networks from Scratch, exactly
-    initializers  he_normal, he_uniform, glorot_normal, glorot_uniform, normal, zeros
+    initializers  he_normal, he_uniform, glorot_normal, glorot_uniform, lecun_normal, normal, zeros
     metrics       accuracy, top_k_accuracy, confusion_matrix, precision, recall, f1, calibration_error, ...
     training      train_step, trajectory, evaluate, loss_and_gradient, per_example_gradients
     data          load_dataset, load_folder, batches; read_idx, write_idx; read_image, as_mnist
-    checkpoint    save, load
+    checkpoint    save, load for a model; save_tree, load_tree for whatever a run is resumed from
     testing       check_layer, check_loss, check_optimizer and the other laws
     jax           the same step: compiled, epoch, scanned, over_seeds, sharded; JAX and Optax take params as they are
     layer         what a layer is; predict, pullback, summary
@@ -44,7 +44,7 @@ A layer of one's own is a constructor, decorated by ``described``, that returns 
 
 from funcnn import arrays, initializers, metrics, nnfs, tree
 from funcnn.arrays import keep_freed_memory
-from funcnn.checkpoint import SavedModel, load, save
+from funcnn.checkpoint import SavedModel, load, load_tree, save, save_tree
 from funcnn.data import Dataset, batches, load_dataset, load_folder
 from funcnn.errors import InputError
 from funcnn.initializers import Initializer
@@ -213,6 +213,7 @@ __all__ = [
     "load",
     "load_dataset",
     "load_folder",
+    "load_tree",
     "log_softmax",
     "loss_and_gradient",
     "max_norm",
@@ -238,6 +239,7 @@ __all__ = [
     "rms_norm",
     "rmsprop",
     "save",
+    "save_tree",
     "selu",
     "serial",
     "sgd",

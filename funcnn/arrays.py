@@ -90,6 +90,18 @@ def check_floating(where: str, x: Array) -> ModuleType:
     return xp
 
 
+def check_like(where: str, x: Array, param: Array) -> ModuleType:
+    """The namespace of ``x``, once its dtype is known to be that of ``param``, so that nothing is promoted.
+
+    Raises:
+        InputError: It is another.
+    """
+    if x.dtype != param.dtype:
+        check_floating(where, x)
+        raise InputError(where, f"inputs of its params' dtype, {param.dtype}", x.dtype, "convert one of them")
+    return namespace(x)
+
+
 def check_in_shape(where: str, in_shape: Any) -> None:
     """Raise unless ``in_shape``, the shape of one sample, is a tuple of positive whole numbers."""
     if not isinstance(in_shape, tuple | list) or not all(map(is_count, in_shape)):

@@ -74,7 +74,7 @@ def save(
     Raises:
         InputError: A part of the model was made by hand, or the params are not those of the model.
     """
-    arrays = {name: np.ascontiguousarray(leaf) for name, leaf in _by_path("save", params).items()}
+    arrays = {name: np.asarray(leaf, order="C") for name, leaf in _by_path("save", params).items()}
     dtype = str(next(iter(arrays.values())).dtype) if arrays else "float32"
     _check("save", _template(model, in_shape, dtype), arrays)
     header = {

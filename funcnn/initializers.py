@@ -49,6 +49,12 @@ def glorot_uniform() -> Initializer:
 
 
 @described
+def lecun_normal() -> Initializer:
+    """N(0, 1 / fan_in), for layers before selu (LeCun et al. 1998; Klambauer et al. 2017)."""
+    return Initializer(partial(_scaled_normal, _lecun))
+
+
+@described
 def normal(stddev: float) -> Initializer:
     """N(0, stddev^2), whatever the shape.
 
@@ -78,15 +84,25 @@ def check_initializer(where: str, initializer: object) -> None:
 def fans(shape: Shape) -> tuple[int, int]:
     """``(fan_in, fan_out)`` of weights with this shape.
 
+    Raises:
+        InputError: It has less than two axes.
+
     >>> fans((784, 128)), fans((3, 3, 16, 32))
     ((784, 128), (144, 288))
     """
+    if len(shape) < 2:
+        hint = "biases take zeros() or normal(stddev)"
+        raise InputError("fans", "weights of two axes or more", shape, hint)
     *field, inputs, outputs = shape
     return math.prod(field) * inputs, math.prod(field) * outputs
 
 
 def _he(shape: Shape) -> float:
     return 2 / fans(shape)[0]
+
+
+def _lecun(shape: Shape) -> float:
+    return 1 / fans(shape)[0]
 
 
 def _glorot(shape: Shape) -> float:

@@ -45,6 +45,12 @@ def words(label: Label) -> tuple[int, ...]:
     return (1, *(int.from_bytes(digest[i : i + 4], "little") for i in range(0, 16, 4)))
 
 
+def check_key(where: str, key: Any) -> None:
+    """Raise unless ``key`` has the methods of a :class:`Key`: a seed alone has none."""
+    if not hasattr(key, "at"):
+        raise InputError(where, "a key", repr(key), "make one of a seed: Key(0)")
+
+
 @attrs.frozen
 class Key:
     """A seed and a path of labels, from which arrays are drawn.

@@ -78,7 +78,13 @@ def categorical_cross_entropy() -> Loss:
 
 @described
 def kl_divergence() -> Loss:
-    """sum_i t_i (log t_i - y_i) for log probabilities y, with 0 log 0 = 0 (Kullback and Leibler 1951)."""
+    """sum_i t_i (log t_i - y_i) for log probabilities y, with 0 log 0 = 0 (Kullback and Leibler 1951).
+
+    Targets are distributions in the shape of the outputs, (batch, classes).
+
+    Raises:
+        InputError: Outputs that are not floating, targets of another shape, or weights that are not (batch,).
+    """
     return _elementwise("kl_divergence", _kl, _kl_slope, within=_sum)
 
 
@@ -92,47 +98,77 @@ def sigmoid_binary_cross_entropy() -> Loss:
     >>> round(float(value), 3)
     400.347
     """
-    return _elementwise("sigmoid_binary_cross_entropy", _sigmoid_bce, _sigmoid_bce_slope)
+    return _elementwise("sigmoid_binary_cross_entropy", _sigmoid_bce, _sigmoid_bce_slope, check=_check_probabilities)
 
 
 @described
 def binary_cross_entropy() -> Loss:
-    """-t log p - (1 - t) log(1 - p) for probabilities p, clipped to [1e-7, 1 - 1e-7], gradient included."""
-    return _elementwise("binary_cross_entropy", _bce, _bce_slope)
+    """-t log p - (1 - t) log(1 - p) for probabilities p, clipped to [1e-7, 1 - 1e-7], gradient included.
+
+    Targets are 0 or 1, or probabilities, in the shape of the outputs, (batch, ...).
+
+    Raises:
+        InputError: Outputs that are not floating, targets of another shape or outside [0, 1], or weights that are not
+            (batch,).
+    """
+    return _elementwise("binary_cross_entropy", _bce, _bce_slope, check=_check_probabilities)
 
 
 @described
 def mean_squared_error() -> Loss:
-    """(y - t)^2."""
+    """(y - t)^2, for outputs and targets (batch, ...).
+
+    Raises:
+        InputError: Outputs that are not floating, targets of another shape, or weights that are not (batch,).
+    """
     return _elementwise("mean_squared_error", _squared, _squared_slope)
 
 
 @described
 def mean_absolute_error() -> Loss:
-    """|y - t|; the gradient where they are equal is 0."""
+    """|y - t|, for outputs and targets (batch, ...); the gradient where they are equal is 0.
+
+    Raises:
+        InputError: Outputs that are not floating, targets of another shape, or weights that are not (batch,).
+    """
     return _elementwise("mean_absolute_error", _absolute, _absolute_slope)
 
 
 @described
 def huber(delta: float = 1.0) -> Loss:
-    """(y - t)^2 / 2 where |y - t| <= delta, else delta (|y - t| - delta / 2) (Huber 1964)."""
+    """(y - t)^2 / 2 where |y - t| <= delta, else delta (|y - t| - delta / 2), for (batch, ...) (Huber 1964).
+
+    Raises:
+        InputError: A delta that is not above 0; later, outputs that are not floating, targets of another shape, or
+            weights that are not (batch,).
+    """
     require(is_real(delta) and delta > 0, "huber", "a delta above 0", repr(delta))
     return _elementwise("huber", partial(_huber, delta), partial(_huber_slope, delta))
 
 
 @described
 def hinge() -> Loss:
-    """max(0, 1 - t y) for scores y and targets t of -1 or 1 (Cortes and Vapnik 1995)."""
-    return _elementwise("hinge", _hinge, _hinge_slope)
+    """max(0, 1 - t y) for scores y and targets t of -1 or 1, both (batch, ...) (Cortes and Vapnik 1995).
+
+    Raises:
+        InputError: Outputs that are not floating, targets of another shape or value, or weights that are not (batch,).
+    """
+    return _elementwise("hinge", _hinge, _hinge_slope, check=_check_signs)
 
 
 def class_weights(targets: Int[Array, "batch"], weights: Sequence[float]) -> Float[Array, "batch"]:
     """The sample weights that count every sample of class i ``weights[i]`` times.
 
+    Raises:
+        InputError: Targets that are no labels (batch,), or labels without a weight.
+
     >>> class_weights(np.array([0, 1, 1]), (2.0, 0.5)).tolist()
     [2.0, 0.5, 0.5]
     """
     xp = namespace(targets)
+    if targets.ndim != 1 or not is_dtype(xp, targets.dtype, "integral"):
+        raise InputError("class_weights", "labels as integers (batch,)", f"{targets.dtype} {targets.shape}")
+    _check_labels("class_weights", targets, len(weights))
     return xp.take(xp.asarray(weights, dtype=xp.float32), targets, axis=0)
 
 
@@ -140,6 +176,7 @@ def elementwise_forward(
     name: str,
     f: Callable[[Array, Array], Array],
     within: Callable[[Array], Array],
+    check: Callable[[str, Array], None],
     outputs: Float[Array, "batch ..."],
     targets: Num[Array, "batch ..."],
     weights: Weights = None,
@@ -149,6 +186,7 @@ def elementwise_forward(
     if outputs.shape != targets.shape or outputs.shape[0] == 0:
         expected = f"targets in the outputs' shape {outputs.shape}, of at least one sample"
         raise InputError(name, expected, targets.shape, "reshape one of them")
+    check(name, targets)
     targets = xp.astype(targets, outputs.dtype)
     shares = _shares(name, outputs, weights)
     return shares @ within(f(outputs, targets)), (outputs, targets, shares)
@@ -179,7 +217,8 @@ def softmax_cross_entropy_forward(
     shifted = outputs - xp.max(outputs, axis=-1, keepdims=True)
     exponentials = xp.exp(shifted)
     sums = xp.sum(exponentials, axis=-1, keepdims=True)
-    losses = xp.vecdot(targets, xp.log(sums) - shifted)
+    surprises = xp.log(sums) - shifted  # infinite where a logit is -inf, which nobody asks for where the target is 0
+    losses = xp.vecdot(targets, xp.where(targets == 0, targets, surprises))
     return shares @ losses, (exponentials / sums, targets, shares)
 
 
@@ -213,9 +252,10 @@ def _elementwise(
     f: Callable[[Array, Array], Array],
     df: Callable[[Array, Array], Array],
     within: Callable[[Array], Array] | None = None,
+    check: Callable[[str, Array], None] | None = None,
 ) -> Loss:
-    within = within or _mean
-    return Loss(partial(elementwise_forward, name, f, within), partial(elementwise_vjp, df, within))
+    within, check = within or _mean, check or _check_nothing
+    return Loss(partial(elementwise_forward, name, f, within, check), partial(elementwise_vjp, df, within))
 
 
 def _mean(losses: Array) -> Array:
@@ -312,10 +352,36 @@ def _distributions(where: str, outputs: Array, targets: Targets) -> Array:
     if targets.shape != (batch,) or not is_dtype(namespace(targets), targets.dtype, "integral"):
         expected = f"targets as integers ({batch},) or distributions ({batch}, {classes})"
         raise InputError(where, expected, f"{targets.dtype} {targets.shape}")
-    if isinstance(targets, np.ndarray) and (targets.min() < 0 or targets.max() >= classes):  # values, so not traced
-        row = int(np.argmax((targets < 0) | (targets >= classes)))
-        raise InputError(where, f"labels from 0 to {classes - 1}", f"{targets[row]} in row {row}")
+    _check_labels(where, targets, classes)
     return xp.astype(targets[:, None] == xp.arange(classes), outputs.dtype)
+
+
+def _check_labels(where: str, targets: Array, classes: int) -> None:
+    """On NumPy, where the values are known: each label is one of the classes."""
+    if isinstance(targets, np.ndarray) and (targets.min() < 0 or targets.max() >= classes):
+        _refuse(where, f"labels from 0 to {classes - 1}", targets, (targets >= 0) & (targets < classes))
+
+
+def _check_nothing(where: str, targets: Array) -> None:
+    """Any value will do."""
+
+
+def _check_probabilities(where: str, targets: Array) -> None:
+    """On NumPy: each target is in [0, 1]."""
+    if isinstance(targets, np.ndarray) and not (targets.min() >= 0 and targets.max() <= 1):
+        _refuse(where, "targets from 0 to 1", targets, (targets >= 0) & (targets <= 1))
+
+
+def _check_signs(where: str, targets: Array) -> None:
+    """On NumPy: each target is -1 or 1."""
+    if isinstance(targets, np.ndarray) and not (fits := abs(targets) == 1).all():
+        _refuse(where, "targets of -1 or 1", targets, fits)
+
+
+def _refuse(where: str, expected: str, targets: Array, fits: Array) -> None:
+    """Raise for the first row in which not all targets fit."""
+    row = int(np.argmin(fits.reshape(len(fits), -1).all(axis=1)))
+    raise InputError(where, expected, f"{targets[row]} in row {row}")
 
 
 def _check_distributions(where: str, targets: Array) -> None:
@@ -323,8 +389,7 @@ def _check_distributions(where: str, targets: Array) -> None:
     if isinstance(targets, np.ndarray):
         fits = (targets.min(axis=1) >= 0) & (abs(targets.sum(axis=1) - 1) < 1e-3)
         if not fits.all():
-            row = int(np.argmin(fits))
-            raise InputError(where, "distributions, at least 0 with a sum of 1", f"{targets[row]} in row {row}")
+            _refuse(where, "distributions, at least 0 with a sum of 1", targets, fits)
 
 
 def _shares(where: str, outputs: Array, weights: Weights) -> Array:

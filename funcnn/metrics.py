@@ -196,7 +196,7 @@ def _top_k(k: int, outputs: Array, targets: Array, weights: Array | None = None)
     labels, xp = _labels("top_k_accuracy", outputs, targets, weights), namespace(outputs)
     own = xp.take_along_axis(outputs, labels[:, None], axis=1)
     earlier = xp.arange(outputs.shape[1])[None, :] < labels[:, None]
-    ahead = (outputs > own) | ((outputs == own) & earlier)
+    ahead = ~(outputs <= own) | ((outputs == own) & earlier)  # NaN is ahead of all: a network that diverged is wrong
     return _share(xp.count_nonzero(ahead, axis=1) < k, weights)
 
 
@@ -207,7 +207,10 @@ def _close(precision: float, outputs: Array, targets: Array, weights: Array | No
 
 def _labels(where: str, outputs: Array, targets: Array, weights: Array | None) -> Array:
     """The targets as integers (batch,), once all shapes fit."""
-    if outputs.ndim != 2 or targets.shape not in (outputs.shape, outputs.shape[:1]) or outputs.shape[0] == 0:
+    if outputs.ndim != 2 or outputs.shape[1] < 2:
+        hint = "for anything else choose other metrics: binary_accuracy, or none"
+        raise InputError(where, "outputs (batch, classes) of two classes or more", outputs.shape, hint)
+    if targets.shape not in (outputs.shape, outputs.shape[:1]) or outputs.shape[0] == 0:
         expected = f"targets {outputs.shape[:1]} or {outputs.shape} of at least one sample"
         raise InputError(where, expected, targets.shape)
     _check_weights(where, outputs, weights)

@@ -2,7 +2,7 @@
 
 A penalty is not weight decay: its gradient goes through the optimizer's rule, while the decay of
 :func:`funcnn.adamw` does not. ``mask`` is a pattern of paths as in :mod:`funcnn.optimizers.transforms`; the default
-leaves the biases out.
+takes the weights of dense and convolutional layers, and neither biases nor tables nor scales.
 """
 
 from collections.abc import Callable

@@ -9,8 +9,9 @@ from functools import partial
 from typing import Any, TypeAlias
 
 import attrs
+from toolz import compose
 
-from funcnn.arrays import namespace
+from funcnn.arrays import namespace, number
 from funcnn.errors import is_count, is_real, require
 from funcnn.spec import DescribedFunction, described
 
@@ -98,10 +99,12 @@ def join(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
     >>> [warm_then_decay(step) for step in (0, 2, 4, 6)]
     [0.0, 0.5, 1.0, 0.5]
     """
+    for i, schedule in enumerate(schedules):
+        require(callable(schedule), f"join[{i}]", "a schedule", repr(schedule), "such as constant(0.1)")
     require(len(schedules) == len(boundaries) + 1, "join", "one boundary between each two schedules", boundaries)
     rising = all(map(is_count, boundaries)) and list(boundaries) == sorted(set(boundaries))
     require(rising, "join", "boundaries that are rising positive whole numbers", boundaries)
-    return Schedule(partial(_join, tuple(schedules), tuple(boundaries)))
+    return Schedule(partial(_join, tuple(schedules), tuple(map(int, boundaries))))
 
 
 @described
@@ -121,7 +124,9 @@ def warm_up(schedule: Schedule, steps: int) -> Schedule:
     >>> [warm_up(constant(1.0), steps=4)(step) for step in (0, 1, 4, 100)]
     [0.0, 0.25, 1.0, 1.0]
     """
-    return join([polynomial(0.0, schedule(0), steps), schedule], [steps])
+    require(callable(schedule), "warm_up", "a schedule", repr(schedule), "such as constant(0.1)")
+    _check_steps("warm_up", steps)
+    return join([polynomial(0.0, number(schedule(0)), steps), schedule], [steps])
 
 
 @described
@@ -133,6 +138,7 @@ def one_cycle(peak: float, steps: int, warm_share: float = 0.3, start_divisor: f
     >>> [round(one_cycle(1.0, steps=100)(step), 3) for step in (0, 30, 65, 100)]
     [0.04, 1.0, 0.5, 0.0]
     """
+    _check("one_cycle", "peak", peak)
     require(is_real(warm_share, low=0, below=1), "one_cycle", "a warm_share in [0, 1)", repr(warm_share))
     require(is_real(start_divisor, low=1), "one_cycle", "a start_divisor of at least 1", repr(start_divisor))
     _check_steps("one_cycle", steps)
@@ -142,13 +148,13 @@ def one_cycle(peak: float, steps: int, warm_share: float = 0.3, start_divisor: f
 
 
 def as_schedule(where: str, rate: Rate) -> Callable[[Any], Any]:
-    """A number as the constant schedule; a function as it is.
+    """A number as the constant schedule; of a function what it gives, a scalar of NumPy's as a number of Python's.
 
     Raises:
         InputError: Neither, or a number that is negative or not finite; ``where`` names the caller.
     """
     if callable(rate):
-        return rate
+        return compose(number, rate)  # type: ignore[no-any-return]
     require(is_real(rate, low=0), where, "a learning rate of at least 0, or a schedule", repr(rate))
     return constant(rate)
 

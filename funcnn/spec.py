@@ -179,7 +179,8 @@ def _frozen(value: Any) -> Any:
 def _register(constructor: Callable[..., Described]) -> None:
     name, module = constructor.__name__, constructor.__module__
     other = _CONSTRUCTORS.get(name, constructor).__module__
-    if other != module and "__main__" not in (other, module):  # a script may define again what it then imports
+    twice = "__main__" in (other, module) and not other.startswith("funcnn.")  # a script that is imported, too
+    if other != module and not twice:
         raise InputError(f"@described {module}.{name}", "a new name", f"one that {other} registered", "rename it")
     _CONSTRUCTORS[name] = constructor
 

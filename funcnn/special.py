@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+import numpy as np
+
 from funcnn.arrays import Array, namespace
 
 _ERFC = (
@@ -17,8 +19,15 @@ _ERFC = (
 
 
 def sigmoid(x: Array) -> Array:
-    """1 / (1 + exp(-x)) = (1 + tanh(x / 2)) / 2, which overflows nowhere."""
-    return 0.5 + 0.5 * namespace(x).tanh(0.5 * x)
+    """1 / (1 + exp(-x)), which overflows nowhere and keeps its digits where it is small.
+
+    >>> import numpy as np
+    >>> bool(abs(sigmoid(np.float32(-20)) / math.exp(-20) - 1) < 1e-6)
+    True
+    """
+    xp = namespace(x)
+    largest = math.log(float(xp.finfo(x.dtype).max)) - 1  # whose exponential is finite
+    return 1 / (1 + xp.exp(-xp.clip(x, -largest, largest)))
 
 
 def softplus(x: Array) -> Array:
@@ -36,6 +45,47 @@ def erf(x: Array) -> Array:
     >>> bool(np.all(np.abs(erf(np.array([-0.5, 0.0, 3.0])) - [math.erf(x) for x in (-0.5, 0.0, 3.0)]) < 1e-15))
     True
     """
+    return namespace(x).sign(x) * (1 - _tail(x))
+
+
+def normal_cdf(x: Array) -> Array:
+    """The probability that a standard normal variable is at most x; it keeps its digits where it is small.
+
+    >>> import numpy as np
+    >>> bool(abs(normal_cdf(np.float64(-10)) / (0.5 * math.erfc(10 / math.sqrt(2))) - 1) < 1e-13)
+    True
+    """
+    half = 0.5 * _tail(x / math.sqrt(2))
+    return namespace(x).where(x < 0, half, 1 - half)
+
+
+def normal_pdf(x: Array) -> Array:
+    """The density of a standard normal variable at x."""
+    return namespace(x).exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+
+
+def segment_sum(rows: Array, segments: Array, count: int) -> Array:
+    """out[i] = the sum of the rows (n, ...) whose segment (n,) is i, for i from 0 to ``count`` - 1.
+
+    >>> import numpy as np
+    >>> segment_sum(np.array([[1.0], [2.0], [3.0]]), np.array([2, 0, 2]), 3)
+    array([[2.],
+           [0.],
+           [4.]])
+    """
+    xp = namespace(rows)
+    sums = xp.zeros((count, *rows.shape[1:]), dtype=rows.dtype)
+    if isinstance(rows, np.ndarray):
+        np.add.at(sums, segments, rows)
+        return sums
+    if hasattr(rows, "at"):  # JAX
+        return sums.at[segments].add(rows)
+    one_hot = xp.astype(xp.arange(count)[:, None] == segments[None, :], rows.dtype)  # the array API has no sum by index
+    return xp.reshape(one_hot @ xp.reshape(rows, (rows.shape[0], -1)), sums.shape)
+
+
+def _tail(x: Array) -> Array:
+    """1 - erf(z) for z = |x|, to 1e-15 of itself."""
     xp = namespace(x)
     z = xp.abs(x)
     t = 2 / (2 + z)
@@ -43,17 +93,7 @@ def erf(x: Array) -> Array:
     after = last = xp.zeros_like(u)
     for coefficient in _ERFC[:0:-1]:  # Clenshaw's recurrence
         last, after = 2 * u * last - after + coefficient, last
-    return xp.sign(x) * (1 - t * xp.exp(u * last - after + _ERFC[0] - z * z))
-
-
-def normal_cdf(x: Array) -> Array:
-    """The probability that a standard normal variable is at most x."""
-    return 0.5 + 0.5 * erf(x / math.sqrt(2))
-
-
-def normal_pdf(x: Array) -> Array:
-    """The density of a standard normal variable at x."""
-    return namespace(x).exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+    return t * xp.exp(u * last - after + _ERFC[0] - z * z)
 
 
 def one_minus_power(base: float, n: Any) -> Any:

@@ -17,7 +17,7 @@ from toolz import accumulate
 from funcnn import tree
 from funcnn.arrays import Array, namespace, number
 from funcnn.errors import InputError, is_count, require
-from funcnn.keys import Key
+from funcnn.keys import Key, check_key
 from funcnn.layer import INFERENCE, Layer, Mode, Params, Training
 from funcnn.losses import Loss
 from funcnn.metrics import accuracy, weighted_mean
@@ -70,7 +70,12 @@ Step: TypeAlias = Callable[[Params, State, Batch], tuple[Params, State]]
 
 
 def initial_state(optimizer: AnyOptimizer, params: Params, key: Key) -> State:
-    """The state before the first step."""
+    """The state before the first step.
+
+    Raises:
+        InputError: ``key`` is none.
+    """
+    check_key("initial_state", key)
     return State(0, key, optimizer.init(params), {"loss": float("nan"), "accuracy": float("nan")})
 
 
@@ -107,6 +112,10 @@ def train_step(
     require(isinstance(loss, Loss), "train_step", "a Loss", repr(loss), "call its constructor: softmax_cross_entropy()")
     fits = hasattr(optimizer, "init") and hasattr(optimizer, "update")
     require(fits, "train_step", "an Optimizer", repr(optimizer), "call its constructor: adam()")
+    fits = isinstance(metrics, Mapping) and all(map(callable, metrics.values()))
+    require(fits, "train_step", "metrics by name", repr(metrics), 'such as {"accuracy": accuracy}')
+    taken = sorted({"loss", "penalty"} & set(metrics))
+    require(not taken, "train_step", "metrics of other names than those of the loss and penalty", ", ".join(taken))
     require(penalty is None or isinstance(penalty, Penalty), "train_step", "a Penalty", repr(penalty), "l2(1e-4)")
     return partial(_train_step, model, loss, optimizer, penalty, metrics)
 
@@ -133,7 +142,7 @@ def loss_and_gradient(
 def per_example_gradients(model: Layer, loss: Loss, params: Params, batch: Batch, mode: Mode = INFERENCE) -> Updates:
     """The gradient of each sample alone, without weights: leaves (batch, *shape of the parameter).
 
-    Their mean over axis 0 is the gradient of the batch.
+    Their mean over axis 0 is the gradient of the batch, where no layer is random: each sample draws as the first would.
 
     >>> import numpy as np, funcnn as fn
     >>> params, _ = fn.dense(2).init(Key(0), (3,))
@@ -184,12 +193,14 @@ def count_rows(where: str, batch: Batch) -> int:
     if len(set(counts.values())) != 1 or 0 in counts.values():
         found = ", ".join(f"{path} {count}" for path, count in counts.items())
         raise InputError(where, "the same number of samples, at least one, in inputs, targets and weights", found)
-    return counts["inputs"]
+    return next(iter(counts.values()))
 
 
 def total_weight(batch: Batch) -> float:
     """What the metrics of ``batch`` are a mean over: its samples, or the sum of their weights."""
-    return float(batch.inputs.shape[0] if batch.weights is None else namespace(batch.weights).sum(batch.weights))
+    if batch.weights is None:
+        return float(tree.leaves(batch.inputs)[0].shape[0])
+    return float(namespace(batch.weights).sum(batch.weights))
 
 
 def _advance(step: Step, pair: tuple[Params, State], batch: Batch) -> tuple[Params, State]:

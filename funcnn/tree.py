@@ -155,6 +155,7 @@ def ravel(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
     ends = [*itertools.accumulate(int(np.prod(array.shape)) for array in arrays)]
 
     def unravel(vector: Any) -> Any:
+        require(vector.shape == (ends[-1],), "unravel", f"a vector ({ends[-1]},)", vector.shape)
         parts = zip(arrays, [0, *ends], ends, strict=False)
         return unflatten(tree, [xp.reshape(vector[start:end], array.shape) for array, start, end in parts])
 
@@ -179,11 +180,17 @@ def equal(left: Any, right: Any) -> bool:
 
 
 def allclose(left: Any, right: Any, *, rtol: float = 1e-5, atol: float = 1e-8) -> bool:
-    """Whether structure and shapes are the same and ``|left - right| <= atol + rtol |right|`` in every leaf."""
-    return same_structure(left, right) and all(
-        np.shape(a) == np.shape(b) and np.allclose(a, b, rtol=rtol, atol=atol)
-        for a, b in zip(leaves(left), leaves(right), strict=True)
-    )
+    """Whether structure and shapes are the same and ``|left - right| <= atol + rtol |right|`` in every leaf.
+
+    Leaves that are no numbers, keys for instance, are equal.
+    """
+
+    def close(a: Any, b: Any) -> bool:
+        if np.asarray(a).dtype == object:
+            return _same_bits(a, b)
+        return np.shape(a) == np.shape(b) and np.allclose(a, b, rtol=rtol, atol=atol)
+
+    return same_structure(left, right) and all(builtins.map(close, leaves(left), leaves(right)))
 
 
 def size(tree: Any) -> int:

@@ -7,7 +7,7 @@ import optax
 from toolz import compose
 
 import funcnn as fn
-from funcnn.initializers import glorot_normal, glorot_uniform, he_normal, he_uniform, normal, zeros
+from funcnn.initializers import glorot_normal, glorot_uniform, he_normal, he_uniform, lecun_normal, normal, zeros
 from funcnn.optimizers import (
     accumulate_momentum,
     scale_by_adam,
@@ -300,4 +300,4 @@ OPTAX = [
 ]
 """Optimizers of ours, and those of Optax whose steps they take."""
 
-INITIALIZERS = [he_normal(), he_uniform(), glorot_normal(), glorot_uniform(), normal(0.3), zeros()]
+INITIALIZERS = [he_normal(), he_uniform(), glorot_normal(), glorot_uniform(), lecun_normal(), normal(0.3), zeros()]

@@ -13,6 +13,7 @@ import funcnn as fn
 from funcnn import InputError, Key, load, save, tree
 from funcnn.checkpoint import load_tree, save_tree
 from funcnn.initializers import normal
+from funcnn.spec import described
 from funcnn.testing.layers import batch_of
 from tests.catalogue import LAYERS
 
@@ -260,3 +261,17 @@ def test_two_leaves_of_one_path_are_refused(path):
     with pytest.raises(InputError, match="save_tree: expected a path of its own for every array, got two the same"):
         save_tree(path, {"a.b": np.ones(1), "a": {"b": np.zeros(1)}})
     assert not path.exists()
+
+
+def test_a_parameter_without_an_axis_comes_back(path):
+    @described
+    def scaled():
+        return fn.Layer(
+            lambda key, shape, *, dtype=np.float32: ({"slope": np.full((), 2, dtype)}, shape),
+            lambda params, x, mode: (params["slope"] * x, ()),
+            lambda params, residuals, dy, *, need_dx=True: (params, dy),
+        )
+
+    params, _ = scaled().init(Key(0), (3,))
+    save(path, scaled(), params, (3,))
+    assert tree.equal(load(path).params, params)

@@ -87,7 +87,11 @@ def test_files_that_are_no_images_are_listed(folder, tmp_path):
         (("one/a.png", "two/b.png"), {"test": 0}, r"expected a share of test images in \(0, 1\), got 0"),
         (("one/a.png", "two/b.png"), {"test": 1.0}, r"expected a share of test images in \(0, 1\), got 1.0"),
         (("one/a.png", "two/b.png"), {"scaling": "none"}, "expected a scaling of unit, symmetric, got 'none'"),
-        (("one/a.png", "two/b.png"), {"ink": "blue"}, "expected an ink of auto, dark, light, got 'blue'"),
+        (
+            ("one/a.png", "two/b.png"),
+            {"ink": "blue"},
+            r"^load_folder\(.*\): expected an ink of auto, dark, light, got 'blue'$",
+        ),
     ],
 )
 def test_what_is_no_data_set_is_refused(tmp_path, names, options, message):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from funcnn import InputError, Key
-from funcnn.initializers import fans, glorot_normal, glorot_uniform, he_normal, he_uniform, normal, zeros
+from funcnn.initializers import fans, glorot_normal, glorot_uniform, he_normal, he_uniform, lecun_normal, normal, zeros
 from funcnn.spec import from_plain, to_plain
 from funcnn.testing import assert_pure
 from tests.catalogue import INITIALIZERS
@@ -30,6 +30,7 @@ def test_laws(initializer):
         (he_uniform(), math.sqrt(2 / 300)),
         (glorot_normal(), math.sqrt(2 / 800)),
         (glorot_uniform(), math.sqrt(2 / 800)),
+        (lecun_normal(), math.sqrt(1 / 300)),
         (normal(0.01), 0.01),
         (zeros(), 0.0),
     ],

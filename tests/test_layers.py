@@ -249,13 +249,84 @@ def test_integers_are_refused_at_their_place(layer, in_shape, where):
 
 
 @refused
-def test_another_float_dtype_is_refused():
-    params, _ = fn.dense(2).init(Key(0), (3,))
-    with pytest.raises(
-        InputError,
-        match=r"dense\(2\): expected inputs of its weights' dtype, float32, got float64; convert one of them$",
-    ):
-        fn.predict(fn.dense(2), params, np.ones((2, 3)))
+@pytest.mark.parametrize(
+    ("layer", "in_shape"),
+    [(fn.dense(2), (3,)), (fn.conv2d(2), (4, 4, 1)), (fn.layer_norm(), (3,)), (fn.rms_norm(), (3,))],
+    ids=str,
+)
+def test_another_float_dtype_is_refused(layer, in_shape):
+    params, _ = layer.init(Key(0), in_shape)
+    with pytest.raises(InputError, match="expected inputs of its params' dtype, float32, got float64; convert one of"):
+        fn.predict(layer, params, np.ones((2, *in_shape)))
+
+
+@refused
+@pytest.mark.parametrize(
+    ("layer", "in_shape", "shape", "message"),
+    [
+        (fn.layer_norm(), (5,), (2, 1), r"layer_norm\(\): expected inputs \(batch, ..., 5\), got \(2, 1\)"),
+        (fn.rms_norm(), (5,), (5,), r"rms_norm\(\): expected inputs \(batch, ..., 5\), got \(5,\)"),
+        (fn.max_pool2d(), (4, 4, 1), (2, 16), r"max_pool2d\(\(2, 2\)\): expected inputs \(batch, height, width, ch"),
+        (fn.avg_pool2d(), (4, 4, 1), (4, 4, 1), r"avg_pool2d\(\(2, 2\)\): expected inputs \(batch, height, width, ch"),
+        (
+            fn.max_pool2d(),
+            (4, 4, 1),
+            (2, 1, 4, 1),
+            r"max_pool2d\(\(2, 2\)\): expected images of at least 2 x 2, got 1 x",
+        ),
+        (fn.reshape(2, 3), (6,), (4, 5), r"reshape\(2, 3\): expected 6 elements a sample, got 5: \(5,\)"),
+        (
+            fn.parallel(fn.tanh(), fn.tanh()),
+            ((3,), (3,)),
+            (2, 3),
+            "parallel: expected a tuple of 2 inputs, got one arr",
+        ),
+    ],
+    ids=str,
+)
+def test_other_shapes_than_those_of_init_are_refused(layer, in_shape, shape, message):
+    params, _ = layer.init(Key(0), in_shape)
+    with pytest.raises(InputError, match=f"^{message}"):
+        fn.predict(layer, params, np.ones(shape, np.float32))
+
+
+@refused
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: fn.gelu("none"), "gelu: expected True or False for approximate, got 'none'"),
+        (lambda: fn.conv2d(2, 3.0), "conv2d: expected kernel to be one or two positive whole numbers, got 3.0"),
+        (lambda: fn.max_pool2d("2"), "max_pool2d: expected size to be one or two positive whole numbers, got '2'"),
+        (lambda: fn.conv2d(2, weights=he_normal), "conv2d weights: expected an initializer"),
+        (lambda: fn.conv2d(2, biases=np.zeros), "conv2d biases: expected an initializer"),
+        (lambda: fn.embedding(5, 2, he_normal), "embedding table: expected an initializer"),
+        (
+            lambda: fn.dense(3, biases=he_normal()).init(Key(0), (2,)),
+            r"fans: expected weights of two axes or more, got",
+        ),
+        (
+            lambda: fn.conv2d(2).init(Key(0), (4, 0, 1)),
+            r"conv2d\(2, \(3, 3\)\): expected a shape of positive whole num",
+        ),
+        (lambda: fn.flatten().init(Key(0), 784), "flatten: expected a shape of positive whole numbers"),
+        (lambda: fn.serial(fn.dense(2)).init(0, (3,)), r"serial: expected a key, got 0; make one of a seed: Key\(0\)"),
+        (
+            lambda: fn.predict(fn.parallel(fn.tanh(), fn.tanh()), ((), ()), (np.ones((2, 3)),) * 3),
+            "parallel: expected a tuple of 2 inputs, got 3",
+        ),
+    ],
+)
+def test_bad_arguments_are_refused(make, message):
+    with pytest.raises(InputError, match=f"^{message}"):
+        make()
+
+
+def test_layers_that_take_a_tuple_stand_side_by_side():
+    total = fn.Layer(
+        lambda key, shapes: ((), shapes[0]), lambda params, x, mode: (x[0] + x[1], ()), lambda *_: ((), None)
+    )
+    y = fn.predict(fn.concatenate(total, total), ((), ()), (np.ones((2, 3)), np.ones((2, 3))))
+    assert y.tolist() == [[2.0] * 6] * 2
 
 
 @refused

@@ -196,6 +196,55 @@ def test_on_the_margin_the_hinge_is_flat():
     assert not fn.hinge().vjp(residuals).any()
 
 
+@pytest.mark.parametrize(
+    ("loss", "targets", "message"),
+    [
+        (fn.hinge(), [[1.0], [0.0]], r"hinge: expected targets of -1 or 1, got \[0.\] in row 1"),
+        (fn.binary_cross_entropy(), [[0.5], [1.5]], r"binary_cross_entropy: expected targets from 0 to 1, got \[1.5\]"),
+        (
+            fn.sigmoid_binary_cross_entropy(),
+            [[-0.5], [1.0]],
+            r"sigmoid_binary.*: expected targets from 0 to 1.* in row 0",
+        ),
+        (
+            fn.sigmoid_binary_cross_entropy(),
+            [[0.5], [np.nan]],
+            r"sigmoid_binary.*: expected targets from 0 to 1.*row 1",
+        ),
+    ],
+    ids=str,
+)
+def test_targets_that_the_loss_is_not_made_for_are_refused(loss, targets, message):
+    with pytest.raises(InputError, match=message):
+        loss.forward(np.ones((2, 1)), np.array(targets))
+
+
+def test_a_class_that_is_ruled_out_by_its_logit_costs_nothing():
+    logits = np.array([[0.0, -np.inf, 1.0]])
+    value, residuals = fn.softmax_cross_entropy().forward(logits, np.array([2]))
+    expected, of_two = fn.softmax_cross_entropy().forward(logits[:, [0, 2]], np.array([1]))
+    assert value == expected
+    assert (
+        fn.softmax_cross_entropy().vjp(residuals)[0, [0, 2]].tolist()
+        == fn.softmax_cross_entropy().vjp(of_two)[0].tolist()
+    )
+    assert fn.softmax_cross_entropy().forward(logits, np.array([1]))[0] == np.inf
+
+
+@pytest.mark.usefixtures("unchecked_annotations")
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        (np.array([0, -1]), "labels from 0 to 1, got -1 in row 1"),
+        (np.array([2, 0]), "labels from 0 to 1, got 2 in row 0"),
+        (np.eye(2), r"labels as integers \(batch,\), got float64 \(2, 2\)"),
+    ],
+)
+def test_class_weights_of_no_labels_are_refused(targets, message):
+    with pytest.raises(InputError, match=f"class_weights: expected {message}"):
+        fn.class_weights(targets, (2.0, 1.0))
+
+
 def test_class_weights_count_samples_of_a_class():
     outputs, targets = X, np.array([0, 3, 1, 1, 2, 0])
     weights = fn.class_weights(targets, (2.0, 1.0, 1.0, 3.0))

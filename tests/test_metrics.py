@@ -50,6 +50,18 @@ def test_targets_of_another_shape_are_refused():
         accuracy(OUTPUTS, np.array([[1], [1], [0]]))
 
 
+@pytest.mark.parametrize("outputs", [np.ones((3, 1)), np.ones((3, 2, 2, 1))])
+def test_one_output_is_no_choice_among_classes(outputs):
+    with pytest.raises(
+        InputError, match=r"accuracy: expected outputs \(batch, classes\) of two .*: binary_accuracy, or"
+    ):
+        accuracy(outputs, outputs)
+
+
+def test_a_network_that_diverged_is_never_right():
+    assert metrics.top_k_accuracy(1)(np.full((2, 3), np.nan), np.array([0, 2])) == 0.0
+
+
 def test_weights_do_not_broadcast():
     with pytest.raises(InputError, match=r"accuracy: expected weights \(3,\), got \(3, 1\)"):
         accuracy(OUTPUTS, np.array([1, 1, 0]), np.ones((3, 1)))
@@ -141,7 +153,8 @@ def test_calibration_error_is_the_gap_between_confidence_and_correctness():
     assert metrics.calibration_error(table) == pytest.approx(0.3)
     calibrated = metrics.reliability(sure, np.array([0] * 9 + [1]))
     assert metrics.calibration_error(calibrated) == pytest.approx(0.0)
-    assert metrics.calibration_error(metrics.reliability(np.ones((3, 1)), np.zeros(3, int))) == 0.0
+    certain = np.tile([1.0, 0.0], (3, 1))
+    assert metrics.calibration_error(metrics.reliability(certain, np.zeros(3, int))) == 0.0
 
 
 @pytest.mark.parametrize("bins", [3, 10])

@@ -121,6 +121,11 @@ def test_no_parameters_are_no_trouble():
             lambda: fn.chain(fn.add_decayed_weights(-0.1)),
             "add_decayed_weights: expected a rate of at least 0, got -0.1",
         ),
+        (
+            lambda: fn.accumulate(fn.adam, 4),
+            r"accumulate: expected an Optimizer, got .*; call its constructor: adam\(\)",
+        ),
+        (lambda: fn.skip_if_not_finite(None), "skip_if_not_finite: expected an Optimizer, got None; call its .*"),
         (lambda: fn.accumulate(fn.adam(), 0), "accumulate: expected times to be a positive whole number, got 0"),
         (
             lambda: fn.exponential_moving_average(1.0),
@@ -292,3 +297,16 @@ def test_presets_are_those_of_the_book(optimizer, book):
         updates, state = optimizer.update(g, state, params)
         params = fn.apply_updates(params, updates)
     assert_trees_close(params, book(gradients), rtol=1e-9)
+
+
+@pytest.mark.parametrize("make", [fn.sgd, fn.adam, fn.adamw, fn.nadam, fn.adagrad, fn.rmsprop])
+@pytest.mark.parametrize(
+    "schedule", [lambda: lambda step: 0.1 * np.cos(step / 100), lambda: fn.piecewise([0.1, 0.01], np.array([2]))]
+)
+@pytest.mark.usefixtures("unchecked_annotations")
+def test_a_schedule_that_gives_numpys_numbers_promotes_nothing(make, schedule):
+    optimizer, params = make(schedule()), np.ones(3, np.float32)
+    state = optimizer.init(params)
+    for _ in range(3):
+        updates, state = optimizer.update(params, state, params)
+        assert updates.dtype == np.float32

@@ -75,6 +75,10 @@ def test_values_are_those_of_the_formula_and_of_jax(schedule, values):
         (lambda: fn.cosine(-1.0, 5), "cosine: expected value to be a number of at least 0, got -1.0"),
         (lambda: fn.cosine(1.0, 5, end=-1.0), "cosine: expected end to be a number of at least 0, got -1.0"),
         (lambda: fn.cosine(1.0, 0), "cosine: expected steps to be a positive whole number, got 0"),
+        (lambda: fn.join([0.1, ONE], [1]), r"join\[0\]: expected a schedule, got 0.1; such as constant\(0.1\)"),
+        (lambda: fn.warm_up(0.1, 4), r"warm_up: expected a schedule, got 0.1; such as constant\(0.1\)"),
+        (lambda: fn.warm_up(ONE, 0), "warm_up: expected steps to be a positive whole number, got 0"),
+        (lambda: fn.one_cycle(-1.0, 10), "one_cycle: expected peak to be a number of at least 0, got -1.0"),
         (lambda: fn.join([ONE], [1]), r"join: expected one boundary between each two schedules, got \(1,\)"),
         (lambda: fn.join([ONE, ONE], []), r"join: expected one boundary between each two schedules, got \(\)"),
         (
@@ -99,6 +103,7 @@ def test_values_are_those_of_the_formula_and_of_jax(schedule, values):
         ),
     ],
 )
+@pytest.mark.usefixtures("unchecked_annotations")
 def test_bad_arguments_are_refused(make, message):
     with pytest.raises(InputError, match=f"^{message}$"):
         make()

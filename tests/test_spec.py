@@ -85,6 +85,9 @@ def test_a_name_belongs_to_one_module():
         InputError, match=r"@described tests\.test_spec\.dense: expected a new name, got one that funcnn"
     ):
         described(dense)
+    dense.__module__ = "__main__"  # in a script or a notebook, which may define its own again, but not ours
+    with pytest.raises(InputError, match=r"@described __main__\.dense: expected a new name, got one that funcnn"):
+        described(dense)
     dense.__module__ = "funcnn.layers.dense"  # as when a module is loaded again
     original = fn.dense
     try:

@@ -152,6 +152,46 @@ def test_constructors_that_were_not_called_are_refused(arguments, message):
 
 
 @pytest.mark.usefixtures("unchecked_annotations")
+@pytest.mark.parametrize(
+    ("metrics", "message"),
+    [
+        (["accuracy"], "expected metrics by name, got"),
+        (fn.accuracy, "expected metrics by name, got"),
+        ({"accuracy": 1.0}, "expected metrics by name, got"),
+        ({"loss": fn.accuracy}, "expected metrics of other names than those of the loss and penalty, got loss"),
+    ],
+)
+def test_metrics_have_names_of_their_own(metrics, message):
+    with pytest.raises(InputError, match=f"train_step: {message}"):
+        fn.train_step(MODEL, LOSS, OPTIMIZER, metrics=metrics)
+
+
+@pytest.mark.usefixtures("unchecked_annotations")
+def test_a_seed_is_no_key():
+    with pytest.raises(InputError, match=r"initial_state: expected a key, got 0; make one of a seed: Key\(0\)"):
+        fn.initial_state(OPTIMIZER, (), 0)
+
+
+def test_several_inputs_are_samples_too():
+    def both():
+        def forward(params, x, mode):
+            return x[0] + x[1], ()
+
+        return fn.Layer(
+            lambda key, shapes, **_: ((), shapes[0]), forward, lambda params, _, dy, **__: (params, (dy, dy))
+        )
+
+    model = fn.serial(fn.parallel(fn.dense(3), fn.dense(3)), both())
+    params, _ = model.init(Key(0), ((4,), (2,)))
+    batch = Batch((Key(1).normal((20, 4)), Key(2).normal((20, 2))), samples().targets)
+    step, state = fn.train_step(model, LOSS, OPTIMIZER), fn.initial_state(OPTIMIZER, params, Key(3))
+    before = fn.evaluate(model, LOSS, params, batch, batch_size=7)
+    for part in fn.batches(Key(4), batch, 6):
+        params, state = step(params, state, part)
+    assert fn.evaluate(model, LOSS, params, batch)["loss"] < before["loss"]
+
+
+@pytest.mark.usefixtures("unchecked_annotations")
 def test_a_whole_dataset_is_no_batch():
     _, params, _ = start()
     data = fn.load_dataset("mnist_5k")

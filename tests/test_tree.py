@@ -4,7 +4,7 @@ import attrs
 import numpy as np
 import pytest
 
-from funcnn import InputError, tree
+from funcnn import InputError, Key, tree
 from funcnn.tree import record
 
 
@@ -113,6 +113,8 @@ def test_ravel_goes_there_and_back():
     vector, unravel = tree.ravel(params)
     assert vector.shape == (9,)
     assert tree.equal(unravel(vector), params)
+    with pytest.raises(InputError, match=r"unravel: expected a vector \(9,\), got \(10,\)"):
+        unravel(np.zeros(10))
     with pytest.raises(InputError, match="ravel: expected a tree with at least one array"):
         tree.ravel(())
 
@@ -123,3 +125,8 @@ def test_evolve_at_changes_one_leaf():
     assert tree.equal(tree.evolve_at(changed, "0.right.only", np.zeros_like), TREE)
     with pytest.raises(InputError, match=r"expected one of the paths 0.left, 0.right.only, 1.b.0, got '0.middle'"):
         tree.evolve_at(TREE, "0.middle", np.ones_like)
+
+
+def test_trees_with_keys_are_close_where_the_keys_are_equal():
+    assert tree.allclose((1.0, Key(0)), (1.0 + 1e-9, Key(0)))
+    assert not tree.allclose((1.0, Key(0)), (1.0, Key(1)))

@@ -16,13 +16,14 @@ REFERENCES = (("funcnn", "funcnn"), ("compiled funcnn", "funcnn-jax-epoch"), ("c
 """Whom the peers are compared with, where it takes part: how it is called, and its name."""
 
 _TORCH = ("torch-eager", "torch-foreach", "torch-fused", "torch-compile")
+_JAX = ("jax-optax-step", "jax-optax-scan")
 
 IN_SHORT: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
     {
         "funcnn / PyTorch": ("funcnn", _TORCH),
         "funcnn / scikit-learn": ("funcnn", ("scikit-learn",)),
         "compiled funcnn / PyTorch": ("funcnn-jax-epoch", _TORCH),
-        "compiled funcnn / JAX + Optax": ("funcnn-jax-epoch", ("jax-optax-scan",)),
+        "compiled funcnn / JAX + Optax": ("funcnn-jax-epoch", _JAX),
         "compiled funcnn / floor": ("funcnn-jax-epoch", ("floor",)),
     }
 )

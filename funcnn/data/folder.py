@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from funcnn.arrays import Array
 from funcnn.data.datasets import SCALINGS, Dataset, scale
 from funcnn.data.images import image_paths
-from funcnn.data.normalize import read_as_mnist
+from funcnn.data.normalize import INKS, read_as_mnist
 from funcnn.errors import InputError, is_real, require
 from funcnn.keys import Key
 from funcnn.training import Batch
@@ -36,6 +36,7 @@ def load_folder(path: str | Path, key: Key, *, test: float = 0.2, scaling: str =
     """
     where, folder = f"load_folder({str(path)!r})", Path(path)
     require(scaling in SCALINGS, where, f"a scaling of {', '.join(SCALINGS)}", repr(scaling))
+    require(ink in INKS, where, f"an ink of {', '.join(INKS)}", repr(ink))
     require(is_real(test, low=0, below=1) and test > 0, where, "a share of test images in (0, 1)", repr(test))
     require(folder.is_dir(), where, "a folder", "none")
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))

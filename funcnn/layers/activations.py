@@ -77,6 +77,7 @@ def gelu(approximate: bool = False) -> Layer:
     With ``approximate``, P is (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2, as in GPT-2. The default is exact,
     as in PyTorch; ``jax.nn.gelu`` approximates unless told otherwise.
     """
+    require(isinstance(approximate, bool), "gelu", "True or False for approximate", repr(approximate))
     return elementwise(_gelu_tanh, _gelu_tanh_slope) if approximate else elementwise(_gelu, _gelu_slope)
 
 

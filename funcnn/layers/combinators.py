@@ -11,7 +11,7 @@ import numpy as np
 from funcnn import tree
 from funcnn.arrays import Array, Shape, Shapes, namespace
 from funcnn.errors import InputError, is_count, require
-from funcnn.keys import Key
+from funcnn.keys import Key, check_key
 from funcnn.layer import Layer, Mode, Params, Residuals
 from funcnn.layers.activations import init_same_shape
 from funcnn.spec import described
@@ -120,6 +120,7 @@ def serial_init(
     layers: Sequence[Layer], key: Key, in_shape: Shapes, *, dtype: Any = np.float32
 ) -> tuple[tuple[Params, ...], Shapes]:
     """The params of each layer for the output shape of the one before, and the last output shape."""
+    check_key("serial", key)
     params, shape = [], in_shape
     for i, layer in enumerate(layers):
         layer_params, shape = _located(f"serial[{i}]", layer.init, key.at(i), shape, dtype=dtype)
@@ -176,6 +177,10 @@ def parallel_forward(
     layers: Sequence[Layer], params: Sequence[Params], x: Sequence[Array], mode: Mode
 ) -> tuple[tuple[Array, ...], tuple[Residuals, ...]]:
     """Each layer on the input of its own; the residuals are those of each."""
+    several = isinstance(x, tuple | list)
+    if not several or len(x) != len(layers):
+        found = len(x) if several else f"one array {np.shape(x)}"
+        raise InputError("parallel", f"a tuple of {len(layers)} inputs", found)
     forwards = (
         _located(f"parallel[{i}]", layer.forward, layer_params, layer_x, mode.at(i))
         for i, (layer, layer_params, layer_x) in enumerate(zip(layers, params, x, strict=True))
@@ -247,7 +252,7 @@ def concatenate_forward(
     """The outputs side by side; the residuals are those of each layer, and where each one's features end."""
     outputs, residuals = parallel_forward(layers, params, [x] * len(layers), mode)
     ends = tuple(itertools.accumulate(y.shape[-1] for y in outputs))
-    return namespace(x).concat(outputs, axis=-1), (residuals, ends)
+    return namespace(outputs[0]).concat(outputs, axis=-1), (residuals, ends)
 
 
 def concatenate_vjp(

@@ -8,14 +8,15 @@ their VJP lays the slices back and adds them up, so both are array-API expressio
 import math
 import operator
 from functools import partial, reduce
+from types import ModuleType
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from jaxtyping import Float
 
-from funcnn.arrays import Array, Shape, check_floating, namespace
+from funcnn.arrays import Array, Shape, check_floating, check_in_shape, check_like, namespace
 from funcnn.errors import InputError, is_count, require
-from funcnn.initializers import Initializer, he_normal, zeros
+from funcnn.initializers import Initializer, check_initializer, he_normal, zeros
 from funcnn.keys import Key
 from funcnn.layer import Layer, Mode
 from funcnn.spec import described
@@ -59,6 +60,8 @@ def conv2d(
     """
     require(is_count(features), "conv2d", "features to be a positive whole number", repr(features))
     require(padding in ("same", "valid"), "conv2d", "a padding of 'same' or 'valid'", repr(padding))
+    check_initializer("conv2d weights", weights)
+    check_initializer("conv2d biases", biases)
     kernel, stride = _pair("conv2d", "kernel", kernel), _pair("conv2d", "stride", stride)
     return Layer(
         partial(conv2d_init, features, kernel, stride, padding, weights, biases),
@@ -123,9 +126,9 @@ def conv2d_forward(
     del mode  # deterministic
     *kernel, channels, features = params.weights.shape
     where = f"conv2d({features}, {tuple(kernel)})"
-    xp = check_floating(where, x)
     if x.ndim != 4 or x.shape[3] != channels:
         raise InputError(where, f"inputs (batch, height, width, {channels})", x.shape)
+    xp = check_like(where, x, params.weights)
     columns = _columns(x, tuple(kernel), stride, padding)
     y = xp.reshape(columns, (-1, columns.shape[-1])) @ xp.reshape(params.weights, (-1, features))
     y += params.biases
@@ -165,7 +168,7 @@ def max_pool2d_forward(
 ) -> tuple[Float[Array, "batch rows columns channels"], tuple[Array, Array]]:
     """The residuals are x and y, which the layers beside it keep anyway."""
     del params, mode  # it has none, and is deterministic
-    xp = check_floating(f"max_pool2d({size})", x)
+    xp = _check_images(f"max_pool2d({size})", x, size)
     y = reduce(xp.maximum, _places(x, size, stride))
     return y, (x, y)
 
@@ -198,7 +201,7 @@ def avg_pool2d_forward(
 ) -> tuple[Float[Array, "batch rows columns channels"], Shape]:
     """The residual is the size of the image."""
     del params, mode  # it has none, and is deterministic
-    check_floating(f"avg_pool2d({size})", x)
+    _check_images(f"avg_pool2d({size})", x, size)
     return reduce(operator.add, _places(x, size, stride)) / math.prod(size), x.shape[1:3]
 
 
@@ -316,7 +319,16 @@ def _pool_init(
     return (), (*_counts(where, (height, width), size, stride), channels)
 
 
+def _check_images(where: str, x: Array, size: Pair) -> ModuleType:
+    """The namespace of ``x``, once it is known to be images that hold a window."""
+    if x.ndim != 4:
+        raise InputError(where, "inputs (batch, height, width, channels)", x.shape)
+    _counts(where, x.shape[1:3], size, size)
+    return check_floating(where, x)
+
+
 def _image(where: str, in_shape: Shape) -> tuple[int, int, int]:
+    check_in_shape(where, in_shape)
     if len(in_shape) != 3:
         shape = ", ".join(map(str, in_shape))
         hint = "put reshape(height, width, channels) before it"
@@ -327,7 +339,7 @@ def _image(where: str, in_shape: Shape) -> tuple[int, int, int]:
 
 def _pair(where: str, name: str, value: int | Pair) -> Pair:
     """One number for both directions, or two."""
-    pair = (value, value) if isinstance(value, int) else tuple(value)
+    pair = tuple(value) if isinstance(value, tuple | list) else (value, value)
     fits = len(pair) == 2 and all(map(is_count, pair))
     require(fits, where, f"{name} to be one or two positive whole numbers", repr(value))
     return pair[0], pair[1]

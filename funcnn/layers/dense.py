@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from funcnn.arrays import Array, Shape, check_floating, check_in_shape, namespace
+from funcnn.arrays import Array, Shape, check_in_shape, check_like, namespace
 from funcnn.errors import InputError, is_count, require
 from funcnn.initializers import Initializer, check_initializer, he_normal, zeros
 from funcnn.keys import Key
@@ -85,9 +85,7 @@ def _check_inputs(params: DenseParams, x: Array) -> None:
     if x.ndim != 2 or x.shape[1] != inputs:
         hint = "put flatten() before it" if x.ndim > 2 else "one sample alone is x[None]" if x.ndim == 1 else ""
         raise InputError(where, f"inputs (batch, {inputs})", x.shape, hint)
-    if x.dtype != params.weights.dtype:
-        check_floating(where, x)
-        raise InputError(where, f"inputs of its weights' dtype, {params.weights.dtype}", x.dtype, "convert one of them")
+    check_like(where, x, params.weights)
 
 
 def _batched(in_shape: Shape) -> str:

@@ -8,10 +8,11 @@ from jaxtyping import Float, Int
 
 from funcnn.arrays import Array, Shape, is_dtype, namespace
 from funcnn.errors import InputError, is_count, require
-from funcnn.initializers import Initializer, normal
+from funcnn.initializers import Initializer, check_initializer, normal
 from funcnn.keys import Key
 from funcnn.layer import Layer, Mode
 from funcnn.spec import described
+from funcnn.special import segment_sum
 from funcnn.tree import record
 
 
@@ -33,6 +34,7 @@ def embedding(vocabulary: int, features: int, table: Initializer = normal(1.0)) 
     """
     for name, size in (("vocabulary", vocabulary), ("features", features)):
         require(is_count(size), "embedding", f"{name} to be a positive whole number", repr(size))
+    check_initializer("embedding table", table)
     return Layer(partial(embedding_init, vocabulary, features, table), embedding_forward, embedding_vjp)
 
 
@@ -65,8 +67,8 @@ def embedding_vjp(
     *,
     need_dx: bool = True,
 ) -> tuple[EmbeddingParams, None]:
-    """dtable[i] is the sum of dy where x is i; a product with one-hot rows."""
+    """dtable[i] is the sum of dy where x is i."""
     del need_dx  # integers have no cotangent
     xp = namespace(dy)
-    rows = xp.arange(params.table.shape[0])[:, None] == xp.reshape(residuals, (1, -1))
-    return EmbeddingParams(xp.astype(rows, dy.dtype) @ xp.reshape(dy, (-1, dy.shape[-1]))), None
+    rows, indices = xp.reshape(dy, (-1, dy.shape[-1])), xp.reshape(residuals, (-1,))
+    return EmbeddingParams(segment_sum(rows, indices, params.table.shape[0])), None

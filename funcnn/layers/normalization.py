@@ -5,12 +5,13 @@ and its outputs make the samples of a batch depend on each other. Layer norm and
 """
 
 from functools import partial
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from funcnn.arrays import Array, Shape, check_floating, namespace
+from funcnn.arrays import Array, Shape, check_like, namespace
 from funcnn.errors import InputError, is_real, require
 from funcnn.keys import Key
 from funcnn.layer import Layer, Mode
@@ -35,14 +36,26 @@ class RMSNormParams:
 
 @described
 def layer_norm(eps: float = 1e-5) -> Layer:
-    """y = scale (x - mean) / sqrt(variance + eps) + offset, over the last axis (Ba et al. 2016)."""
+    """y = scale (x - mean) / sqrt(variance + eps) + offset, over the last axis (Ba et al. 2016).
+
+    Inputs are (batch, ..., features), scale and offset (features,).
+
+    Raises:
+        InputError: An eps that is not above 0; later, inputs of other features or of another dtype than the params.
+    """
     require(is_real(eps) and eps > 0, "layer_norm", "an eps above 0", repr(eps))
     return Layer(layer_norm_init, partial(layer_norm_forward, eps), layer_norm_vjp)
 
 
 @described
 def rms_norm(eps: float = 1e-5) -> Layer:
-    """y = scale x / sqrt(mean(x^2) + eps), over the last axis (Zhang and Sennrich 2019)."""
+    """y = scale x / sqrt(mean(x^2) + eps), over the last axis (Zhang and Sennrich 2019).
+
+    Inputs are (batch, ..., features), the scale is (features,).
+
+    Raises:
+        InputError: An eps that is not above 0; later, inputs of other features or of another dtype than the params.
+    """
     require(is_real(eps) and eps > 0, "rms_norm", "an eps above 0", repr(eps))
     return Layer(rms_norm_init, partial(rms_norm_forward, eps), rms_norm_vjp)
 
@@ -58,7 +71,7 @@ def layer_norm_forward(
     eps: float, params: LayerNormParams, x: Float[Array, "*shape"], mode: Mode
 ) -> tuple[Float[Array, "*shape"], tuple[Array, Array]]:
     """The residuals are the normalized inputs and 1 / sqrt(variance + eps)."""
-    xp = check_floating("layer_norm()", x)
+    xp = _check_features("layer_norm()", x, params.scale)
     normalized, inverse = _normalized(eps, x - xp.mean(x, axis=-1, keepdims=True))
     del mode  # deterministic
     return normalized * params.scale + params.offset, (normalized, inverse)
@@ -87,7 +100,7 @@ def rms_norm_forward(
 ) -> tuple[Float[Array, "*shape"], tuple[Array, Array]]:
     """The residuals are the normalized inputs and 1 / sqrt(mean(x^2) + eps)."""
     del mode  # deterministic
-    check_floating("rms_norm()", x)
+    _check_features("rms_norm()", x, params.scale)
     normalized, inverse = _normalized(eps, x)
     return normalized * params.scale, (normalized, inverse)
 
@@ -105,6 +118,13 @@ def _features(name: str, in_shape: Shape) -> int:
     if not in_shape:
         raise InputError(name, "inputs (batch, ..., features)", "(batch,)")
     return in_shape[-1]
+
+
+def _check_features(where: str, x: Array, scale: Array) -> ModuleType:
+    """The namespace of ``x``, once it is known to have a feature for each element of ``scale``."""
+    if x.ndim < 2 or x.shape[-1] != scale.shape[0]:
+        raise InputError(where, f"inputs (batch, ..., {scale.shape[0]})", x.shape)
+    return check_like(where, x, scale)
 
 
 def _normalized(eps: float, x: Array) -> tuple[Array, Array]:

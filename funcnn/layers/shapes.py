@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
-from funcnn.arrays import Array, Shape, namespace
+from funcnn.arrays import Array, Shape, check_in_shape, namespace
 from funcnn.errors import InputError, is_count, require
 from funcnn.keys import Key
 from funcnn.layer import Layer, Mode
@@ -41,10 +41,7 @@ def reshape(*shape: int) -> Layer:
 def reshape_init(shape: Shape, key: Key, in_shape: Shape, *, dtype: Any = np.float32) -> tuple[tuple[()], Shape]:
     """No parameters; the output shape is ``shape``."""
     del key, dtype  # nothing is drawn
-    if math.prod(shape) != math.prod(in_shape):
-        raise InputError(
-            f"reshape{shape}", f"{math.prod(shape)} elements a sample", f"{math.prod(in_shape)}: {in_shape}"
-        )
+    _check_elements(shape, in_shape)
     return (), shape
 
 
@@ -53,12 +50,14 @@ def reshape_forward(
 ) -> tuple[Shaped[Array, "batch ..."], Shape]:
     """The residual is the shape of x."""
     del params, mode  # it has none, and is deterministic
+    _check_elements(shape, x.shape[1:])
     return namespace(x).reshape(x, (x.shape[0], *shape)), x.shape
 
 
 def flatten_init(key: Key, in_shape: Shape, *, dtype: Any = np.float32) -> tuple[tuple[()], Shape]:
     """No parameters; the output shape is one axis of all features."""
     del key, dtype  # nothing is drawn
+    check_in_shape("flatten", in_shape)
     return (), (math.prod(in_shape),)
 
 
@@ -75,3 +74,9 @@ def flatten_vjp(
 ) -> tuple[tuple[()], Shaped[Array, "batch ..."] | None]:
     """dx is dy in the shape of x."""
     return params, namespace(dy).reshape(dy, residuals) if need_dx else None
+
+
+def _check_elements(shape: Shape, in_shape: Shape) -> None:
+    found, expected = math.prod(in_shape), math.prod(shape)
+    if found != expected:
+        raise InputError(f"reshape{shape}", f"{expected} elements a sample", f"{found}: {in_shape}")
