@@ -10,7 +10,7 @@ import dask
 from distributed import Client, Future, LocalCluster, as_completed
 
 from experiments.config import Config
-from experiments.task import complete
+from experiments.task import attempt
 from funcnn.errors import InputError
 
 
@@ -24,8 +24,8 @@ def remote(scheduler: str) -> Iterator[Client]:
     """
     with Client(scheduler) as client:
         try:
-            client.run_on_scheduler(import_module, complete.__module__)
-            client.run(import_module, complete.__module__)
+            client.run_on_scheduler(import_module, attempt.__module__)
+            client.run(import_module, attempt.__module__)
         except ImportError as error:
             hint = "start them in this clone and environment"
             raise InputError("--scheduler", "a scheduler and workers that can run this", error, hint) from error
@@ -59,7 +59,7 @@ def outcomes(client: Client, runs: Mapping[Path, Config]) -> Iterator[tuple[Path
     has not begun when the client is closed never does.
     """
     folders = {
-        client.submit(complete, folder.absolute(), config, key=str(folder.absolute())): folder
+        client.submit(attempt, folder.absolute(), config, key=str(folder.absolute())): folder
         for folder, config in runs.items()
     }
     for future in as_completed(folders):

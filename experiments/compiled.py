@@ -2,10 +2,12 @@
 
 import hashlib
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
+from ipaddress import ip_address
 from itertools import count, starmap
 from typing import Any
 
@@ -35,15 +37,22 @@ _DISTRIBUTED = {
 
 
 def join(devices: Devices) -> Mesh:
-    """The devices to run on, those of all processes where there are several; waits for them.
+    """The devices to run on, those of all processes where there are several; process 0 says that it waits for them.
+
+    JAX asks for no password: whoever reaches the coordinator's port can take part. One whose host is the loopback
+    listens there alone.
 
     Raises:
         InputError: There are fewer devices than asked for.
+        OSError: The processes do not find each other.
     """
     if devices.coordinator is None:
         return first_devices(devices.devices or 1)
     for name, value in _DISTRIBUTED.items():
         jax.config.update(name, value)  # type: ignore[no-untyped-call]
+    if devices.leads:
+        others = f"{devices.processes} processes at {devices.coordinator}"
+        print(f"waiting for {others}, at most {WAIT // 60} minutes", file=sys.stderr, flush=True)
     with _together():
         jax.distributed.initialize(
             devices.coordinator,
@@ -52,6 +61,7 @@ def join(devices: Devices) -> Mesh:
             initialization_timeout=WAIT,
             heartbeat_timeout_seconds=SILENCE,
             shutdown_timeout_seconds=SILENCE,
+            coordinator_bind_address=devices.coordinator if _is_loopback(devices.coordinator) else None,
         )
         mesh = first_devices()
     fits = mesh.size == devices.processes * jax.local_device_count()
@@ -97,8 +107,9 @@ def _epochs(mesh: Mesh, experiment: Experiment, start: Progress) -> Iterator[tup
     if jax.process_count() > 1:
         check_same("the checkpoint", (start.params, start.state.optimizer, start.state.step))
         check_same("the data", experiment.train)
-    run = epoch(experiment.training_step(), experiment.batch_size, mesh)
-    train, sizes = replicated(experiment.train, mesh), _sizes(experiment)
+    run, sizes = epoch(experiment.training_step(), experiment.batch_size, mesh), _sizes(experiment)
+    with _together():
+        train = replicated(experiment.train, mesh)
     params, state = start.params, start.state
     for number in count(first):
         with _together():
@@ -111,14 +122,30 @@ def _epochs(mesh: Mesh, experiment: Experiment, start: Progress) -> Iterator[tup
 
 @contextmanager
 def _together() -> Iterator[None]:
-    """What several processes do at once, one of which may be gone."""
+    """What devices do, whose memory may be full, and several processes at once, one of which may be gone.
+
+    Raises:
+        MemoryError: A device has too little memory.
+        OSError: JAX fails in another way.
+    """
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
-        if not jax.distributed.is_initialized():
-            raise  # there is one process
         reason = str(error).splitlines()[0]
+        if reason.startswith("RESOURCE_EXHAUSTED"):
+            raise MemoryError(f"a device has too little memory: {reason}") from error
+        if not jax.distributed.is_initialized():  # there is one process
+            raise OSError(f"JAX fails: {reason}") from error
         raise ConnectionError(f"the processes of the run lost each other: {reason}") from error
+
+
+def _is_loopback(address: str) -> bool:
+    """Whether HOST:PORT is reached from this machine alone."""
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _steps(done: int, sizes: Sequence[int], told: Mapping[str, Sequence[float]]) -> tuple[Step, ...]:

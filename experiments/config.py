@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal
@@ -128,7 +129,7 @@ def experiment(config: Config, data: fn.Dataset) -> Experiment:
     key = fn.Key(config.seed)
     train, validation = _split(key.at("validation"), data.train, config.validation)
     planned = Experiment(
-        model=_model(config, len(data.class_names)),
+        model=_model(config, math.prod(train.inputs.shape[1:]), len(data.class_names)),
         loss=fn.softmax_cross_entropy(),
         optimizer=_optimizer(config, len(train.inputs)),
         train=train,
@@ -160,7 +161,10 @@ def _option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _model(config: Config, classes: int) -> fn.Layer:
+def _model(config: Config, features: int, classes: int) -> fn.Layer:
+    largest = max(before * after for before, after in pairwise((features, *config.hidden, classes)))
+    require(largest < 2**60, "--hidden", "layers of fewer than 2**60 weights, as an array can have", largest)
+
     def dropped(rate: float) -> list[fn.Layer]:
         return [fn.dropout(rate)] if rate else []
 

@@ -15,7 +15,7 @@ class Devices:
     Attributes:
         devices: How many devices of this process share the work: 1, or all there are if there are several processes.
         coordinator: Where process 0 of several is reached. All are started with the same command but for --process,
-            and process 0 alone writes the folder of the run.
+            and process 0 alone writes the folder of the run. There is no password: keep it off open networks.
         process: Which of the processes this is, from 0.
         processes: How many processes there are.
     """
@@ -33,8 +33,9 @@ class Devices:
         alone = self.processes == 1
         require(not alone or self.coordinator is None, "--processes", "at least 2 with --coordinator", self.processes)
         host, _, port = (self.coordinator or "").rpartition(":")
-        fits = alone or (bool(host) and port.isdigit())
+        fits = alone or (bool(host) and port.isdecimal())
         require(fits, "--coordinator", "HOST:PORT of process 0 with --processes", self.coordinator or "none")
+        require(alone or 0 < int(port) < 2**16, "--coordinator", f"a port from 1 to {2**16 - 1}", port)
         require(alone or self.devices is None, "--devices", "none with --processes: all take part", self.devices)
 
     @property

@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import threadpoolctl
+from toolz import dissoc
 
 import funcnn as fn
 from funcnn import tree
 
 LIBRARIES = ("funcnn", "numpy", "optree", "toolz", "attrs", "array-api-compat", "safetensors")
+
+GONE_ON_WITH = "gone on with"
+"""The name, in a recorded environment, of what had changed wherever the run was gone on with: a list for each."""
 
 
 def threads(count: int) -> AbstractContextManager[Any]:
@@ -36,12 +40,13 @@ def environment(data: fn.Dataset) -> dict[str, Any]:
 
 
 def changes(recorded: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What differs between two environments, the data first.
+    """What differs between two environments, the data first; where a run was gone on with does not count.
 
-    >>> changes({"blas": [{"threads": 1}]}, {"blas": [{"threads": 2}], "data": {"md5": "ab12"}})
+    >>> recorded = {"blas": [{"threads": 1}], "gone on with": [["python: 3.11 -> 3.12"]]}
+    >>> changes(recorded, {"blas": [{"threads": 2}], "data": {"md5": "ab12"}})
     ['data.md5: None -> ab12', 'blas.0.threads: 1 -> 2']
     """
-    before, after = (dict(tree.leaves_with_paths(values)) for values in (recorded, now))
+    before, after = (dict(tree.leaves_with_paths(dissoc(values, GONE_ON_WITH))) for values in (recorded, now))
     paths = sorted({*before, *after}, key=lambda path: (not path.startswith("data."), path))
     pairs = ((path, before.get(path), after.get(path)) for path in paths)
     return [f"{path}: {was} -> {is_now}" for path, was, is_now in pairs if was != is_now]

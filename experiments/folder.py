@@ -14,6 +14,7 @@ Rows come before the checkpoint that counts them, so the rows that a killed run 
 """
 
 import csv
+import errno
 import hashlib
 import itertools
 import json
@@ -43,12 +44,15 @@ R = TypeVar("R", Step, Row)
 
 CONVERTER = make_converter(forbid_extra_keys=True, detailed_validation=False)
 
+LOCK = ".lock"
+_UNDO = "undo what was changed in it by hand"
+
 
 def create(out: Path | None, name: str) -> Path:
     """The run's folder, new or empty; without ``out`` it is ``runs/NAME-DATE-TIME``.
 
     Raises:
-        InputError: ``out`` is a file, holds something already, or cannot be created.
+        InputError: ``out`` is a file, holds more than the lock of a run that never began, or cannot be created.
     """
     try:
         return _named(out) if out is not None else _dated(Path("runs"), name)
@@ -64,13 +68,15 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
     Raises:
         InputError: Another process runs there, and this one is not to ``wait`` for its end; or nothing can be locked.
     """
-    lock = FileLock(folder / ".lock", is_singleton=True)  # its thread can take it once more
+    lock = FileLock(folder / LOCK, is_singleton=True, fallback_to_soft=False)  # its thread can take it once more
     try:
         held = lock.acquire(timeout=-1 if wait else 0)
     except Timeout:
         hint = "wait for its end, or end it"
         raise InputError(str(folder), "a folder in which no other process runs", "one that is busy", hint) from None
-    except NotImplementedError as error:
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
         raise InputError(str(folder), "a file system with file locks", error, "choose another place") from error
     with held:
         yield
@@ -100,8 +106,16 @@ def read_config(folder: Path) -> Config:
 
 
 def read_environment(folder: Path) -> dict[str, Any]:
-    """The environment of a run."""
-    found: dict[str, Any] = json.loads((folder / "environment.json").read_text())
+    """The environment of a run.
+
+    Raises:
+        InputError: The file is damaged.
+    """
+    path = folder / "environment.json"
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(str(path), "an environment as this version writes it", error) from error
     return found
 
 
@@ -109,9 +123,13 @@ def read_history(folder: Path) -> tuple[Row, ...]:
     """The finished epochs; none where there is no file.
 
     Raises:
-        InputError: A row is not as this version writes it.
+        InputError: A row is not as this version writes it, or missing.
     """
-    return _read_rows(folder / "history.csv", Row)
+    path = folder / "history.csv"
+    rows = _read_rows(path, Row)
+    for number, row in enumerate(rows, start=1):
+        require(row.epoch == number, str(path), f"epoch {number} in row {number}", row.epoch, _UNDO)
+    return rows
 
 
 def read_steps(folder: Path) -> tuple[Step, ...]:
@@ -203,7 +221,7 @@ def write_picture(path: Path, history: Sequence[Row]) -> None:
 
 
 def _named(out: Path) -> Path:
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+    if out.exists() and not (out.is_dir() and all(path.name == LOCK for path in out.iterdir())):
         raise InputError("--out", "a folder that is new or empty", out, "name another one, or --resume this one")
     out.mkdir(parents=True, exist_ok=True)
     return out
@@ -255,10 +273,8 @@ def _read_rows(path: Path, kind: type[R]) -> tuple[R, ...]:
         for cells in lines:
             rows.append(_row(kind, dict(zip(head, cells, strict=True))))
     except (csv.Error, KeyError, TypeError, ValueError) as error:
-        hint = "undo what was changed in it by hand"
-        raise InputError(
-            str(path), "rows as this version writes them", f"{error!r} in row {len(rows) + 1}", hint
-        ) from error
+        found = f"{error!r} in row {len(rows) + 1}"
+        raise InputError(str(path), "rows as this version writes them", found, _UNDO) from error
     return tuple(rows)
 
 

@@ -13,7 +13,7 @@ import funcnn as fn
 from experiments import folder as files
 from experiments.config import Config, experiment
 from experiments.devices import ALONE, Devices
-from experiments.environment import changes, environment, threads
+from experiments.environment import GONE_ON_WITH, changes, environment, threads
 from experiments.page import write_page
 from experiments.run import NUMPY, Engine, Experiment, Outcome, Progress, run
 from funcnn.errors import require
@@ -69,10 +69,10 @@ def carry_out(folder: Path, job: Job, show: Callable[[Progress], None] = lambda 
     fn.keep_freed_memory()
     with files.locked(folder), threads(job.config.threads):
         remove_leftovers(folder)
-        (folder / "digest.txt").unlink(missing_ok=True)
         _write_environment(folder, {**environment(job.data), **job.engine.environment})
         start = files.read_progress(folder, job.planned)
         record = files.recorder(folder, job.planned, job.data, start)
+        (folder / "digest.txt").unlink(missing_ok=True)  # not before: where going on is refused, it stands
 
         def on_progress(progress: Progress) -> None:
             record(progress)
@@ -106,7 +106,7 @@ def take_part(folder: Path | None, job: Job) -> Outcome:
 
 
 def _write_environment(folder: Path, now: dict[str, Any]) -> None:
-    """Where the run runs; of one that goes on, what has changed is added.
+    """Where the run runs; of one that goes on, what has changed is added, once.
 
     Raises:
         InputError: The data have changed.
@@ -116,11 +116,12 @@ def _write_environment(folder: Path, now: dict[str, Any]) -> None:
         files.write_json(path, now)
         return
     recorded = files.read_environment(folder)
-    changed = changes({name: value for name, value in recorded.items() if name != "gone on with"}, now)
+    changed = changes(recorded, now)
     others = [change for change in changed if change.startswith("data.")]
     require(not others, str(folder), "the data that the run began with", "; ".join(others), "begin another run")
-    if changed:
-        files.write_json(path, {**recorded, "gone on with": [*recorded.get("gone on with", []), changed]})
+    known = recorded.get(GONE_ON_WITH, [])
+    if changed and changed not in known:
+        files.write_json(path, {**recorded, GONE_ON_WITH: [*known, changed]})
 
 
 def _finish(folder: Path, job: Job, progress: Progress) -> None:

@@ -47,7 +47,8 @@ def train(command: Command) -> int:
     """Begin a run or go on with one, show it and save it; gives the exit status."""
     config = command.config if command.resume is None else files.read_config(command.resume)
     if command.resume is not None and files.is_complete(command.resume, config):
-        print(f"nothing to do: the run in {command.resume} is finished")
+        if command.devices.leads:
+            print(f"nothing to do: the run in {command.resume} is finished")
         return 0
     data = load_data(config)
     job = prepare(config, data, command.devices)

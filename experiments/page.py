@@ -64,7 +64,7 @@ def write_page(
     """Judge a classifier on the test samples, each of which counts the same, and show what there is to see.
 
     Args:
-        path: The file, replaced by a whole new one.
+        path: The file, replaced by a whole new one; names that are no text stand there in escapes.
         title: The heading.
         saved: A model that gives logits or probabilities, (batch, classes).
         data: The samples. Inputs (height, width), with or without one channel, or flat and square are images.
@@ -111,7 +111,7 @@ def write_page(
         orange=figures.ORANGE,
     )
     with replacing(path) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def image_shape(in_shape: Shape) -> tuple[int, int] | None:

@@ -15,10 +15,10 @@ import tyro
 
 from experiments import folder as files
 from experiments.command import run_command
-from experiments.config import Config, load_data
+from experiments.config import Config
 from experiments.entries import ENTRIES, Entry
-from experiments.job import begin, carry_out, prepare
 from experiments.run import Outcome, Row
+from experiments.task import complete
 from funcnn.errors import is_count, require
 
 
@@ -46,13 +46,9 @@ def repeat(config: Config, parent: Path, seeds: int) -> Iterator[Outcome]:
     """The outcome of each seed that is not finished under ``parent``, one after the other, until one ends early."""
     for seed in range(seeds):
         seeded, folder = attrs.evolve(config, seed=seed), parent / f"seed={seed}"
-        if _is_complete(folder, seeded):
+        outcome = None if _is_complete(folder, seeded) else complete(folder, seeded)
+        if outcome is None:
             continue
-        data = load_data(seeded)
-        if not (folder / "config.json").exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            begin(folder, seeded)
-        outcome = carry_out(folder, prepare(seeded, data))
         yield outcome
         if outcome.interrupted or outcome.failure:
             return

@@ -8,6 +8,7 @@ from typing import Annotated
 import attrs
 import tyro
 from distributed.comm.addressing import get_address_host_port
+from toolz import unique
 from tqdm import tqdm
 
 from experiments import cluster, grid
@@ -15,8 +16,7 @@ from experiments import folder as files
 from experiments.command import run_command
 from experiments.compare import Command as Comparison
 from experiments.compare import compare
-from experiments.config import Config
-from experiments.task import data_of
+from experiments.config import Config, load_data
 from funcnn.errors import is_count, require
 
 
@@ -58,13 +58,17 @@ class Command:
 def sweep(command: Command) -> int:
     """Carry out what is left of the sweep and compare its runs; gives the exit status."""
     runs = command.runs()
-    for config in runs.values():
-        data_of(config)  # refused or downloaded once, before any worker asks for it
+    for config in unique(runs.values(), key=lambda config: (config.dataset, config.data_dir, config.scaling)):
+        load_data(config)  # refused or downloaded once, before any worker asks for it
     out = files.create(None, "sweep") if command.out is None else command.out
     folders = {out / name: config for name, config in runs.items()}
     for folder, config in folders.items():
         _refuse_another(folder, config)
-    failures = _carry_out(command, folders, out)
+    try:
+        failures = _carry_out(command, folders, out)
+    except KeyboardInterrupt:
+        print(f"interrupted: the same command with --out {out} goes on", file=sys.stderr)
+        return 130
     finished = [folder for folder in folders if folder not in failures]
     if finished:
         compare(Comparison(tuple(finished), out / "compare.png"))

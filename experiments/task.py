@@ -1,7 +1,7 @@
-"""A run as a worker of a sweep carries it out: once, by whoever and however often it is tried."""
+"""A run that is carried out once, by whoever and however often it is tried."""
 
 import threading
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +9,16 @@ import funcnn as fn
 from experiments import folder as files
 from experiments.config import Config, load_data
 from experiments.job import begin, carry_out, prepare
+from experiments.run import Outcome
 
 _PROCESS = threading.Lock()
 """The threads of BLAS and matplotlib's settings belong to the whole process, so it has one run at a time."""
 
 
-def complete(folder: Path, config: Config) -> str | None:
-    """Carry the run in ``folder`` out from where it stands; gives what made it fail, if anything did.
+def complete(folder: Path, config: Config) -> Outcome | None:
+    """Carry the run in ``folder`` out from where it stands; gives how it ended, or ``None`` if it had ended before.
 
-    A worker that the scheduler has given up may be alive and still at it: the next one waits for it.
+    A process that is at it is waited for, such as a worker that the scheduler has given up but that is alive.
     """
     with _PROCESS, files.locked(folder, wait=True):
         if files.is_complete(folder, config):
@@ -25,15 +26,21 @@ def complete(folder: Path, config: Config) -> str | None:
         data = data_of(config)
         if not (folder / "config.json").exists():
             begin(folder, config)
-        return carry_out(folder, prepare(config, data)).failure
+        return carry_out(folder, prepare(config, data))
+
+
+def attempt(folder: Path, config: Config) -> str | None:
+    """What a worker tells of :func:`complete`: what made the run fail, if anything did."""
+    outcome = complete(folder, config)
+    return outcome.failure if outcome else None
 
 
 def data_of(config: Config) -> fn.Dataset:
-    """The data set that ``config`` names, loaded once a process."""
+    """The data set that ``config`` names; the latest is kept."""
     seed = config.seed if config.dataset == "folder" else 0  # which samples are held out depends on it
     return _load(dataset=config.dataset, data_dir=config.data_dir, scaling=config.scaling, seed=seed)
 
 
-@cache
+@lru_cache(maxsize=1)
 def _load(**named: Any) -> fn.Dataset:
     return load_data(Config(**named))

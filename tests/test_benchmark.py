@@ -122,6 +122,13 @@ def test_what_takes_too_long_is_reported_and_not_tried_again(tmp_path, capsys, m
     assert capsys.readouterr().out.count("- small-128-adam, floor: not done after 0.01 seconds") == 1
 
 
+@pytest.mark.parametrize("printed", ["", "1.0\nhelp is at hand\n"])
+def test_a_process_that_tells_no_measurement_has_failed(monkeypatch, printed):
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0, printed, ""))
+    made = contest._carry_out(contest.Entry("start-up", "floor", None), None, 1)
+    assert made.failure == "its last line is no measurement"
+
+
 def test_a_peer_with_batches_of_its_own_is_no_measure_for_others():
     loose, strict = measurements("scikit-learn", (1.0,), loss=0.52), measurements("numpy-loop", (1.0,))
     assert not disagreements([*loose, *strict])

@@ -7,13 +7,15 @@ import sys
 import time
 
 import attrs
+import jax
 import numpy as np
+import psutil
 import pytest
 from toolz import last
 
 import funcnn as fn
+from experiments import compiled, mnist, reproduce
 from experiments import folder as files
-from experiments import mnist, reproduce
 from experiments.config import Config, load_data
 from experiments.devices import Devices
 from experiments.job import begin, carry_out, prepare
@@ -115,6 +117,22 @@ def test_a_run_is_reproduced_bit_for_bit(whole, capsys):
     assert files.read_environment(whole)["jax"]["devices"] == 1
 
 
+def test_of_several_processes_one_says_that_nothing_is_left_to_do(whole, capsys):
+    shared = ["--resume", str(whole), "--coordinator", "127.0.0.1:1", "--processes", "2"]
+    assert [mnist.main([*shared, "--process", str(process)]) for process in range(2)] == [0, 0]
+    assert capsys.readouterr().out == f"nothing to do: the run in {whole} is finished\n"
+
+
+def test_what_a_device_has_no_memory_for_is_told():
+    with pytest.raises(MemoryError, match="a device has too little memory: RESOURCE_EXHAUSTED"), compiled._together():
+        jax.block_until_ready(jax.jit(lambda: jax.numpy.zeros(2**46))())
+
+
+def test_another_failure_of_jax_is_one_line():
+    with pytest.raises(OSError, match=r"^JAX fails: INTERNAL: odd$"), compiled._together():
+        raise jax.errors.JaxRuntimeError("INTERNAL: odd\nand more")
+
+
 def test_a_checkpoint_within_an_epoch_is_refused():
     job = prepare(CONFIG, DATA)
     start = beginning(job.planned)
@@ -161,6 +179,29 @@ def test_several_devices_and_processes_come_to_the_same(tmp_path, capsys):
     assert tree.allclose(two, one, rtol=1e-3, atol=1e-4)
     told = files.read_environment(tmp_path / "processes")["jax"]
     assert (told["devices"], told["processes"]) == (4, 2)
+
+
+def test_a_coordinator_on_the_loopback_listens_there_alone_and_says_what_it_waits_for(tmp_path):
+    port = free_port()
+    shared = ["--coordinator", f"127.0.0.1:{port}", "--processes", 2]
+    run = started(*options(CONFIG), *shared, "--process", 0, "--out", tmp_path / "run")
+    expected = f"waiting for 2 processes at 127.0.0.1:{port}, at most 5 minutes\n"
+    assert expected in iter(run.stderr.readline, "")
+    deadline, listening = time.monotonic() + 60, []
+    while not listening and time.monotonic() < deadline:
+        connections = psutil.Process(run.pid).net_connections("tcp")
+        listening = [each.laddr.ip for each in connections if each.laddr.port == port and each.status == "LISTEN"]
+    assert [ip.removeprefix("::ffff:") for ip in listening] == ["127.0.0.1"]  # gRPC maps it into IPv6
+    run.kill()
+    run.communicate()
+
+
+@pytest.mark.parametrize(
+    ("address", "own"),
+    [("127.0.0.1:1", True), ("localhost:1", True), ("[::1]:1", True), ("10.0.0.1:1", False), ("host:1", False)],
+)
+def test_what_only_this_machine_reaches(address, own):
+    assert compiled._is_loopback(address) == own
 
 
 @pytest.mark.parametrize("victim", [0, 1])
@@ -239,6 +280,12 @@ def test_devices_that_do_not_fit_are_refused_before_there_is_a_folder(tmp_path):
         (
             {"coordinator": "a", "processes": 2},
             "--coordinator: expected HOST:PORT of process 0 with --processes, got a",
+        ),
+        ({"coordinator": "a:0", "processes": 2}, "--coordinator: expected a port from 1 to 65535, got 0"),
+        ({"coordinator": "a:65536", "processes": 2}, "--coordinator: expected a port from 1 to 65535, got 65536"),
+        (
+            {"coordinator": "a:²", "processes": 2},
+            "--coordinator: expected HOST:PORT of process 0 with --processes, got",
         ),
         ({"coordinator": "a:1", "processes": 2, "process": 2}, "--process: expected a whole number from 0 to 1, got 2"),
         ({"coordinator": "a:1", "processes": 2, "devices": 2}, "--devices: expected none with --processes"),

@@ -131,15 +131,33 @@ def test_other_data_than_it_began_with_are_refused(whole, tmp_path):
     other = attrs.evolve(DATA, test=fn.Batch(DATA.test.inputs, DATA.test.targets[::-1]))
     with pytest.raises(InputError, match=r"expected the data that the run began with, got data\.md5: "):
         carry_out(folder, prepare(CONFIG, other))
+    assert files.read_digest(folder) == files.read_digest(whole)
 
 
-def test_what_has_changed_since_it_began_is_added(whole, tmp_path):
+def test_what_has_changed_since_it_began_is_added_once(whole, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(whole, folder)
     recorded = files.read_environment(folder)
     files.write_json(folder / "environment.json", {**recorded, "python": "3.0"})
-    carry_out(folder, prepare(CONFIG, DATA))
+    for _ in range(2):
+        carry_out(folder, prepare(CONFIG, DATA))
     assert files.read_environment(folder)["gone on with"] == [[f"python: 3.0 -> {recorded['python']}"]]
+
+
+@pytest.mark.parametrize("length", [0, 100])
+def test_an_environment_that_is_cut_is_refused(whole, tmp_path, length):
+    shutil.copytree(whole, tmp_path / "run")
+    path = tmp_path / "run" / "environment.json"
+    path.write_text(path.read_text()[:length])
+    with pytest.raises(InputError, match=r"environment\.json: expected an environment as this version writes it"):
+        carry_out(tmp_path / "run", prepare(CONFIG, DATA))
+
+
+def test_an_epoch_that_is_missing_is_noticed(whole, tmp_path):
+    lines = (whole / "history.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "history.csv").write_text("".join(lines[:2] + lines[3:]))
+    with pytest.raises(InputError, match=r"history\.csv: expected epoch 2 in row 2, got 3; undo"):
+        files.read_history(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["steps.csv", "history.csv"])
@@ -150,6 +168,7 @@ def test_rows_that_are_missing_are_noticed(whole, tmp_path, name):
     (folder / name).write_text("".join(lines[:-1]))
     with pytest.raises(InputError, match="rows of 87 steps and 3 epochs, as the checkpoint"):
         carry_out(folder, prepare(CONFIG, DATA))
+    assert files.read_digest(folder) == files.read_digest(whole)
 
 
 @pytest.mark.parametrize("name", ["steps.csv", "history.csv"])
@@ -186,12 +205,12 @@ def test_a_folder_has_one_run_at_a_time(whole, tmp_path):
 
 
 def test_a_place_without_locks_is_refused(tmp_path, monkeypatch):
-    def acquire(lock, timeout):
-        raise NotImplementedError("FileSystem does not appear to support flock")
+    def flock(file, operation):
+        raise OSError(errno.ENOSYS, "Function not implemented")
 
-    monkeypatch.setattr(FileLock, "acquire", acquire)
+    monkeypatch.setattr(pytest.importorskip("fcntl"), "flock", flock)
     with (
-        pytest.raises(InputError, match="a file system with file locks, got FileSystem does not"),
+        pytest.raises(InputError, match=r"a file system with file locks, got .*Function not implemented"),
         files.locked(tmp_path),
     ):
         pass

@@ -1,6 +1,7 @@
 """The main job: its files, its figures, and how it ends when something is wrong."""
 
 import csv
+import errno
 import json
 import os
 import re
@@ -131,6 +132,18 @@ def test_failed_runs_end_with_1_and_one_message(out, capsys, monkeypatch):
     assert [path.name for path in out.iterdir()] == ["precious.txt"]
 
 
+def test_a_run_that_could_not_begin_can_begin_again(out, capsys, monkeypatch):
+    def full(folder, config):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("experiments.mnist.begin", full)
+        assert main([*QUICK, "--out", str(out)]) == 1
+    assert "No space left" in capsys.readouterr().err
+    assert [path.name for path in out.iterdir()] == [".lock"]
+    assert main([*QUICK, "--out", str(out)]) == 0
+
+
 def test_a_place_that_cannot_be_a_folder_is_refused(tmp_path, capsys):
     (tmp_path / "file").write_text("mine")
     for out in (tmp_path / "file", tmp_path / "file" / "deeper"):
@@ -139,9 +152,16 @@ def test_a_place_that_cannot_be_a_folder_is_refused(tmp_path, capsys):
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_too_large_a_model_leaves_no_folder(out, capsys):
-    assert main(["--hidden", "99999999999", "--out", str(out)]) == 1
-    assert capsys.readouterr().err.startswith("error: Unable to allocate")
+@pytest.mark.parametrize(
+    ("hidden", "message"),
+    [
+        ("99999999999", "Unable to allocate"),
+        ("99999999999999999", "--hidden: expected layers of fewer than 2**60 weights"),
+    ],
+)
+def test_too_large_a_model_leaves_no_folder(out, capsys, hidden, message):
+    assert main(["--hidden", hidden, "--out", str(out)]) == 1
+    assert capsys.readouterr().err.startswith(f"error: {message}")
     assert not out.exists()
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import os
 import re
 from html.parser import HTMLParser
 
@@ -172,6 +173,19 @@ def test_everything_is_escaped(tmp_path):
     assert evil not in page.text
     assert page.tables["confusion"][1][0] == evil
     assert page.facts[-8:] == [evil, evil, "a", "", evil, "", "b", evil]
+
+
+def test_lists_of_lists_are_told_in_words(tmp_path):
+    saved, data = fresh(fn.serial(fn.dense(3)), fn.Key(0).normal((9, 4)), np.arange(9) % 3)
+    page = written(tmp_path, saved, data, environment={"gone on with": [["a: 1 -> 2", "b: 3 -> 4"], ["a: 1 -> 5"]]})
+    assert page.facts[-2:] == ["gone on with", "a: 1 -> 2, b: 3 -> 4a: 1 -> 5"]
+
+
+def test_names_that_are_no_text_stand_there_in_escapes(tmp_path):
+    name = os.fsdecode(b"\xe9t\xe9")
+    saved, data = fresh(fn.serial(fn.dense(3)), fn.Key(0).normal((9, 4)), np.arange(9) % 3, (name, "b", "c"))
+    page = written(tmp_path, saved, data, config={"data_dir": name})
+    assert page.tables["confusion"][1][0] == page.facts[-1] == r"\udce9t\udce9"
 
 
 def test_a_perfect_model_has_no_mistakes(tmp_path):

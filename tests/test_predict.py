@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -70,6 +71,13 @@ def test_each_image_gets_its_label_bars_and_what_the_model_saw(model, images, ou
     assert sorted(path.name for path in out.iterdir()) == ["1-dark.png", "2-light.png", "3-dark.png"]
     assert read_image(out / "1-dark.png").shape == (28, 28, 4)
     assert np.array_equal(read_image(out / "1-dark.png"), read_image(out / "3-dark.png"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux takes any bytes for a name")
+def test_a_name_that_is_no_text_is_printed_in_escapes(model, images, out, capsys):
+    image = (images / "7" / "dark.jpg").rename(images / os.fsdecode(b"\xe9.jpg"))
+    assert main([model, str(image), "--out", str(out)]) == 0
+    assert capsys.readouterr().out.startswith(rf"{images}/\udce9.jpg: 7")
 
 
 def test_bars_are_as_long_as_probable():

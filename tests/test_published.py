@@ -1,11 +1,13 @@
 """Published results: the table, and runs that are done once."""
 
 import re
+import threading
 from pathlib import Path
 
 import attrs
 import numpy as np
 import pytest
+from filelock import FileLock
 
 import funcnn as fn
 from experiments import folder as files
@@ -77,6 +79,18 @@ def test_an_interrupted_run_goes_on(tmp_path):
     (whole,) = repeat(TINY, tmp_path / "b", 1)
     (resumed,) = repeat(TINY, tmp_path / "a", 1)
     assert files.digest(resumed.progress) == files.digest(whole.progress)
+
+
+def test_whoever_is_at_a_run_is_waited_for(tmp_path):
+    folder, outcomes = tmp_path / "seed=0", []
+    folder.mkdir()
+    late = threading.Thread(target=lambda: outcomes.extend(repeat(TINY, tmp_path, 1)))
+    with FileLock(folder / ".lock"):
+        late.start()
+        late.join(timeout=0.5)
+        assert late.is_alive()
+    late.join(timeout=60)
+    assert len(outcomes) == 1
 
 
 @pytest.mark.usefixtures("stand_in")

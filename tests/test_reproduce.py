@@ -145,6 +145,11 @@ def test_another_number_of_threads_is_named(reproduce):
     assert reproduce("--threads", "2")[1].count("threads: 1 -> 2\n") == len(pools)
 
 
+def test_that_a_run_was_gone_on_with_is_no_difference(reproduce, run):
+    change_json(run / "environment.json", lambda found: found.update({"gone on with": [["python: 3.11 -> 3.12"]]}))
+    assert reproduce()[1].startswith(AS_RECORDED)
+
+
 def test_a_run_that_was_killed_is_followed_as_far_as_it_went(reproduce, run):
     keep_lines(run / "steps.csv", 41)
     keep_lines(run / "history.csv", 2)
@@ -199,6 +204,14 @@ def test_a_folder_without_a_run_or_a_step_is_refused(run, capsys):
     assert "expected a run with at least one recorded step, got none" in capsys.readouterr().err
     assert main([str(run.parent)]) == 1
     assert "expected the folder of a run, got no config.json in it" in capsys.readouterr().err
+
+
+def test_a_damaged_environment_is_refused(run, capsys):
+    (run / "environment.json").write_text("")
+    assert main([str(run)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert "environment.json: expected an environment as this version writes it" in error
 
 
 def test_another_folder_of_the_data_is_used(run, capsys):

@@ -7,17 +7,21 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from functools import partial
 
+import numpy as np
 import psutil
 import pytest
 from filelock import FileLock
 
+import funcnn as fn
 from experiments import cluster
 from experiments.config import Config
 from experiments.folder import is_complete, read_config
 from experiments.sweep import main
-from experiments.task import complete
+from experiments.task import complete, data_of
+from funcnn.data import write_image
 
 COMMON = ["--hidden", "8", "--epochs", "4"]
 GRID = ["--vary", "learning-rate", "1e-3", "1e-2", *COMMON, "--seeds", "0", "1"]
@@ -57,7 +61,9 @@ def test_every_run_has_its_folder(of_one_worker):
 def test_a_killed_workers_run_is_repeated(of_one_worker, tmp_path):
     sweep = start("experiments.sweep", *GRID, "--out", tmp_path, "--workers", 2)
     wait_until(lambda: digests(tmp_path), sweep)
-    workers = [child for child in psutil.Process(sweep.pid).children() if "spawn_main" in " ".join(child.cmdline())]
+    workers = [
+        child for child in psutil.Process(sweep.pid).children() if "resource_tracker" not in " ".join(child.cmdline())
+    ]
     assert len(workers) == 2
     workers[0].kill()
     assert len(digests(tmp_path)) < len(NAMES)
@@ -119,6 +125,40 @@ def test_data_that_is_not_there_is_told_once(tmp_path, capsys):
     assert main([*GRID, "--dataset", "mnist", "--data-dir", "/nowhere", "--out", str(tmp_path / "out")]) == 1
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_data_are_checked_once_for_all_seeds(tmp_path, monkeypatch):
+    loaded = []
+    monkeypatch.setattr(fn, "load_folder", lambda *where, **how: loaded.append(where))
+    monkeypatch.setattr("experiments.sweep._carry_out", lambda command, folders, out: dict.fromkeys(folders, "no"))
+    assert main([*GRID, "--dataset", "folder", "--data-dir", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
+    assert len(loaded) == 1
+
+
+@pytest.fixture
+def images(tmp_path):
+    """A folder with two labels."""
+    for label in range(2):
+        for number in range(2):
+            write_image(tmp_path / f"images/{label}/{number}.png", np.eye(28, k=9 * label, dtype=np.uint8) * 255)
+    return tmp_path / "images"
+
+
+def test_a_worker_keeps_one_copy_of_the_data(images):
+    configs = [Config(dataset="folder", data_dir=images, seed=seed) for seed in (0, 0, 1)]
+    copies = [weakref.ref(data_of(config)) for config in configs]
+    assert [copy() is not None for copy in copies] == [False, False, True]
+
+
+def test_an_interrupted_sweep_says_how_it_goes_on(tmp_path, capsys, monkeypatch):
+    def interrupt(command, folders, out):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("experiments.sweep._carry_out", interrupt)
+    monkeypatch.chdir(tmp_path)
+    assert main(GRID) == 130
+    (out,) = (tmp_path / "runs").iterdir()
+    assert f"--out runs/{out.name} goes on" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

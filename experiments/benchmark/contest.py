@@ -167,6 +167,8 @@ def _carry_out(entry: Entry, folder: Path | None, threads: int) -> Measurement:
             told = _said(["child", str(folder), entry.peer, json.dumps(attrs.asdict(entry.workload))], threads)
     except subprocess.CalledProcessError as error:
         told = {"failure": _reason(error)}
+    except (IndexError, json.JSONDecodeError):
+        told = {"failure": "its last line is no measurement"}
     except subprocess.TimeoutExpired:
         told = {"failure": f"not done after {TIME_LIMIT} seconds"}
     return Measurement(entry.name, entry.peer, 0, **told)

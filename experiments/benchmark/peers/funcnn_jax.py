@@ -62,7 +62,7 @@ def by_epoch(task: Task) -> Ready:
 
     def program() -> int:
         rows = task.stacked(np.arange(task.workload.samples))[0]
-        compiled = jax.jit(partial(funcnn.jax._scan, step), donate_argnums=(0, 1))  # what scanned compiles
+        compiled = jax.jit(partial(funcnn.jax._scan, step), donate_argnums=(0, 1))  # as scanned, without shardings
         return xla.program_bytes(compiled, params, state, samples, rows, resident=samples)
 
     return Ready(run, program)
