@@ -73,7 +73,7 @@ def initial_state(optimizer: AnyOptimizer, params: Params, key: Key) -> State:
     """The state before the first step.
 
     Raises:
-        InputError: ``key`` is none.
+        InputError: ``key`` is no key, but a seed for instance.
     """
     check_key("initial_state", key)
     return State(0, key, optimizer.init(params), {"loss": float("nan"), "accuracy": float("nan")})
