@@ -9,19 +9,25 @@ weighted where weights (batch,) are given: sum(w l) / sum(w), so that a weight o
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import attrs
-import numpy as np
 from jaxtyping import Float, Int, Num
 
 from funcnn import special
 from funcnn.arrays import Array, check_floating, is_dtype, namespace
 from funcnn.errors import InputError, is_real, require
 from funcnn.spec import Described, described
-
-Targets: TypeAlias = Int[Array, "batch"] | Num[Array, "batch classes"]
-Weights: TypeAlias = Num[Array, "batch"] | None
+from funcnn.targets import (
+    Targets,
+    Weights,
+    check_labels,
+    check_nothing,
+    check_probabilities,
+    check_signs,
+    distributions,
+    shares_of,
+)
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -47,6 +53,7 @@ def softmax_cross_entropy(label_smoothing: float = 0.0) -> Loss:
     Raises:
         InputError: Outputs that are not floating (batch, classes), or targets or weights that do not fit them.
 
+    >>> import numpy as np
     >>> logits = np.array([[-800.0, 0.0]])
     >>> value, residuals = softmax_cross_entropy().forward(logits, np.array([0]))
     >>> float(value), softmax_cross_entropy().vjp(residuals).tolist()
@@ -69,6 +76,7 @@ def categorical_cross_entropy() -> Loss:
     Raises:
         InputError: Outputs that are not floating (batch, classes), or targets or weights that do not fit them.
 
+    >>> import numpy as np
     >>> value, residuals = categorical_cross_entropy().forward(np.array([[0.0, 1.0]]), np.array([0]))
     >>> round(float(value), 3)
     16.118
@@ -94,11 +102,12 @@ def sigmoid_binary_cross_entropy() -> Loss:
 
     Targets are 0 or 1, or probabilities, in the shape of the outputs.
 
+    >>> import numpy as np
     >>> value, _ = sigmoid_binary_cross_entropy().forward(np.array([[-800.0], [0.0]]), np.array([[1.0], [1.0]]))
     >>> round(float(value), 3)
     400.347
     """
-    return _elementwise("sigmoid_binary_cross_entropy", _sigmoid_bce, _sigmoid_bce_slope, check=_check_probabilities)
+    return _elementwise("sigmoid_binary_cross_entropy", _sigmoid_bce, _sigmoid_bce_slope, check=check_probabilities)
 
 
 @described
@@ -111,7 +120,7 @@ def binary_cross_entropy() -> Loss:
         InputError: Outputs that are not floating, targets of another shape or outside [0, 1], or weights that are not
             (batch,).
     """
-    return _elementwise("binary_cross_entropy", _bce, _bce_slope, check=_check_probabilities)
+    return _elementwise("binary_cross_entropy", _bce, _bce_slope, check=check_probabilities)
 
 
 @described
@@ -153,7 +162,7 @@ def hinge() -> Loss:
     Raises:
         InputError: Outputs that are not floating, targets of another shape or value, or weights that are not (batch,).
     """
-    return _elementwise("hinge", _hinge, _hinge_slope, check=_check_signs)
+    return _elementwise("hinge", _hinge, _hinge_slope, check=check_signs)
 
 
 def class_weights(targets: Int[Array, "batch"], weights: Sequence[float]) -> Float[Array, "batch"]:
@@ -162,13 +171,14 @@ def class_weights(targets: Int[Array, "batch"], weights: Sequence[float]) -> Flo
     Raises:
         InputError: Targets that are no labels (batch,), or labels without a weight.
 
+    >>> import numpy as np
     >>> class_weights(np.array([0, 1, 1]), (2.0, 0.5)).tolist()
     [2.0, 0.5, 0.5]
     """
     xp = namespace(targets)
     if targets.ndim != 1 or not is_dtype(xp, targets.dtype, "integral"):
         raise InputError("class_weights", "labels as integers (batch,)", f"{targets.dtype} {targets.shape}")
-    _check_labels("class_weights", targets, len(weights))
+    check_labels("class_weights", targets, len(weights))
     return xp.take(xp.asarray(weights, dtype=xp.float32), targets, axis=0)
 
 
@@ -188,7 +198,7 @@ def elementwise_forward(
         raise InputError(name, expected, targets.shape, "reshape one of them")
     check(name, targets)
     targets = xp.astype(targets, outputs.dtype)
-    shares = _shares(name, outputs, weights)
+    shares = shares_of(name, outputs, weights)
     return shares @ within(f(outputs, targets)), (outputs, targets, shares)
 
 
@@ -211,7 +221,8 @@ def softmax_cross_entropy_forward(
 ) -> tuple[Float[Array, ""], tuple[Array, Array, Array]]:
     """The loss; the residuals are probabilities, target distributions and each sample's share of the mean."""
     xp = check_floating("softmax_cross_entropy", outputs)
-    targets, shares = _prepared("softmax_cross_entropy", outputs, targets, weights)
+    targets = distributions("softmax_cross_entropy", outputs, targets)
+    shares = shares_of("softmax_cross_entropy", outputs, weights)
     if label_smoothing:
         targets = (1 - label_smoothing) * targets + label_smoothing / outputs.shape[1]
     shifted = outputs - xp.max(outputs, axis=-1, keepdims=True)
@@ -235,7 +246,8 @@ def categorical_cross_entropy_forward(
 ) -> tuple[Float[Array, ""], tuple[Array, Array, Array]]:
     """The loss; the residuals are clipped probabilities, target distributions and shares of the mean."""
     xp = check_floating("categorical_cross_entropy", outputs)
-    targets, shares = _prepared("categorical_cross_entropy", outputs, targets, weights)
+    targets = distributions("categorical_cross_entropy", outputs, targets)
+    shares = shares_of("categorical_cross_entropy", outputs, weights)
     clipped = _clipped(outputs)
     losses = -xp.vecdot(targets, xp.log(clipped))
     return shares @ losses, (clipped, targets, shares)
@@ -254,7 +266,7 @@ def _elementwise(
     within: Callable[[Array], Array] | None = None,
     check: Callable[[str, Array], None] | None = None,
 ) -> Loss:
-    within, check = within or _mean, check or _check_nothing
+    within, check = within or _mean, check or check_nothing
     return Loss(partial(elementwise_forward, name, f, within, check), partial(elementwise_vjp, df, within))
 
 
@@ -333,75 +345,3 @@ def _kl(y: Array, t: Array) -> Array:
 def _kl_slope(y: Array, t: Array) -> Array:
     del y  # the loss is linear in it
     return -t
-
-
-def _prepared(where: str, outputs: Array, targets: Targets, weights: Weights) -> tuple[Array, Array]:
-    """Targets as distributions, and the samples' shares of the mean."""
-    return _distributions(where, outputs, targets), _shares(where, outputs, weights)
-
-
-def _distributions(where: str, outputs: Array, targets: Targets) -> Array:
-    """Targets as distributions (batch, classes) of the outputs' dtype: integers become one-hot."""
-    xp = namespace(outputs)
-    if outputs.ndim != 2 or outputs.shape[0] == 0:
-        raise InputError(where, "outputs (batch, classes) of at least one sample", outputs.shape)
-    if targets.shape == outputs.shape:
-        _check_distributions(where, targets)
-        return xp.astype(targets, outputs.dtype)
-    batch, classes = outputs.shape
-    if targets.shape != (batch,) or not is_dtype(namespace(targets), targets.dtype, "integral"):
-        expected = f"targets as integers ({batch},) or distributions ({batch}, {classes})"
-        raise InputError(where, expected, f"{targets.dtype} {targets.shape}")
-    _check_labels(where, targets, classes)
-    return xp.astype(targets[:, None] == xp.arange(classes), outputs.dtype)
-
-
-def _check_labels(where: str, targets: Array, classes: int) -> None:
-    """On NumPy, where the values are known: each label is one of the classes."""
-    if isinstance(targets, np.ndarray) and (targets.min() < 0 or targets.max() >= classes):
-        _refuse(where, f"labels from 0 to {classes - 1}", targets, (targets >= 0) & (targets < classes))
-
-
-def _check_nothing(where: str, targets: Array) -> None:
-    """Any value will do."""
-
-
-def _check_probabilities(where: str, targets: Array) -> None:
-    """On NumPy: each target is in [0, 1]."""
-    if isinstance(targets, np.ndarray) and not (targets.min() >= 0 and targets.max() <= 1):
-        _refuse(where, "targets from 0 to 1", targets, (targets >= 0) & (targets <= 1))
-
-
-def _check_signs(where: str, targets: Array) -> None:
-    """On NumPy: each target is -1 or 1."""
-    if isinstance(targets, np.ndarray) and not (fits := abs(targets) == 1).all():
-        _refuse(where, "targets of -1 or 1", targets, fits)
-
-
-def _refuse(where: str, expected: str, targets: Array, fits: Array) -> None:
-    """Raise for the first row in which not all targets fit."""
-    row = int(np.argmin(fits.reshape(len(fits), -1).all(axis=1)))
-    raise InputError(where, expected, f"{targets[row]} in row {row}")
-
-
-def _check_distributions(where: str, targets: Array) -> None:
-    """On NumPy, where the values are known: each row is at least 0 and sums to 1."""
-    if isinstance(targets, np.ndarray):
-        fits = (targets.min(axis=1) >= 0) & (abs(targets.sum(axis=1) - 1) < 1e-3)
-        if not fits.all():
-            _refuse(where, "distributions, at least 0 with a sum of 1", targets, fits)
-
-
-def _shares(where: str, outputs: Array, weights: Weights) -> Array:
-    """Each sample's share (batch,) of the mean: 1 / batch, or its weight over the sum of all weights."""
-    xp = namespace(outputs)
-    batch = outputs.shape[0]
-    if weights is None:
-        return xp.full((batch,), 1 / batch, dtype=outputs.dtype)
-    if weights.shape != (batch,):
-        raise InputError(where, f"weights ({batch},)", weights.shape)
-    if isinstance(weights, np.ndarray) and not (weights.min() >= 0 and 0 < weights.sum() < np.inf):
-        found = f"a least of {weights.min()} and a sum of {weights.sum()}"
-        raise InputError(where, "finite weights of at least 0, not all of them 0", found)
-    weights = xp.astype(weights, outputs.dtype)
-    return weights / xp.sum(weights)

@@ -100,7 +100,7 @@ def join(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
     [0.0, 0.5, 1.0, 0.5]
     """
     for i, schedule in enumerate(schedules):
-        require(callable(schedule), f"join[{i}]", "a schedule", repr(schedule), "such as constant(0.1)")
+        _check_schedule(f"join[{i}]", schedule)
     require(len(schedules) == len(boundaries) + 1, "join", "one boundary between each two schedules", boundaries)
     rising = all(map(is_count, boundaries)) and list(boundaries) == sorted(set(boundaries))
     require(rising, "join", "boundaries that are rising positive whole numbers", boundaries)
@@ -124,7 +124,7 @@ def warm_up(schedule: Schedule, steps: int) -> Schedule:
     >>> [warm_up(constant(1.0), steps=4)(step) for step in (0, 1, 4, 100)]
     [0.0, 0.25, 1.0, 1.0]
     """
-    require(callable(schedule), "warm_up", "a schedule", repr(schedule), "such as constant(0.1)")
+    _check_schedule("warm_up", schedule)
     _check_steps("warm_up", steps)
     return join([polynomial(0.0, number(schedule(0)), steps), schedule], [steps])
 
@@ -154,13 +154,18 @@ def as_schedule(where: str, rate: Rate) -> Callable[[Any], Any]:
         InputError: Neither, or a number that is negative or not finite; ``where`` names the caller.
     """
     if callable(rate):
-        return compose(number, rate)  # type: ignore[no-any-return]
+        schedule: Callable[[Any], Any] = compose(number, rate)
+        return schedule
     require(is_real(rate, low=0), where, "a learning rate of at least 0, or a schedule", repr(rate))
     return constant(rate)
 
 
 def _check(where: str, name: str, value: object) -> None:
     require(is_real(value, low=0), where, f"{name} to be a number of at least 0", repr(value))
+
+
+def _check_schedule(where: str, schedule: object) -> None:
+    require(callable(schedule), where, "a schedule", repr(schedule), "such as constant(0.1)")
 
 
 def _check_steps(where: str, steps: object) -> None:

@@ -111,6 +111,11 @@ def test_of_equal_values_the_first_has_the_gradient():
     assert pull(np.ones((1, 1, 1, 1)))[1].ravel().tolist() == [1.0, 0.0, 0.0, 0.0]
 
 
+def test_images_smaller_than_a_window_are_refused():
+    with pytest.raises(InputError, match=r"^windows: expected images of at least 2 x 3, got 1 x 3$"):
+        windows(np.ones((1, 1, 3, 1)), (2, 3), (1, 1))
+
+
 def test_laying_windows_back_counts_how_often_a_pixel_is_seen():
     seen = windows(np.ones((1, 4, 5, 1)), (2, 3), (1, 2))
     counts = windows_vjp(seen, (4, 5), (1, 2))[0, :, :, 0]

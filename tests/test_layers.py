@@ -279,7 +279,7 @@ def test_another_float_dtype_is_refused(layer, in_shape):
             fn.parallel(fn.tanh(), fn.tanh()),
             ((3,), (3,)),
             (2, 3),
-            "parallel: expected a tuple of 2 inputs, got one arr",
+            r"parallel: expected a tuple of 2 inputs, got one array \(2, 3\)",
         ),
     ],
     ids=str,

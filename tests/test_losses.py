@@ -238,6 +238,7 @@ def test_a_class_that_is_ruled_out_by_its_logit_costs_nothing():
         (np.array([0, -1]), "labels from 0 to 1, got -1 in row 1"),
         (np.array([2, 0]), "labels from 0 to 1, got 2 in row 0"),
         (np.eye(2), r"labels as integers \(batch,\), got float64 \(2, 2\)"),
+        (np.array([0.0, 1.0]), r"labels as integers \(batch,\), got float64 \(2,\)"),
     ],
 )
 def test_class_weights_of_no_labels_are_refused(targets, message):

@@ -116,7 +116,8 @@ def conv2d_init(
     )
     pads = _pads((height, width), kernel, stride, padding)
     padded = tuple(size + sum(pad) for size, pad in zip((height, width), pads, strict=True))
-    return params, (*_counts(where, padded, kernel, stride), features)
+    _check_size(where, padded, kernel)
+    return params, (*_counts(padded, kernel, stride), features)
 
 
 def conv2d_forward(
@@ -224,6 +225,7 @@ def avg_pool2d_vjp(
 
 def windows(x: Array, size: Pair, stride: Pair) -> Array:
     """The windows (batch, rows, columns, *size, channels) of images (batch, height, width, channels)."""
+    _check_size("windows", x.shape[1:3], size)
     xp = namespace(x)
     down, across = _offsets(x, size, stride)
     beside = xp.stack([x[:, :, columns, :] for columns in across], axis=3)  # what follows is copied in longer runs
@@ -279,7 +281,7 @@ def _places(x: Array, size: Pair, stride: Pair) -> list[Array]:
 
 def _offsets(x: Array, size: Pair, stride: Pair) -> tuple[list[slice], list[slice]]:
     """Where all windows have each of their rows, and each of their columns."""
-    counts = _counts("windows", x.shape[1:3], size, stride)
+    counts = _counts(x.shape[1:3], size, stride)
     down, across = (
         [slice(offset, offset + (count - 1) * step + 1, step) for offset in range(length)]
         for length, count, step in zip(size, counts, stride, strict=True)
@@ -296,10 +298,13 @@ def _pads(image: Shape, kernel: Pair, stride: Pair, padding: Padding) -> tuple[P
     return (up, missing[0] - up), (left, missing[1] - left)
 
 
-def _counts(where: str, image: Shape, size: Pair, stride: Pair) -> Pair:
-    """How many windows there are, down and to the right."""
+def _check_size(where: str, image: Shape, size: Pair) -> None:
     if any(n < k for n, k in zip(image, size, strict=True)):
         raise InputError(where, f"images of at least {size[0]} x {size[1]}", f"{image[0]} x {image[1]}")
+
+
+def _counts(image: Shape, size: Pair, stride: Pair) -> Pair:
+    """How many windows there are, down and to the right."""
     rows, columns = ((n - k) // s + 1 for n, k, s in zip(image, size, stride, strict=True))
     return rows, columns
 
@@ -316,14 +321,15 @@ def _pool_init(
     del key, dtype  # nothing is drawn
     where = f"{name}({size})"
     height, width, channels = _image(where, in_shape)
-    return (), (*_counts(where, (height, width), size, stride), channels)
+    _check_size(where, (height, width), size)
+    return (), (*_counts((height, width), size, stride), channels)
 
 
 def _check_images(where: str, x: Array, size: Pair) -> ModuleType:
     """The namespace of ``x``, once it is known to be images that hold a window."""
     if x.ndim != 4:
         raise InputError(where, "inputs (batch, height, width, channels)", x.shape)
-    _counts(where, x.shape[1:3], size, size)
+    _check_size(where, x.shape[1:3], size)
     return check_floating(where, x)
 
 

@@ -38,11 +38,11 @@ class Optimizer(Described):
 def chain(*optimizers: Optimizer) -> Optimizer:
     """The updates of each optimizer are the gradients of the next; the state is a tuple of theirs."""
     for i, optimizer in enumerate(optimizers):
-        check_optimizer(f"chain[{i}]", optimizer)
+        require_optimizer(f"chain[{i}]", optimizer)
     return Optimizer(partial(_chain_init, optimizers), partial(_chain_update, optimizers))
 
 
-def check_optimizer(where: str, optimizer: object) -> None:
+def require_optimizer(where: str, optimizer: object) -> None:
     """Raise unless it is an optimizer, rather than its constructor for instance."""
     fits = isinstance(optimizer, Optimizer)
     require(fits, where, "an Optimizer", repr(optimizer), "call its constructor: adam()")

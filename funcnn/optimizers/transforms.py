@@ -13,7 +13,7 @@ from funcnn import tree
 from funcnn.arrays import Array, namespace, number
 from funcnn.errors import is_count, is_real, require
 from funcnn.layer import Params
-from funcnn.optimizers.base import Optimizer, Updates, apply_updates, check_optimizer, stateless, zeros_like
+from funcnn.optimizers.base import Optimizer, Updates, apply_updates, require_optimizer, stateless, zeros_like
 from funcnn.spec import described
 from funcnn.special import one_minus_power
 from funcnn.tree import record
@@ -104,7 +104,7 @@ def max_norm(bound: float, mask: str = "*weights") -> Optimizer:
 @described
 def skip_if_not_finite(optimizer: Optimizer) -> Optimizer:
     """``optimizer``, but a gradient with NaN or infinity changes neither params nor its state."""
-    check_optimizer("skip_if_not_finite", optimizer)
+    require_optimizer("skip_if_not_finite", optimizer)
     return Optimizer(partial(_skip_init, optimizer), partial(_skip_update, optimizer))
 
 
@@ -114,7 +114,7 @@ def accumulate(optimizer: Optimizer, times: int) -> Optimizer:
 
     So ``times`` micro-batches of n samples make one step of ``times`` n samples.
     """
-    check_optimizer("accumulate", optimizer)
+    require_optimizer("accumulate", optimizer)
     require(is_count(times), "accumulate", "times to be a positive whole number", repr(times))
     return Optimizer(partial(_accumulate_init, optimizer), partial(_accumulate_update, optimizer, times))
 

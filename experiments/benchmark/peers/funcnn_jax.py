@@ -31,13 +31,13 @@ def by_step(task: Task) -> Ready:
     def batch_of(rows: Any) -> fn.Batch:
         return fn.Batch(inputs.take(rows, axis=0), targets.take(rows))
 
-    def run(order: Any) -> list[Any]:
+    def run(order: Any) -> Any:
         nonlocal params, state
         losses = []
         for rows in task.batches(order):
             params, state = compiled(params, state, batch_of(rows))
             losses.append(state.metrics["loss"])
-        return jax.device_get(losses)  # type: ignore[no-any-return]
+        return jax.device_get(losses)
 
     def program() -> int:
         batch = batch_of(np.arange(task.workload.batch))
