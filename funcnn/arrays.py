@@ -24,6 +24,8 @@ Shape: TypeAlias = tuple[int, ...]
 Shapes: TypeAlias = Any
 """A shape, or a tuple of shapes where a layer takes or gives several arrays."""
 
+_OF_NUMPY = (np.generic, np.ndarray)
+
 
 def namespace(x: Array) -> ModuleType:
     """The array-API namespace of ``x``.
@@ -69,7 +71,7 @@ def number(x: Any) -> Any:
     >>> number(np.float64(0.5))
     0.5
     """
-    return x.item() if isinstance(x, np.generic | np.ndarray) and x.ndim == 0 else x
+    return x.item() if isinstance(x, _OF_NUMPY) and x.ndim == 0 else x
 
 
 @functools.cache  # a step asks often, and about few
@@ -124,7 +126,7 @@ def release_freed_memory() -> bool:
     """Give pages that were freed back to the system, now; gives whether there were any that could be.
 
     What is free lies between what is not, so glibc keeps much of what a large tree took while it was made, and most of
-    what a compiler took: ``funcnn.jax`` calls it once a program is compiled. It does nothing elsewhere.
+    what a compiler took: ``funcnn.jax`` calls it before it compiles and after. It does nothing elsewhere.
     """
     return bool(_glibc("malloc_trim")(0))
 

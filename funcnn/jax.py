@@ -294,14 +294,19 @@ def _ready(step: Step, params: Params, state: State, batch: Batch) -> tuple[Para
 
 
 def _tidied(jitted: Any) -> Callable[..., Any]:
-    """``jitted``, which gives back to the system what compiling it took, a good part of a small program's memory."""
+    """``jitted``, which gives back to the system what was freed before it compiles, and what compiling took.
+
+    Of a small program's memory that is a good part.
+    """
     known = set()
 
     def call(params: Params, state: State, *samples: Any) -> Any:
         shapes = tuple(map(np.shape, tree.leaves(samples)))  # those of params and state stay
         if shapes not in known:
             known.add(shapes)
-            jitted.lower(params, state, *samples).compile()  # which the call finds again
+            lowered = jitted.lower(params, state, *samples)
+            release_freed_memory()
+            lowered.compile()  # which the call finds again
             release_freed_memory()
         return jitted(params, state, *samples)
 

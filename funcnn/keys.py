@@ -25,9 +25,7 @@ def _is_word(value: object) -> bool:
 
 def _label(value: Any) -> Label:
     """A label as the plain int or str that prints and goes through JSON."""
-    label: Label = (
-        value if type(value) in (int, str) else number(value)
-    )  # a step asks for several: the first test is fast
+    label: Label = number(value)
     if isinstance(label, str) or _is_word(label):
         return label
     raise InputError("Key.at", "labels that are strings or whole numbers in [0, 2**64)", repr(value))
@@ -51,7 +49,7 @@ def check_key(where: str, key: Any) -> None:
         raise InputError(where, "a key", repr(key), "make one of a seed: Key(0)")
 
 
-@attrs.frozen
+@attrs.frozen(init=False)
 class Key:
     """A seed and a path of labels, from which arrays are drawn.
 
@@ -75,18 +73,20 @@ class Key:
     array([3, 0, 2, 4, 1])
     """
 
-    seed: int = attrs.field(converter=number)
-    path: tuple[Label, ...] = attrs.field(default=(), converter=_labels)
+    seed: int
+    path: tuple[Label, ...] = ()
 
-    @seed.validator
-    def _check_seed(self, attribute: Any, value: Any) -> None:
-        del attribute  # its name stands in the message
-        if not _is_word(value):
-            raise InputError("Key", "a seed that is a whole number in [0, 2**64)", repr(value))
+    def __init__(self, seed: Any, path: Iterable[Any] = ()) -> None:
+        plain = number(seed)
+        if not _is_word(plain):
+            raise InputError("Key", "a seed that is a whole number in [0, 2**64)", repr(plain))
+        self.__attrs_init__(plain, _labels(path))
 
     def at(self, *labels: Label) -> "Key":
         """The child at ``labels``, each a string or a whole number."""
-        return Key(self.seed, (*self.path, *labels))
+        child = Key.__new__(Key)  # whose seed, and labels up to here, have been looked at
+        child.__attrs_init__(self.seed, (*self.path, *_labels(labels)))
+        return child
 
     def normal(self, shape: Shape, dtype: Any = np.float32) -> Array:
         """Independent draws from the standard normal distribution."""

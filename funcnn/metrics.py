@@ -232,7 +232,8 @@ def _share(correct: Array, weights: Array | None) -> Any:
     """The share of true samples (batch,), counted exactly."""
     xp = namespace(correct)
     if weights is None:
-        return number(xp.astype(xp.count_nonzero(correct), _float(xp))) / correct.shape[0]
+        count = number(xp.count_nonzero(correct))  # an int of NumPy's, which divides as it is
+        return (count if isinstance(count, int) else xp.astype(count, _float(xp))) / correct.shape[0]
     return number(xp.sum(xp.where(correct, weights, xp.zeros_like(weights)))) / number(xp.sum(weights))
 
 

@@ -200,6 +200,7 @@ def test_on_the_margin_the_hinge_is_flat():
     ("loss", "targets", "message"),
     [
         (fn.hinge(), [[1.0], [0.0]], r"hinge: expected targets of -1 or 1, got \[0.\] in row 1"),
+        (fn.hinge(), [[1.0, -1.0], [-1.0, 2.0]], r"hinge: expected targets of -1 or 1, got \[-1.  2.\] in row 1"),
         (fn.binary_cross_entropy(), [[0.5], [1.5]], r"binary_cross_entropy: expected targets from 0 to 1, got \[1.5\]"),
         (
             fn.sigmoid_binary_cross_entropy(),
@@ -216,7 +217,7 @@ def test_on_the_margin_the_hinge_is_flat():
 )
 def test_targets_that_the_loss_is_not_made_for_are_refused(loss, targets, message):
     with pytest.raises(InputError, match=message):
-        loss.forward(np.ones((2, 1)), np.array(targets))
+        loss.forward(np.ones(np.shape(targets)), np.array(targets))
 
 
 def test_a_class_that_is_ruled_out_by_its_logit_costs_nothing():

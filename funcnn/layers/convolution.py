@@ -188,11 +188,10 @@ def max_pool2d_vjp(
         return params, None
     xp = namespace(dy)
     x, y = residuals
-    found, dplaces = xp.zeros_like(y, dtype=xp.bool), []
+    rest, dplaces = dy, []
     for place in _places(x, size, stride):
-        first = (place == y) & ~found
-        found = found | first
-        dplaces.append(xp.astype(first, dy.dtype) * dy)
+        dplaces.append(xp.astype(place == y, dy.dtype) * rest)
+        rest = rest - dplaces[-1]  # taken
     dwindows = xp.reshape(xp.stack(dplaces, axis=3), (*dy.shape[:3], *size, dy.shape[3]))
     return params, windows_vjp(dwindows, x.shape[1:3], stride)
 
@@ -239,38 +238,40 @@ def windows_vjp(dwindows: Array, image: Shape, stride: Pair) -> Array:
 
 
 def _laid_back(parts: Array, length: int, stride: int, axis: int) -> Array:
-    """Along ``axis``, the sum over the kernel's axis of its slices, each spread from its own offset.
+    """Along ``axis``, the sum over the kernel's axis of its slices, each laid from its own offset.
 
-    The kernel's axis stands two behind ``axis``, the positions from which it looks.
+    The kernel's axis stands two behind ``axis``, the positions from which it looks. As many slices as the stride is
+    long lie side by side, so they are laid back together.
     """
-    slices = (parts[(slice(None),) * (axis + 2) + (offset, ...)] for offset in range(parts.shape[axis + 2]))
-    spread = (_spread(piece, offset, length, stride, axis) for offset, piece in enumerate(slices))
-    return reduce(operator.add, spread)
+    offsets = range(0, parts.shape[axis + 2], stride)
+    slices = (parts[(slice(None),) * (axis + 2) + (slice(offset, offset + stride), ...)] for offset in offsets)
+    laid = (_laid(piece, offset, length, stride, axis) for offset, piece in zip(offsets, slices, strict=True))
+    return reduce(operator.add, laid)
 
 
-def _spread(piece: Array, offset: int, length: int, stride: int, axis: int) -> Array:
-    """``piece`` at ``offset``, ``offset + stride``, ... of an axis of ``length`` zeros."""
+def _laid(piece: Array, offset: int, length: int, stride: int, axis: int) -> Array:
+    """What each position has, at ``offset``, ``offset + stride``, ... of an axis of ``length`` zeros."""
     xp = namespace(piece)
-    before, after = piece.shape[:axis], piece.shape[axis + 1 :]
-    count = piece.shape[axis]
-    if stride > 1:
-        gaps = xp.zeros((*before, count, stride - 1, *after), dtype=piece.dtype)
-        spread = xp.concat([xp.expand_dims(piece, axis=axis + 1), gaps], axis=axis + 1)
-        piece = xp.reshape(spread, (*before, count * stride, *after))
-    start = xp.zeros((*before, offset, *after), dtype=piece.dtype)
-    end = xp.zeros((*before, max(0, length - offset - count * stride), *after), dtype=piece.dtype)
-    whole = xp.concat([start, piece, end], axis=axis)
+    filled = _padded(piece, axis + 2, 0, stride - piece.shape[axis + 2])
+    beside = xp.moveaxis(filled, axis + 2, axis + 1)
+    line = xp.reshape(beside, (*beside.shape[:axis], beside.shape[axis] * stride, *beside.shape[axis + 2 :]))
+    whole = _padded(line, axis, offset, max(0, length - offset - line.shape[axis]))
     return whole[(slice(None),) * axis + (slice(0, length), ...)]
+
+
+def _padded(x: Array, axis: int, before: int, after: int) -> Array:
+    """``x`` with so many zeros before and after it along ``axis``."""
+    xp = namespace(x)
+    start, end = (xp.zeros((*x.shape[:axis], n, *x.shape[axis + 1 :]), dtype=x.dtype) for n in (before, after))
+    return xp.concat([start, x, end], axis=axis) if before + after else x
 
 
 def _columns(x: Array, kernel: Pair, stride: Pair, padding: Padding) -> Array:
     """The windows of the padded image with kernel and channels in one axis: (batch, rows, columns, kernel size)."""
-    xp = namespace(x)
     for axis, (before, after) in enumerate(_pads(x.shape[1:3], kernel, stride, padding), start=1):
-        zeros_of = [xp.zeros((*x.shape[:axis], n, *x.shape[axis + 1 :]), dtype=x.dtype) for n in (before, after)]
-        x = xp.concat([zeros_of[0], x, zeros_of[1]], axis=axis) if before + after else x
+        x = _padded(x, axis, before, after)
     seen = windows(x, kernel, stride)
-    return xp.reshape(seen, (*seen.shape[:3], math.prod(seen.shape[3:])))
+    return namespace(x).reshape(seen, (*seen.shape[:3], math.prod(seen.shape[3:])))
 
 
 def _places(x: Array, size: Pair, stride: Pair) -> list[Array]:
