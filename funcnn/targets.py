@@ -33,7 +33,7 @@ def distributions(where: str, outputs: Array, targets: Targets) -> Array:
         expected = f"targets as integers ({batch},) or distributions ({batch}, {classes})"
         raise InputError(where, expected, f"{targets.dtype} {targets.shape}")
     hits = targets[:, None] == xp.arange(classes)
-    if isinstance(hits, np.ndarray) and np.count_nonzero(hits) != batch:  # faster than to look at every label
+    if not isinstance(hits, np.ndarray) or np.count_nonzero(hits) != batch:  # faster than to look at every label
         check_labels(where, targets, classes)
     return xp.astype(hits, outputs.dtype)
 

@@ -65,6 +65,7 @@ LAYERS = [
     (fn.max_pool2d(3, stride=2), (7, 6, 1)),
     (fn.avg_pool2d((2, 1)), (4, 3, 2)),
     (fn.avg_pool2d(2, stride=1), (3, 4, 1)),
+    (fn.avg_pool2d(2, stride=3), (5, 10, 2)),
     (fn.add(fn.tanh()), (3,)),
     (fn.add(fn.dense(3), fn.serial(fn.relu(), fn.dense(3))), (4,)),
     (fn.concatenate(fn.tanh()), (3,)),

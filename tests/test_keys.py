@@ -52,7 +52,7 @@ def test_a_key_survives_json_and_pickle(seed, path):
 
 def test_numpy_integers_are_numbers():
     assert Key(np.int64(3), (np.uint8(4),)) == Key(3, (4,))
-    assert type(Key(np.int64(3)).seed) is int
+    assert type(Key(np.int64(3)).seed) is type(Key(0, (np.uint8(4),)).path[0]) is int
 
 
 def test_distributions():
@@ -89,5 +89,6 @@ def test_bad_seeds_are_refused(seed):
 @pytest.mark.usefixtures("unchecked_annotations")
 @pytest.mark.parametrize("label", [-1, 2**64, 1.0, True, None, ("a",), [1]])
 def test_bad_labels_are_refused(label):
-    with pytest.raises(InputError, match=r"Key.at: expected labels that are strings or whole numbers"):
-        Key(0).at(label)
+    for make in (Key(0).at, lambda label: Key(0, ("a", label))):
+        with pytest.raises(InputError, match=r"Key.at: expected labels that are strings or whole numbers"):
+            make(label)

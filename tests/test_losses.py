@@ -220,6 +220,11 @@ def test_targets_that_the_loss_is_not_made_for_are_refused(loss, targets, messag
         loss.forward(np.ones(np.shape(targets)), np.array(targets))
 
 
+def test_labels_of_numpy_are_looked_at_beside_outputs_of_jax():
+    with pytest.raises(InputError, match=r"expected labels from 0 to 2, got 3 in row 1$"):
+        fn.softmax_cross_entropy().forward(jax.numpy.ones((2, 3)), np.array([0, 3]))
+
+
 def test_a_class_that_is_ruled_out_by_its_logit_costs_nothing():
     logits = np.array([[0.0, -np.inf, 1.0]])
     value, residuals = fn.softmax_cross_entropy().forward(logits, np.array([2]))

@@ -238,25 +238,24 @@ def windows_vjp(dwindows: Array, image: Shape, stride: Pair) -> Array:
 
 
 def _laid_back(parts: Array, length: int, stride: int, axis: int) -> Array:
-    """Along ``axis``, the sum over the kernel's axis of its slices, each laid from its own offset.
+    """Along ``axis``, the sum over the kernel's axis of its slices, each from its own place on.
 
     The kernel's axis stands two behind ``axis``, the positions from which it looks. As many slices as the stride is
-    long lie side by side, so they are laid back together.
+    long do not overlap, and are laid back together.
     """
-    offsets = range(0, parts.shape[axis + 2], stride)
-    slices = (parts[(slice(None),) * (axis + 2) + (slice(offset, offset + stride), ...)] for offset in offsets)
-    laid = (_laid(piece, offset, length, stride, axis) for offset, piece in zip(offsets, slices, strict=True))
-    return reduce(operator.add, laid)
+    ahead, kernel = (slice(None),) * (axis + 2), parts.shape[axis + 2]
+    runs = [slice(start, min(start + stride, kernel)) for start in range(0, kernel, stride)]
+    return reduce(operator.add, (_laid(parts[(*ahead, run, ...)], run.start, length, stride, axis) for run in runs))
 
 
-def _laid(piece: Array, offset: int, length: int, stride: int, axis: int) -> Array:
-    """What each position has, at ``offset``, ``offset + stride``, ... of an axis of ``length`` zeros."""
-    xp = namespace(piece)
-    filled = _padded(piece, axis + 2, 0, stride - piece.shape[axis + 2])
+def _laid(slices: Array, start: int, length: int, stride: int, axis: int) -> Array:
+    """``slices`` side by side, each position's from ``start + stride * position`` on, in a line of ``length`` zeros."""
+    xp = namespace(slices)
+    filled = _padded(slices, axis + 2, 0, stride - slices.shape[axis + 2])
     beside = xp.moveaxis(filled, axis + 2, axis + 1)
     line = xp.reshape(beside, (*beside.shape[:axis], beside.shape[axis] * stride, *beside.shape[axis + 2 :]))
-    whole = _padded(line, axis, offset, max(0, length - offset - line.shape[axis]))
-    return whole[(slice(None),) * axis + (slice(0, length), ...)]
+    whole = _padded(line, axis, start, max(0, length - start - line.shape[axis]))
+    return whole[(slice(None),) * axis + (slice(length), ...)]
 
 
 def _padded(x: Array, axis: int, before: int, after: int) -> Array:
