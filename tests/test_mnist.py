@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import attrs
@@ -195,7 +194,9 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_model(out, capsys):
 def interrupted_run(out):
     """A long run in a process of its own, just after Ctrl-C, with at least one epoch done."""
     command = [sys.executable, "-m", "experiments.mnist", "--epochs", "100000", "--out", str(out)]
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # the background jobs of a shell ignore it
     run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, before)
     while not (out / "history.csv").exists():
         assert run.poll() is None, run.communicate()
         time.sleep(0.05)
@@ -203,9 +204,17 @@ def interrupted_run(out):
     return run
 
 
+def told(run):
+    """What a run printed until it ended; one that does not end is killed."""
+    try:
+        return run.communicate(timeout=60)
+    finally:
+        run.kill()  # nothing, if it has ended
+
+
 def test_ctrl_c_saves_what_was_learned(out):
     run = interrupted_run(out)
-    printed, error = run.communicate(timeout=60)
+    printed, error = told(run)
     assert run.returncode == 130
     assert error.strip() == "interrupted: what was learned is saved; --resume goes on"
     assert "saved and loaded again" in printed
@@ -218,14 +227,14 @@ def test_a_second_ctrl_c_loses_nothing(out):
     run = interrupted_run(out)
     time.sleep(0.1)
     run.send_signal(signal.SIGINT)
-    run.communicate(timeout=60)
+    told(run)
     assert run.returncode == 130
     assert sorted(path.name for path in out.iterdir()) == FILES
 
 
 def test_an_interrupted_run_goes_on(out, capsys):
     run = interrupted_run(out)
-    run.communicate(timeout=60)
+    told(run)
     epochs = len(rows(out))
     config = json.loads((out / "config.json").read_text())
     (out / "config.json").write_text(json.dumps({**config, "epochs": epochs + 2}))
