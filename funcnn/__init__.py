@@ -8,14 +8,14 @@ A layer is a pair of pure functions, a model is their composition, and training 
     model     = fn.serial(fn.dense(128), fn.relu(), fn.dense(64), fn.relu(), fn.dense(10))
     loss      = fn.softmax_cross_entropy()
     optimizer = fn.adam(fn.inverse_time_decay(1e-3, decay=1e-5))
-    step      = fn.train_step(model, loss, optimizer)
+    step      = fn.train_step(model, loss, optimizer, metrics={"accuracy": fn.accuracy})
 
     key       = fn.Key(0)
     params, _ = model.init(key.at("init"), data.train.inputs.shape[1:])
-    state     = fn.initial_state(optimizer, params, key.at("train"))
+    state     = step.init(params, key.at("train"))
     for batch in fn.batches(key.at("epoch", 0), data.train, batch_size=128):
         params, state = step(params, state, batch)
-    print(fn.evaluate(model, loss, params, data.test))
+    print(state.metrics, fn.evaluate(model, loss, params, data.test, metrics={"accuracy": fn.accuracy}))
 
 Nothing here changes an argument, keeps a global, or draws a number without a key. Where to look:
 
@@ -28,7 +28,8 @@ Nothing here changes an argument, keeps a global, or draws a number without a ke
     nnfs          the optimizers of Neural Networks from Scratch, exactly
     initializers  he_normal, he_uniform, glorot_normal, glorot_uniform, lecun_normal, normal, zeros
     metrics       accuracy, top_k_accuracy, confusion_matrix, precision, recall, f1, calibration_error, ...
-    training      train_step, trajectory, evaluate, loss_and_gradient, per_example_gradients
+    training      train_step, trajectory, evaluate, loss_and_gradient, per_example_gradients; learning_rate and
+                  gradient_norm, which a step can measure
     data          load_dataset, load_folder, batches; read_idx, write_idx; read_image, as_mnist
     checkpoint    save, load for a model; save_tree, load_tree for whatever a run is resumed from
     testing       check_layer, check_loss, check_optimizer and the other laws
@@ -110,10 +111,8 @@ from funcnn.optimizers import (
     exponential_moving_average,
     freeze,
     global_norm,
-    hyperparameters,
     max_norm,
     nadam,
-    record_global_norm,
     rmsprop,
     sgd,
     skip_if_not_finite,
@@ -135,14 +134,17 @@ from funcnn.spec import described
 from funcnn.training import (
     Batch,
     State,
+    StepMetric,
+    TrainStep,
     evaluate,
-    initial_state,
+    gradient_norm,
+    learning_rate,
     loss_and_gradient,
     per_example_gradients,
     train_step,
     trajectory,
 )
-from funcnn.tree import record
+from funcnn.tree import frozendict, record
 from funcnn.version import __version__
 
 __all__ = [
@@ -159,6 +161,8 @@ __all__ = [
     "SavedModel",
     "Schedule",
     "State",
+    "StepMetric",
+    "TrainStep",
     "Training",
     "__version__",
     "accumulate",
@@ -194,13 +198,13 @@ __all__ = [
     "exponential_moving_average",
     "flatten",
     "freeze",
+    "frozendict",
     "gelu",
     "global_norm",
+    "gradient_norm",
     "hinge",
     "huber",
-    "hyperparameters",
     "identity",
-    "initial_state",
     "initializers",
     "inverse_time_decay",
     "join",
@@ -210,6 +214,7 @@ __all__ = [
     "l2",
     "layer_norm",
     "leaky_relu",
+    "learning_rate",
     "load",
     "load_dataset",
     "load_folder",
@@ -231,7 +236,6 @@ __all__ = [
     "predict",
     "pullback",
     "record",
-    "record_global_norm",
     "relu",
     "repeat",
     "reshape",

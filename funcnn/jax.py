@@ -16,7 +16,7 @@ Importing this module makes every record of funcnn, users' own too, one of JAX's
 (4, 3)
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial, reduce
 from typing import Any
 
@@ -86,8 +86,10 @@ def to_jax(values: Any) -> Any:
 def to_numpy(values: Any, like: Any = None) -> Any:
     """A tree's JAX arrays as NumPy arrays, those without an axis as numbers; or, leaf by leaf, as what ``like`` has.
 
-    A state that is to be saved, or to go on on NumPy, takes its own :class:`Key` back, which never changes in a run:
-    ``State(int(state.step), key, to_numpy(state.optimizer, like=optimizer.init(params)), {})``.
+    With ``like`` a state gets its own :class:`Key` back, so it can be saved, or go on on NumPy.
+
+    Raises:
+        InputError: A key is not the one that ``like`` has.
 
     >>> to_numpy((jax.numpy.ones(2), jax.numpy.float32(0.5)))
     (array([1., 1.], dtype=float32), 0.5)
@@ -110,14 +112,14 @@ def on_device(values: Any) -> Any:
 def compiled(step: Step) -> Step:
     """``step``, compiled for each shape of batch; the memory of the old params and state goes to the new ones.
 
-    So the arguments are used up: keep what it gives back. NumPy arrays are copied, and stay as they are.
+    So the arguments are used up: keep what it gives back. NumPy arrays are copied, and stay as they are. A batch may be
+    any tree; a :class:`Key` in it becomes a :class:`JaxKey`.
     """
     jitted: Step = _tidied(jax.jit(step, donate_argnums=(0, 1)))
 
-    def call(params: Params, state: State, batch: Batch) -> tuple[Params, State]:
-        if isinstance(state.key, Key):
-            params, state = _ready(step, params, state, batch)
-        return jitted(params, state, batch)
+    def call(params: Params, state: Any, batch: Any) -> tuple[Params, Any]:
+        keyed = tree.map(lambda leaf: jax_key(leaf) if isinstance(leaf, Key) else leaf, batch)
+        return jitted(*_ready(params, state), keyed)
 
     return call
 
@@ -143,9 +145,7 @@ def scanned(
     def run(params: Params, state: State, samples: Batch, rows: Array) -> tuple[Params, State, Mapping[str, Any]]:
         _check_rows(rows, count_rows("scanned", samples))
         check_shared("scanned", mesh, rows.shape[1])
-        if isinstance(state.key, Key):
-            first = jax.eval_shape(partial(_taken, rows[0]), samples)
-            params, state = replicated(_ready(step, params, state, first), mesh)
+        params, state = _ready(params, state, mesh)
         (params, state), metrics = jitted(params, state, replicated(samples, mesh), _placed(parts, rows))
         return params, state, metrics
 
@@ -196,7 +196,8 @@ def sharded(step: Step, mesh: Mesh) -> Step:
     """``step``, compiled for the devices of ``mesh``, of one host or, after ``jax.distributed.initialize``, several.
 
     Every process calls it with the same arguments, the whole batch among them, and keeps its devices' part. Params and
-    state are the same everywhere; the gradient is the mean over all parts, by the collectives that XLA puts in.
+    state are the same everywhere; the gradient is the mean over all parts, by the collectives that XLA puts in. A batch
+    may be any tree whose arrays have as many samples along axis 0.
 
     Raises:
         InputError: At a call: the batch does not divide among the devices.
@@ -205,11 +206,9 @@ def sharded(step: Step, mesh: Mesh) -> Step:
     same, parts = _layout(mesh), _layout(mesh, mesh.axis_names)
     jitted: Step = _tidied(jax.jit(step, in_shardings=(same, same, parts), out_shardings=same, donate_argnums=(0, 1)))
 
-    def call(params: Params, state: State, batch: Batch) -> tuple[Params, State]:
-        check_shared("sharded", mesh, count_rows("sharded", batch))
-        if isinstance(state.key, Key):
-            params, state = replicated(_ready(step, params, state, batch), mesh)
-        return jitted(params, state, tree.map(partial(_placed, parts), batch))
+    def call(params: Params, state: Any, batch: Any) -> tuple[Params, Any]:
+        check_shared("sharded", mesh, _count_shared(batch))
+        return jitted(*_ready(params, state, mesh), tree.map(partial(_placed, parts), batch))
 
     return call
 
@@ -232,6 +231,16 @@ def check_shared(where: str, mesh: Mesh, rows: int) -> None:
     """Raise unless the devices of ``mesh`` share ``rows`` samples evenly."""
     hint = "choose another batch size, so that the last batch fits too"
     require(rows % mesh.size == 0, where, f"batches that {mesh.size} devices share evenly", f"one of {rows}", hint)
+
+
+def _count_shared(batch: Any) -> int:
+    """The number of samples in a :class:`Batch`, or in all arrays of another tree."""
+    if isinstance(batch, Batch):
+        return count_rows("sharded", batch)
+    counts = {np.shape(leaf)[:1] for leaf in tree.leaves(batch)}
+    fits = len(counts) == 1 and () not in counts
+    require(fits, "sharded", "a batch of arrays with the same number of samples along axis 0", sorted(counts))
+    return int(next(iter(counts))[0])
 
 
 def replicated(values: Any, mesh: Mesh) -> Any:
@@ -281,16 +290,23 @@ def _on_device(path: str, leaf: Any) -> Any:
 
 
 def _as(like: Any, leaf: Any) -> Any:
+    if isinstance(like, Key):
+        same = bool((jax.random.key_data(leaf.data) == jax.random.key_data(jax_key(like).data)).all())
+        require(same, "to_numpy", f"the key that came in, {like}", "another", "draw from key.at(step), not a new key")
+        return like
     return np.asarray(leaf, like.dtype) if hasattr(like, "dtype") else leaf
 
 
-def _ready(step: Step, params: Params, state: State, batch: Batch) -> tuple[Params, State]:
-    """On the device for the first time, with metrics as ``step`` gives them, so that it is compiled once."""
+def _ready(params: Params, state: Any, mesh: Mesh | None = None) -> tuple[Params, Any]:
+    """On the device, or on all of ``mesh``; metrics of the dtype that a step gives, so that it is compiled once."""
+    if all(isinstance(leaf, jax.Array) for leaf in tree.leaves((params, state))):
+        return params, state
     placed = on_device({"params": params, "state": state})  # named, for the path in a message
     params, state = placed["params"], placed["state"]
-    _, told = jax.eval_shape(step, params, state, batch)
-    metrics = tree.map(_unknown, told.metrics)
-    return params, State(state.step, state.key, state.optimizer, metrics)
+    if isinstance(state, State):
+        metrics = tree.map(lambda value: jax.numpy.asarray(value, value.dtype), state.metrics)
+        state = State(state.step, state.key, state.optimizer, metrics)
+    return (params, state) if mesh is None else replicated((params, state), mesh)
 
 
 def _tidied(jitted: Any) -> Callable[..., Any]:
@@ -311,12 +327,6 @@ def _tidied(jitted: Any) -> Callable[..., Any]:
         return jitted(params, state, *samples)
 
     return call
-
-
-def _unknown(like: Any) -> Array:
-    """NaN, or 0 of whole numbers, of the same type: a number of Python's if that is what it comes from."""
-    value = np.nan if jax.numpy.issubdtype(like.dtype, jax.numpy.inexact) else 0
-    return jax.numpy.full(like.shape, value, None if like.weak_type else like.dtype)
 
 
 def _plain(mesh: Mesh) -> Mesh:
@@ -350,23 +360,12 @@ def _scan(
     return jax.lax.scan(one, (params, state), rows)
 
 
-def _register(cls: type, names: tuple[str, ...]) -> None:
-    jax.tree_util.register_pytree_with_keys(
-        cls, partial(_flatten_with_keys, names), partial(_unflatten, cls), partial(_flatten, names)
-    )
+def _register(cls: type, flatten: tree.Flatten, unflatten: tree.Unflatten) -> None:
+    def flatten_with_keys(node: Any) -> tuple[list[tuple[Any, Any]], Any]:
+        children, auxiliary, names = flatten(node)
+        return [*zip(map(jax.tree_util.GetAttrKey, names), children, strict=True)], auxiliary
+
+    jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, lambda node: flatten(node)[:2])
 
 
-def _flatten_with_keys(names: tuple[str, ...], record: Any) -> tuple[list[tuple[Any, Any]], None]:
-    return [(jax.tree_util.GetAttrKey(name), getattr(record, name)) for name in names], None
-
-
-def _flatten(names: tuple[str, ...], record: Any) -> tuple[list[Any], None]:
-    return [getattr(record, name) for name in names], None
-
-
-def _unflatten(cls: type, auxiliary: None, children: Iterable[Any]) -> Any:
-    del auxiliary  # a record is its fields
-    return cls(*children)
-
-
-tree.on_record(_register)
+tree.on_node(_register)

@@ -43,7 +43,11 @@ def words(label: Label) -> tuple[int, ...]:
     return (1, *(int.from_bytes(digest[i : i + 4], "little") for i in range(0, 16, 4)))
 
 
-def check_key(where: str, key: Any) -> None:
+AnyKey: TypeAlias = Any
+"""A :class:`Key`, or what has its methods: a :class:`funcnn.jax.JaxKey`."""
+
+
+def check_key(where: str, key: AnyKey) -> None:
     """Raise unless ``key`` has the methods of a :class:`Key`: a seed alone has none."""
     if not hasattr(key, "at"):
         raise InputError(where, "a key", repr(key), "make one of a seed: Key(0)")

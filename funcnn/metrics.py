@@ -1,4 +1,4 @@
-"""Metrics: numbers that one looks at, exact over any split into batches.
+"""Evaluation metrics that merge exactly across batches.
 
 A metric that is a mean over samples is a function ``(outputs, targets, weights=None)``, and :func:`weighted_mean`
 merges it. What is no mean comes from a table that merges by adding: a :func:`confusion_matrix` gives
@@ -12,9 +12,10 @@ from typing import Any
 
 from toolz import merge_with
 
-from funcnn.arrays import Array, namespace, number
+from funcnn.arrays import Array, is_dtype, namespace, number
 from funcnn.errors import InputError, is_count, is_real, require
 from funcnn.spec import DescribedFunction, described
+from funcnn.targets import check_distributions
 
 
 def accuracy(outputs: Array, targets: Array, weights: Array | None = None) -> Any:
@@ -26,7 +27,7 @@ def accuracy(outputs: Array, targets: Array, weights: Array | None = None) -> An
         weights: Sample weights, (batch,).
 
     Raises:
-        InputError: Targets or weights of another shape, or no samples.
+        InputError: Targets that are neither, targets or weights of another shape, or no samples.
 
     >>> import numpy as np
     >>> accuracy(np.array([[0.1, 0.9], [0.8, 0.2]]), np.array([1, 1]))
@@ -214,7 +215,12 @@ def _labels(where: str, outputs: Array, targets: Array, weights: Array | None) -
         expected = f"targets {outputs.shape[:1]} or {outputs.shape} of at least one sample"
         raise InputError(where, expected, targets.shape)
     _check_weights(where, outputs, weights)
-    return namespace(outputs).argmax(targets, axis=-1) if targets.ndim == 2 else targets
+    if targets.ndim == 2:
+        check_distributions(where, targets)
+        return namespace(outputs).argmax(targets, axis=-1)
+    if not is_dtype(namespace(targets), targets.dtype, "integral"):
+        raise InputError(where, "integers or distributions as targets", targets.dtype, "a regression has no accuracy")
+    return targets
 
 
 def _check_same_shape(where: str, outputs: Array, targets: Array, weights: Array | None) -> None:

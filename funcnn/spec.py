@@ -47,13 +47,17 @@ class Spec:
 class Described:
     """What a described constructor makes; ``spec`` is ``None`` for one that was made, or changed, by hand.
 
-    ``attrs.evolve`` leaves the spec behind: what it changes is no longer what the call made.
+    ``attrs.evolve`` leaves the spec behind: what it changes is no longer what the call made. What has a spec is pickled
+    as its call, so its functions may be closures.
     """
 
     spec: Spec | None = attrs.field(default=None, init=False)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} without a spec>" if self.spec is None else str(self.spec)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return object.__reduce_ex__(self, protocol) if self.spec is None else (Spec.build, (self.spec,))
 
 
 @attrs.frozen(eq=False, repr=False)

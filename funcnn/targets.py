@@ -26,7 +26,7 @@ def distributions(where: str, outputs: Array, targets: Targets) -> Array:
     if outputs.ndim != 2 or outputs.shape[0] == 0:
         raise InputError(where, "outputs (batch, classes) of at least one sample", outputs.shape)
     if targets.shape == outputs.shape:
-        _check(where, "distributions, at least 0 with a sum of 1", targets, _are_distributions)
+        check_distributions(where, targets)
         return xp.astype(targets, outputs.dtype)
     batch, classes = outputs.shape
     if targets.shape != (batch,) or not is_dtype(namespace(targets), targets.dtype, "integral"):
@@ -36,6 +36,11 @@ def distributions(where: str, outputs: Array, targets: Targets) -> Array:
     if not isinstance(hits, np.ndarray) or np.count_nonzero(hits) != batch:  # faster than to look at every label
         check_labels(where, targets, classes)
     return xp.astype(hits, outputs.dtype)
+
+
+def check_distributions(where: str, targets: Array) -> None:
+    """Raise unless each row is a distribution over the classes."""
+    _check(where, "distributions, at least 0 with a sum of 1", targets, _are_distributions)
 
 
 def check_labels(where: str, targets: Array, classes: int) -> None:

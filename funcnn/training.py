@@ -1,5 +1,7 @@
 """Training: a step is a pure function from params, state and batch to new params and state; a run is its fold.
 
+    step = train_step(model, loss, optimizer)
+    state = step.init(params, key)
     params, state = step(params, state, batch)
 
 Whatever a step needs beside the batch stands in its :class:`State`: how many steps were taken, the key that
@@ -9,21 +11,23 @@ random layers draw from (at ``key.at(step)``), the optimizer's state, and the me
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from types import MappingProxyType
+from types import ModuleType
 from typing import Any, TypeAlias
 
+import attrs
+import numpy as np
 from toolz import accumulate
 
 from funcnn import tree
 from funcnn.arrays import Array, namespace, number
 from funcnn.errors import InputError, is_count, require
-from funcnn.keys import Key, check_key
+from funcnn.keys import AnyKey, Key, check_key
 from funcnn.layer import INFERENCE, Layer, Mode, Params, Training
 from funcnn.losses import Loss
-from funcnn.metrics import accuracy, weighted_mean
-from funcnn.optimizers import Updates, apply_updates
+from funcnn.metrics import weighted_mean
+from funcnn.optimizers import Optimizer, Updates, apply_updates, global_norm
 from funcnn.penalties import Penalty
-from funcnn.tree import record
+from funcnn.tree import frozendict, record
 
 
 @record
@@ -49,14 +53,52 @@ class State:
         step: How many steps are finished.
         key: The root of the steps' keys; it never changes.
         optimizer: The optimizer's state.
-        metrics: Loss and accuracy of the latest batch, before its update; NaN before the first.
+        metrics: What the step measures, by name: of the latest batch, before its update; NaN before the first.
     """
 
     step: int
     key: Key
     optimizer: Any
-    metrics: dict[str, Any]
+    metrics: Mapping[str, Any]
 
+
+@record
+class Update:
+    """What one step does to the params: what a :class:`StepMetric` measures.
+
+    Attributes:
+        params: Before the update.
+        grads: The gradient of loss and penalty, as the optimizer is given it.
+        updates: What is added to the params.
+        learning_rate: The rate of the update.
+    """
+
+    params: Params
+    grads: Updates
+    updates: Updates
+    learning_rate: Any
+
+
+@attrs.frozen
+class StepMetric:
+    """A metric of what a step does, ``function(update)`` of an :class:`Update`, rather than of outputs and targets."""
+
+    function: Callable[[Update], Any]
+
+
+def _gradient_norm(update: Update) -> Any:
+    return global_norm(update.grads)
+
+
+def _learning_rate(update: Update) -> Any:
+    return update.learning_rate
+
+
+gradient_norm = StepMetric(_gradient_norm)
+"""The Euclidean norm of the whole gradient, before the optimizer clips or scales it."""
+
+learning_rate = StepMetric(_learning_rate)
+"""The learning rate of the step's update."""
 
 AnyOptimizer: TypeAlias = Any
 """An :class:`funcnn.Optimizer`, or whatever has its ``init`` and ``update``: Optax's for instance, on JAX arrays."""
@@ -64,19 +106,50 @@ AnyOptimizer: TypeAlias = Any
 Metric: TypeAlias = Callable[[Array, Array, Array | None], Any]
 """``metric(outputs, targets, weights)``, a mean over the samples, such as :func:`funcnn.accuracy`."""
 
-ACCURACY: Mapping[str, Metric] = MappingProxyType({"accuracy": accuracy})
+Metrics: TypeAlias = Mapping[str, Metric]
 
 Step: TypeAlias = Callable[[Params, State, Batch], tuple[Params, State]]
 
+NO_METRICS: Mapping[str, Any] = frozendict({})
 
-def initial_state(optimizer: AnyOptimizer, params: Params, key: Key) -> State:
-    """The state before the first step.
 
-    Raises:
-        InputError: ``key`` is no key, but a seed for instance.
+@attrs.frozen(eq=False)
+class TrainStep:
+    """One gradient step, a pair like a layer and an optimizer; :func:`train_step` makes it.
+
+    Called, it is the step, ``(params, state, batch) -> (params, state)``; :meth:`init` gives the state before it.
     """
-    check_key("initial_state", key)
-    return State(0, key, optimizer.init(params), {"loss": float("nan"), "accuracy": float("nan")})
+
+    model: Layer
+    loss: Loss
+    optimizer: AnyOptimizer
+    penalty: Penalty | None
+    metrics: Mapping[str, Metric | StepMetric]
+
+    def init(self, params: Params, key: AnyKey) -> State:
+        """The state before the first step, with the tree that every later state has: NaN for what is measured.
+
+        Raises:
+            InputError: ``key`` is not a Key (for example, a bare integer seed).
+        """
+        check_key("train_step.init", key)
+        names = ["loss", *self.metrics, *(["penalty"] if self.penalty else [])]
+        return State(0, key, self.optimizer.init(params), frozendict(dict.fromkeys(names, float("nan"))))
+
+    def __call__(self, params: Params, state: State, batch: Batch) -> tuple[Params, State]:
+        mode = Training(state.key.at(state.step))
+        value, grads, outputs = loss_and_gradient(self.model, self.loss, params, batch, mode)
+        if self.penalty is not None:
+            grads = tree.map(operator.add, grads, self.penalty.gradient(params))
+        updates, optimizer_state = self.optimizer.update(grads, state.optimizer, params)
+        rate = self.optimizer.learning_rate(optimizer_state) if _has_rate(self.optimizer) else None
+        update = partial(Update, params, grads, updates, rate)
+        measured = _measured(self.metrics, value, outputs, batch, update)
+        if self.penalty is not None:
+            measured["penalty"] = _scalar("penalty", self.penalty.value(params), namespace(outputs))
+        del grads, update  # the new params can have its memory, which is still in the cache
+        state = State(state.step + 1, state.key, optimizer_state, frozendict(measured))
+        return apply_updates(params, updates), state
 
 
 def train_step(
@@ -85,39 +158,42 @@ def train_step(
     optimizer: AnyOptimizer,
     *,
     penalty: Penalty | None = None,
-    metrics: Mapping[str, Metric] = ACCURACY,
-) -> Step:
-    """The pure function ``(params, state, batch) -> (params, state)`` of one gradient step.
+    metrics: Mapping[str, Metric | StepMetric] = NO_METRICS,
+) -> TrainStep:
+    """The pure function ``(params, state, batch) -> (params, state)`` of one gradient step, and its first state.
 
     Args:
         model: The model.
         loss: Its loss.
         optimizer: What makes updates of gradients.
         penalty: Added to the loss, once per batch; the state's metrics then hold it beside the loss of the data.
-        metrics: Functions ``(outputs, targets, weights)`` whose values the state's metrics hold, by name.
+        metrics: What the state's metrics hold beside the loss, by name: functions ``(outputs, targets, weights)``
+            such as :func:`funcnn.accuracy`, and metrics of the step, :data:`gradient_norm` and :data:`learning_rate`.
 
     Raises:
-        InputError: An argument is a constructor that was not called, or of another kind.
+        InputError: An argument is a constructor that was not called, or of another kind; a metric has the name of the
+            loss or penalty; the learning rate of an optimizer that has none is asked for. At a call: a metric is not
+            one number.
 
     >>> import numpy as np, funcnn as fn
-    >>> model, optimizer, key = fn.dense(2), fn.sgd(0.5), Key(0)
+    >>> model, key = fn.dense(2), Key(0)
     >>> params, _ = model.init(key.at("init"), (3,))
     >>> batch = Batch(np.eye(3, dtype=np.float32), np.array([0, 1, 0]))
-    >>> step = train_step(model, fn.softmax_cross_entropy(), optimizer)
-    >>> params, state = step(params, initial_state(optimizer, params, key.at("train")), batch)
-    >>> state.step, sorted(state.metrics)
-    (1, ['accuracy', 'loss'])
+    >>> metrics = {"accuracy": fn.accuracy, "learning_rate": fn.learning_rate}
+    >>> step = train_step(model, fn.softmax_cross_entropy(), fn.sgd(0.5), metrics=metrics)
+    >>> params, state = step(params, step.init(params, key.at("train")), batch)
+    >>> state.step, list(state.metrics), state.metrics["learning_rate"]
+    (1, ['loss', 'accuracy', 'learning_rate'], 0.5)
     """
     require(isinstance(model, Layer), "train_step", "a Layer", repr(model), "call its constructor: dense(10)")
     require(isinstance(loss, Loss), "train_step", "a Loss", repr(loss), "call its constructor: softmax_cross_entropy()")
     fits = hasattr(optimizer, "init") and hasattr(optimizer, "update")
     require(fits, "train_step", "an Optimizer", repr(optimizer), "call its constructor: adam()")
-    fits = isinstance(metrics, Mapping) and all(map(callable, metrics.values()))
-    require(fits, "train_step", "metrics by name", repr(metrics), 'such as {"accuracy": accuracy}')
-    taken = sorted({"loss", "penalty"} & set(metrics))
-    require(not taken, "train_step", "metrics of other names than those of the loss and penalty", ", ".join(taken))
     require(penalty is None or isinstance(penalty, Penalty), "train_step", "a Penalty", repr(penalty), "l2(1e-4)")
-    return partial(_train_step, model, loss, optimizer, penalty, metrics)
+    check_metrics("train_step", metrics)
+    fits = learning_rate not in metrics.values() or _has_rate(optimizer)
+    require(fits, "train_step", "an optimizer that tells its learning rate", repr(optimizer), "leave that metric out")
+    return TrainStep(model, loss, optimizer, penalty, frozendict(metrics))
 
 
 def trajectory(step: Step, params: Params, state: State, batches: Iterable[Batch]) -> Iterator[tuple[Params, State]]:
@@ -163,16 +239,19 @@ def evaluate(
     batch: Batch,
     *,
     batch_size: int = 1000,
-    metrics: Mapping[str, Metric] = ACCURACY,
+    metrics: Metrics = NO_METRICS,
 ) -> dict[str, float]:
     """Loss and metrics over all samples, in pieces of ``batch_size`` so that memory stays bounded.
 
     The pieces count by their samples' weights, so the result does not depend on ``batch_size`` but for rounding.
 
     Raises:
-        InputError: ``batch_size`` is no positive whole number, the batch is empty or weighs nothing, or its rows do
-            not match.
+        InputError: ``batch_size`` is no positive whole number, the batch is empty or weighs nothing, its rows do not
+            match, or a metric is one of a step, or not one number.
     """
+    check_metrics("evaluate", metrics)
+    found = [name for name, metric in metrics.items() if isinstance(metric, StepMetric)]
+    require(not found, "evaluate", "metrics of outputs and targets", f"{', '.join(found)}, measured by a step")
     require(is_count(batch_size), "evaluate", "a batch_size that is a positive whole number", repr(batch_size))
     rows = count_rows("evaluate", batch)
     require(total_weight(batch) > 0, "evaluate", "a weight above 0", "none")
@@ -208,33 +287,54 @@ def _advance(step: Step, pair: tuple[Params, State], batch: Batch) -> tuple[Para
     return step(params, state, batch)
 
 
-def _train_step(
-    model: Layer,
-    loss: Loss,
-    optimizer: AnyOptimizer,
-    penalty: Penalty | None,
-    metrics: Mapping[str, Metric],
-    params: Params,
-    state: State,
-    batch: Batch,
-) -> tuple[Params, State]:
-    mode = Training(state.key.at(state.step))
-    value, grads, outputs = loss_and_gradient(model, loss, params, batch, mode)
-    measured = _measured(metrics, value, outputs, batch)
-    if penalty is not None:
-        grads = tree.map(operator.add, grads, penalty.gradient(params))
-        measured["penalty"] = number(penalty.value(params))
-    updates, optimizer_state = optimizer.update(grads, state.optimizer, params)
-    del grads  # the new params can have its memory, which is still in the cache
-    return apply_updates(params, updates), State(state.step + 1, state.key, optimizer_state, measured)
+def check_metrics(where: str, metrics: Mapping[str, Any]) -> None:
+    """Raise unless ``metrics`` are functions by name, with other names than those of the loss and penalty."""
+    kinds = (isinstance(metric, StepMetric) or callable(metric) for metric in getattr(metrics, "values", tuple)())
+    fits = isinstance(metrics, Mapping) and all(kinds)
+    require(fits, where, "metrics by name", repr(metrics), 'such as {"accuracy": accuracy}')
+    taken = sorted({"loss", "penalty"} & set(metrics))
+    require(not taken, where, "metrics of other names than those of the loss and penalty", ", ".join(taken))
 
 
-def _evaluated(model: Layer, loss: Loss, metrics: Mapping[str, Metric], params: Params, batch: Batch) -> dict[str, Any]:
+def _has_rate(optimizer: AnyOptimizer) -> bool:
+    return isinstance(optimizer, Optimizer) and optimizer.learning_rate is not None
+
+
+def _evaluated(model: Layer, loss: Loss, metrics: Metrics, params: Params, batch: Batch) -> dict[str, Any]:
     outputs, _ = model.forward(params, batch.inputs, INFERENCE)
     value, _ = loss.forward(outputs, batch.targets, batch.weights)
     return _measured(metrics, value, outputs, batch)
 
 
-def _measured(metrics: Mapping[str, Metric], value: Array, outputs: Array, batch: Batch) -> dict[str, Any]:
-    measured = {name: metric(outputs, batch.targets, batch.weights) for name, metric in metrics.items()}
-    return {"loss": number(value), **measured}
+def _measured(
+    metrics: Mapping[str, Metric | StepMetric],
+    value: Array,
+    outputs: Array,
+    batch: Batch,
+    update: Callable[[], Update] | None = None,
+) -> dict[str, Any]:
+    """The loss, and every metric of outputs and targets or, where there is one, of the update."""
+
+    def measure(metric: Metric | StepMetric) -> Any:
+        if isinstance(metric, StepMetric):
+            return update and metric.function(update())
+        return metric(outputs, batch.targets, batch.weights)
+
+    values = {"loss": value, **{name: measure(metric) for name, metric in metrics.items()}}
+    return {name: _scalar(name, each, namespace(outputs)) for name, each in values.items()}
+
+
+def _scalar(name: str, value: Any, xp: ModuleType) -> Any:
+    """A float on NumPy, elsewhere a 0-d array of the default floating dtype, whatever kind of number is measured.
+
+    Raises:
+        InputError: It is not one number.
+    """
+    value = number(value)
+    is_number = isinstance(value, int | float)
+    if not is_number and getattr(value, "ndim", None) != 0:
+        raise InputError(f"metric {name!r}", "one number", getattr(value, "shape", value))
+    if is_number and xp is np:
+        return float(value)
+    dtype = xp.asarray(0.0).dtype
+    return xp.asarray(float(value), dtype=dtype) if is_number else xp.astype(value, dtype)

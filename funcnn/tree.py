@@ -1,13 +1,13 @@
 """Trees of arrays: records, tuples, lists and dicts, nested as one likes.
 
 Parameters, gradients, optimizer state and batches are frozen records. :func:`record` registers a class once
-with ``optree`` (this is the only file that imports it), and from then on :func:`map` reaches its arrays.
-``None`` is an empty tree.
+with ``optree`` (this is the only file that imports it), and from then on :func:`map` reaches its arrays; what has
+names that only a caller knows, such as metrics, is a :class:`frozendict`. ``None`` is an empty tree.
 """
 
 import builtins
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from operator import attrgetter
 from typing import Any, TypeVar, dataclass_transform
@@ -23,8 +23,14 @@ _NAMESPACE = "funcnn"
 
 T = TypeVar("T")
 
-_RECORDS: list[tuple[type, tuple[str, ...]]] = []
-_LISTENERS: list[Callable[[type, tuple[str, ...]], None]] = []
+Flatten = Callable[[Any], tuple[tuple[Any, ...], Any, tuple[str, ...]]]
+"""From a node to its children, what else it takes to make it again, and the children's names."""
+
+Unflatten = Callable[[Any, Any], Any]
+"""From what else it takes and the children to the node."""
+
+_NODES: list[tuple[type, Flatten, Unflatten]] = []
+_LISTENERS: list[Callable[[type, Flatten, Unflatten], None]] = []
 
 
 def _as_views(cls: type, fields: list[Any]) -> list[Any]:
@@ -57,25 +63,64 @@ def record(cls: type[T]) -> type[T]:
     frozen: Any = attrs.frozen(cls, eq=False, field_transformer=_as_views)
     names = tuple(field.name for field in attrs.fields(frozen))
     children: Callable[[Any], tuple[Any, ...]] = attrgetter(*names) if len(names) > 1 else partial(_children, names)
-    optree.register_pytree_node(
+    _register(
         frozen,
         lambda node: (children(node), None, names),
         lambda _, values: frozen(*values),
         path_entry_type=optree.GetAttrEntry,
-        namespace=_NAMESPACE,
     )
-    for listener in _LISTENERS:
-        listener(frozen, names)
-    _RECORDS.append((frozen, names))
     registered: type[T] = frozen
     return registered
 
 
-def on_record(listener: Callable[[type, tuple[str, ...]], None]) -> None:
-    """Call ``listener(record class, field names)`` for every record there is, and for every one to come."""
-    for cls, names in _RECORDS:
-        listener(cls, names)
+class frozendict(Mapping[str, Any]):  # noqa: N801 as the builtin of Python 3.15
+    """A mapping that cannot be written to; as a tree it has the values as children, in the order they were given.
+
+    >>> metrics = frozendict({"loss": 0.5, "accuracy": 0.75})
+    >>> metrics
+    {'loss': 0.5, 'accuracy': 0.75}
+    >>> metrics["loss"] = 0.0
+    Traceback (most recent call last):
+    TypeError: 'frozendict' object does not support item assignment
+    """
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = dict(values)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return repr(self._values)
+
+
+def on_node(listener: Callable[[type, Flatten, Unflatten], None]) -> None:
+    """Call ``listener(class, flatten, unflatten)`` for every kind of node that there is, and for every one to come."""
+    for node in _NODES:
+        listener(*node)
     _LISTENERS.append(listener)
+
+
+def _register(cls: type, flatten: Flatten, unflatten: Unflatten, **options: Any) -> None:
+    optree.register_pytree_node(cls, flatten, unflatten, namespace=_NAMESPACE, **options)
+    for listener in _LISTENERS:
+        listener(cls, flatten, unflatten)
+    _NODES.append((cls, flatten, unflatten))
+
+
+_register(
+    frozendict,
+    lambda node: (tuple(node.values()), tuple(node), tuple(node)),
+    lambda names, values: frozendict(dict(zip(names, values, strict=True))),
+)
 
 
 def map(f: Callable[..., Any], tree: Any, *rest: Any) -> Any:

@@ -234,7 +234,6 @@ OPTIMIZERS = [
     fn.chain(accumulate_momentum(0.5), scale_by_learning_rate(0.1)),
     *(fn.chain(scale(), scale_by_learning_rate(0.01)) for scale in (scale_by_adam, scale_by_rms, scale_by_rss)),
     fn.chain(fn.clip(0.5), fn.sgd(0.1)),
-    fn.chain(fn.record_global_norm(), fn.sgd(0.1)),
     fn.skip_if_not_finite(fn.adam(0.01)),
     fn.accumulate(fn.adam(0.01), times=3),
     fn.chain(fn.sgd(0.1), fn.exponential_moving_average(0.9)),
@@ -300,5 +299,7 @@ OPTAX = [
     (fn.sgd(fn.cosine(0.1, 40)), optax.sgd(optax.cosine_decay_schedule(0.1, 40))),
 ]
 """Optimizers of ours, and those of Optax whose steps they take."""
+
+PENALTIES = [fn.l1(0.3), fn.l2(0.3), fn.l1(0.1, mask="*"), fn.l2(0.1, mask="0.*")]
 
 INITIALIZERS = [he_normal(), he_uniform(), glorot_normal(), glorot_uniform(), lecun_normal(), normal(0.3), zeros()]

@@ -205,12 +205,12 @@ def test_a_small_convolutional_net_learns():
     )
     data, key, loss, optimizer = fn.load_dataset("mnist_5k"), Key(0), fn.softmax_cross_entropy(), fn.adam(3e-3)
     params, _ = model.init(key.at("init"), (784,))
-    state = fn.initial_state(optimizer, params, key.at("train"))
     step = fn.train_step(model, loss, optimizer)
+    state = step.init(params, key.at("train"))
     for epoch in range(2):
         for batch in fn.batches(key.at("epoch", epoch), data.train, 32):
             params, state = step(params, state, batch)
-    assert fn.evaluate(model, loss, params, data.test)["accuracy"] > 0.85
+    assert fn.evaluate(model, loss, params, data.test, metrics={"accuracy": fn.accuracy})["accuracy"] > 0.85
 
 
 @pytest.mark.usefixtures("unchecked_annotations")

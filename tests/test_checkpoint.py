@@ -215,12 +215,13 @@ def test_a_failed_save_leaves_the_old_file(saved):
 
 
 OPTIMIZER = fn.chain(fn.clip_by_global_norm(1.0), fn.adam(1e-3))
-TREE = PARAMS, fn.initial_state(OPTIMIZER, PARAMS, Key(2**63, ("a", 1)))
+STEP = fn.train_step(MODEL, fn.softmax_cross_entropy(), OPTIMIZER, metrics={"accuracy": fn.accuracy})
+TREE = PARAMS, STEP.init(PARAMS, Key(2**63, ("a", 1)))
 
 
 def test_a_training_state_comes_back_bit_for_bit(path):
     batch = fn.Batch(Key(3).normal((4, 2, 3)), np.array([0, 1, 2, 0]))
-    params, state = fn.train_step(MODEL, fn.softmax_cross_entropy(), OPTIMIZER)(*TREE, batch)
+    params, state = STEP(*TREE, batch)
     save_tree(path, (params, state))
     back = load_tree(path, TREE)
     assert tree.equal(back, (params, state))

@@ -6,7 +6,7 @@ import optax
 import pytest
 
 import funcnn as fn
-from funcnn import Batch, Key, tree
+from funcnn import Batch, Key, frozendict, tree
 from funcnn.jax import to_jax, to_numpy
 from funcnn.testing import assert_trees_close
 from funcnn.tree import record
@@ -34,7 +34,7 @@ THEIRS = {"sgd": optax.sgd(0.1, momentum=0.9), "adamw": optax.adamw(0.01), "lion
 def test_an_optax_optimizer_drives_the_step(theirs):
     params, batch = to_jax((PARAMS, BATCH))
     step = fn.train_step(MODEL, LOSS, theirs)
-    state = fn.initial_state(theirs, params, Key(0))
+    state = step.init(params, Key(0))
     losses = []
     for _ in range(30):
         params, state = step(params, state, batch)
@@ -72,3 +72,13 @@ def test_records_to_come_are_registered_too():
     assert jax.tree_util.tree_leaves(Later(1.0)) == [1.0]
     paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path((Later(1.0),))]
     assert paths == ["[0].x"]
+
+
+def test_a_frozendict_is_a_tree_of_jax_in_the_order_it_was_given():
+    metrics = frozendict({"b": 1.0, "a": 2.0})
+    doubled = jax.jit(lambda values: jax.tree_util.tree_map(lambda leaf: 2 * leaf, values))(metrics)
+    assert type(doubled) is frozendict
+    assert {name: float(value) for name, value in doubled.items()} == {"b": 2.0, "a": 4.0}
+    assert list(doubled) == ["b", "a"]
+    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path((metrics,))]
+    assert paths == ["[0].b", "[0].a"]

@@ -1,13 +1,17 @@
 """The tests of the tests: for every checker, a wrong implementation that it must catch."""
 
+from functools import partial
+from typing import Any
+
 import attrs
 import numpy as np
 import optax
 import pytest
 
 import funcnn as fn
-from funcnn import INFERENCE, Key, tree
-from funcnn.layers import DenseParams
+import funcnn.jax
+from funcnn import INFERENCE, Key, frozendict, tree
+from funcnn.jax import epoch, over_seeds
 from funcnn.optimizers import accumulate_momentum
 from funcnn.schedules import Schedule
 from funcnn.testing import (
@@ -369,25 +373,183 @@ def test_a_wrong_schedule_is_caught(schedule, message):
         check_schedule(schedule, jax=True)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda params, state: (params, attrs.evolve(state, step=state.step + 1)), "step 2 follows 0"),
-        (lambda params, state: (params, attrs.evolve(state, key=state.key.at(0))), "key has changed"),
-        (lambda params, state: (tree.map(lambda a: a.astype(np.float64), params), state), "float64"),
-    ],
-)
-def test_a_wrong_step_is_caught(change, message):
-    model, optimizer, batch = fn.relu(), fn.sgd(0.1), fn.Batch(np.ones((2, 3), np.float32), np.array([0, 1]))
-    params = DenseParams(np.ones((2, 3), np.float32), np.ones(3, np.float32))
-    right = fn.train_step(model, fn.softmax_cross_entropy(), optimizer)
+RIGHT_STEP = fn.train_step(DENSE, fn.softmax_cross_entropy(), fn.sgd(0.1), metrics={"accuracy": fn.accuracy})
+BATCH = fn.Batch(Key(1).normal((4, 4)), np.array([0, 1, 2, 0]))
 
-    def step(params, state, batch):
-        _, state = right((), state, batch)
-        return change(params, state)
 
-    with pytest.raises(AssertionError, match=message):
-        check_step(step, params, fn.initial_state(optimizer, (), Key(0)), batch)
+def unchanged(*given):
+    return given if len(given) > 1 else given[0]
+
+
+@attrs.frozen
+class WrongStep:
+    """The right step, with ``after(params, state)`` in place of what it gives and ``before(state)`` of its first."""
+
+    after: Any = unchanged
+    before: Any = unchanged
+
+    def init(self, params, key):
+        return self.before(RIGHT_STEP.init(params, key))
+
+    def __call__(self, params, state, batch):
+        return self.after(*RIGHT_STEP(params, state, batch))
+
+
+def with_state(change):
+    """A wrong step whose states, but for the first, are changed by ``change``."""
+    return WrongStep(lambda params, state: (params, change(state)))
+
+
+def with_metrics(change):
+    return with_state(lambda state: attrs.evolve(state, metrics=change(state.metrics)))
+
+
+def with_every_state(change):
+    """A wrong step all of whose states have the optimizer's state ``change(state)``."""
+
+    def changed(state):
+        return attrs.evolve(state, optimizer=change(state.optimizer))
+
+    class Step(WrongStep):
+        def __call__(self, params, state, batch):
+            params, new = RIGHT_STEP(params, RIGHT_STEP.init(params, state.key), batch)
+            return params, changed(attrs.evolve(new, step=state.step + 1))
+
+    return Step(before=changed)
+
+
+def counting():
+    """A step that counts its calls for itself, and tells the count."""
+    calls = []
+    return with_metrics(lambda metrics: frozendict({**metrics, "loss": float(calls.append(0) or len(calls))}))
+
+
+class Moved:
+    """A change of the params."""
+
+    def __call__(self, params, state):
+        return tree.map(lambda leaf: leaf + 1, params), state
+
+
+class LostByPickle(Moved):
+    def __reduce__(self):
+        return partial, (unchanged,)
+
+    def __deepcopy__(self, memo):
+        return self
+
+
+class LostByCopy(Moved):
+    def __deepcopy__(self, memo):
+        return unchanged
+
+
+def not_traced(params, state):
+    return params, attrs.evolve(state, metrics=frozendict({name: float(v) for name, v in state.metrics.items()}))
+
+
+def another_on_jax(params, state):
+    return (params if isinstance(params.weights, np.ndarray) else tree.map(lambda leaf: 1.1 * leaf, params)), state
+
+
+def another_tree_on_jax(params, state):
+    metrics = state.metrics if isinstance(params.weights, np.ndarray) else {**state.metrics}
+    return params, attrs.evolve(state, metrics=metrics)
+
+
+def weak_on_jax(params, state):
+    return params, attrs.evolve(state, metrics=frozendict({**state.metrics, "loss": 1.0}))
+
+
+COUNT, KINDS = "the step counts by one and keeps its key", "params and state keep tree, shapes and dtypes"
+SAVED, COPIED = "a saved run loads and goes on, bit for bit", "a pickled or copied step is the same step"
+COMPILED = "JAX compiles the step once, and it is the same"
+
+WRONG_STEPS = {
+    "a counter of its own": (counting(), "pure.*second call"),
+    "counts by two": (
+        with_state(lambda s: attrs.evolve(s, step=s.step + 1)),
+        f"{COUNT}': state.step is 2 after 1 steps",
+    ),
+    "does not count": (with_state(lambda s: attrs.evolve(s, step=1)), f"{COUNT}': state.step is 1 after 2 steps"),
+    "begins at one": (
+        WrongStep(before=lambda s: attrs.evolve(s, step=s.step + 1)),
+        f"{COUNT}': state.step is 1 after 0 steps",
+    ),
+    "changes its key": (
+        with_state(lambda s: attrs.evolve(s, key=s.key.at(0))),
+        rf"{COUNT}': state.key is Key\(seed=0, path=\(0,\)\) after 1",
+    ),
+    "takes another key": (
+        WrongStep(before=lambda s: attrs.evolve(s, key=Key(9))),
+        f"{COUNT}': state.key is .* after 0",
+    ),
+    "a metric after the first step": (
+        with_metrics(lambda m: frozendict({**m, "late": 0.0})),
+        f"{KINDS}': after 1 steps state.metrics.late is float instead of missing",
+    ),
+    "a metric at the first step alone": (
+        with_metrics(lambda m: frozendict({"loss": m["loss"]})),
+        f"{KINDS}': after 1 steps state.metrics.accuracy is missing instead of float",
+    ),
+    "a metric of another dtype": (
+        with_metrics(lambda m: frozendict({**m, "loss": np.float32(m["loss"])})),
+        rf"{KINDS}': after 1 steps state.metrics.loss is float32 \(\) instead of float",
+    ),
+    "metrics in another order": (
+        with_metrics(lambda m: frozendict({name: m[name] for name in ("accuracy", "loss")})),
+        f"{KINDS}': after 1 steps the nodes differ",
+    ),
+    "metrics that can be changed": (with_metrics(dict), f"{KINDS}': after 1 steps the nodes differ"),
+    "params of another dtype": (
+        WrongStep(lambda params, state: (tree.map(lambda leaf: leaf.astype(np.float64), params), state)),
+        rf"{KINDS}': after 1 steps params.weights is float64 \(4, 3\) instead of float32 \(4, 3\); params.biases is",
+    ),
+    "two leaves of one path": (
+        with_every_state(lambda s: {"a.b": np.ones(1), "a": {"b": np.zeros(1)}}),
+        f"{SAVED}': save_tree: expected a path of its own for every array",
+    ),
+    "a leaf that is no data": (with_every_state(lambda s: {0}), f"{SAVED}': Object of type set is not JSON"),
+    "a closure": (WrongStep(lambda params, state: (params, state)), f"{COPIED}': .*pickle"),
+    "a layer without a spec": (
+        attrs.evolve(RIGHT_STEP, model=with_forward(lambda y, x, mode: y)),
+        f"{COPIED}': .*pickle",
+    ),
+    "lost by pickling": (WrongStep(LostByPickle()), f"{COPIED}': pickled, params.weights is"),
+    "lost by a deep copy": (WrongStep(LostByCopy()), f"{COPIED}': copied, params.weights is"),
+    "not traced": (WrongStep(not_traced), f"{COMPILED}': "),
+    "other values on JAX": (WrongStep(another_on_jax), f"{COMPILED}': params.weights differs by up to"),
+    "another tree on JAX": (WrongStep(another_tree_on_jax), f"{COMPILED}': .*structures differ"),
+    "compiled twice": (WrongStep(weak_on_jax), f"{COMPILED}': it is traced 2 times in 3 steps"),
+}
+
+
+@pytest.mark.parametrize(("step", "message"), WRONG_STEPS.values(), ids=WRONG_STEPS)
+def test_a_wrong_step_is_caught(step, message):
+    params, _ = DENSE.init(Key(0), (4,))
+    with pytest.raises(BrokenLaw, match=message):
+        check_step(step, params, BATCH, steps=3, jax=True)
+
+
+WRONG_ENGINES = {
+    "epoch": (
+        lambda step, size: lambda params, state, samples, key: epoch(step, size)(params, state, samples, key.at(0)),
+        r"an epoch on JAX is its steps': params\.weights differs",
+    ),
+    "over_seeds": (
+        lambda train: lambda seeds: over_seeds(train)([0 for _ in seeds]),
+        r"seeds on JAX in one program are single runs': params\.weights differs",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_ENGINES)
+def test_a_wrong_engine_is_caught(name, monkeypatch):
+    wrong, message = WRONG_ENGINES[name]
+    monkeypatch.setattr(funcnn.jax, name, wrong)
+    params, _ = DENSE.init(Key(0), (4,))
+    with pytest.raises(BrokenLaw, match=message):
+        check_step(RIGHT_STEP, params, BATCH, steps=3, jax=True)
 
 
 def test_reading_global_randomness_is_caught():

@@ -1,10 +1,14 @@
 """Every layer obeys every law, and refuses what it cannot take."""
 
 import re
+from itertools import pairwise
 
+import attrs
 import jax
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import funcnn as fn
 from funcnn import INFERENCE, InputError, Key, Training, tree
@@ -12,6 +16,8 @@ from funcnn.initializers import he_normal, normal
 from funcnn.jax import to_jax, to_numpy
 from funcnn.layers import DenseParams, dense_forward, dense_vjp, relu_forward, relu_vjp, serial_vjp
 from funcnn.testing import assert_trees_alike, assert_trees_close, check_combinator, check_layer, check_noise
+from funcnn.testing import strategies as fst
+from funcnn.testing.laws import randomized
 from funcnn.testing.layers import batch_of
 from tests.catalogue import COMBINATORS, EFFORT, LAYERS, LAYERS_OF_INDICES, NOISE, indices
 
@@ -36,38 +42,113 @@ def test_laws_of_noise(layer, in_shape):
     check_noise(layer, in_shape)
 
 
-def parts(key):
-    """Three layers that fit each other, random inputs, and params for each."""
-    layers = fn.dense(4), fn.relu(), fn.serial(fn.dense(3), fn.softmax())
-    params, _ = fn.serial(*layers).init(key, (5,), dtype=np.float64)
-    return layers, params, key.at("x").normal((6, 5), np.float64)
+@st.composite
+def groupings(draw, places, depth=2):
+    """Nested groups of ``places``, in their order; ``None`` is the identity, and a group may be empty."""
+    if depth == 0 or draw(st.booleans()):
+        return (*places, None) if draw(st.booleans()) else tuple(places)
+    ends = draw(st.lists(st.integers(0, len(places)), max_size=2).map(sorted))
+    return tuple(draw(groupings(places[start:end], depth - 1)) for start, end in pairwise([0, *ends, len(places)]))
 
 
-def test_serial_is_associative():
-    (a, b, c), (p, q, r), x = parts(Key(0))
-    y, pull = fn.pullback(fn.serial(a, fn.serial(b, c)), (p, (q, r)), x)
-    z, pull_other = fn.pullback(fn.serial(fn.serial(a, b), c), ((p, q), r), x)
-    assert tree.equal(y, z)
-    dy = Key(1).normal(y.shape, np.float64)
-    (dp, (dq, dr)), dx = pull(dy)
-    assert tree.equal((((dp, dq), dr), dx), pull_other(dy))
+def grouped(serial, layers, params, grouping):
+    """The layers in such groups, and their params."""
+
+    def one(part):
+        if isinstance(part, tuple):
+            return grouped(serial, layers, params, part)
+        return (fn.identity(), ()) if part is None else (layers[part], params[part])
+
+    pairs = [*map(one, grouping)]
+    return serial(*(layer for layer, _ in pairs)), tuple(own for _, own in pairs)
 
 
-@pytest.mark.parametrize("place", [0, 1, 2, 3])
-def test_identity_is_the_unit_of_serial(place):
-    layers, params, x = parts(Key(0))
-    y, pull = fn.pullback(fn.serial(*layers), params, x)
-    z, pull_other = fn.pullback(
-        fn.serial(*layers[:place], fn.identity(), *layers[place:]), (*params[:place], (), *params[place:]), x
-    )
-    assert tree.equal(y, z)
-    (dparams, dx), (others, other_dx) = pull(y), pull_other(y)
-    assert tree.equal((dparams, dx), ((*others[:place], *others[place + 1 :]), other_dx))
+def ungrouped(grouping, params):
+    """The params in one row again, without those of the identities."""
+    for part, own in zip(grouping, params, strict=True):
+        if isinstance(part, tuple):
+            yield from ungrouped(part, own)
+        elif part is not None:
+            yield own
+
+
+def assert_groups_change_nothing(layers, in_shape, grouping, serial=fn.serial):
+    """``serial`` is associative, with the identity as unit: outputs and cotangents are the same, bit for bit."""
+    params, _ = serial(*layers).init(Key(0), in_shape, dtype=np.float64)
+    params, x = randomized(params, Key(1)), Key(2).normal((3, *in_shape), np.float64)
+    model, nested = grouped(serial, layers, params, grouping)
+    modes = [INFERENCE] if "dropout" in repr(layers) else [INFERENCE, Training(Key(3))]  # it draws by its place
+    for mode in modes:
+        y, pull = fn.pullback(serial(*layers), params, x, mode)
+        z, pull_other = fn.pullback(model, nested, x, mode)
+        assert tree.equal(z, y)
+        for need_dx in (True, False):
+            dy = randomized(y, Key(4))
+            (dparams, dx), (others, other_dx) = pull(dy, need_dx=need_dx), pull_other(dy, need_dx=need_dx)
+            assert tree.equal((tuple(ungrouped(grouping, others)), other_dx), (dparams, dx))
+
+
+@settings(max_examples=50)
+@given(st.data(), st.sampled_from([(3,), (4, 4, 2), (2, 3)]))
+def test_serial_is_associative_and_identity_its_unit(data, in_shape):
+    layers = data.draw(fst.layers(in_shape, largest=5)).spec.arguments["layers"]
+    assert_groups_change_nothing(layers, in_shape, data.draw(groupings(range(len(layers)))))
+
+
+GROUPINGS = [((0, 1), 2, 3), (0, (1, (2, 3))), (((0,), 1), (2, 3)), (None, 0, None, (1, None), (), 2, 3, None)]
+
+
+def assert_associative_with_unit(serial, layers, in_shape):
+    for grouping in GROUPINGS:
+        assert_groups_change_nothing(layers, in_shape, grouping, serial)
+
+
+@pytest.mark.parametrize(
+    ("layer", "in_shape"), [row for row in LAYERS if all(isinstance(size, int) for size in row[1])], ids=str
+)
+def test_every_layer_may_stand_in_any_group(layer, in_shape):
+    assert_associative_with_unit(fn.serial, (fn.tanh(), layer, fn.flatten(), fn.dense(2)), in_shape)
+
+
+def rounding(layer):
+    def forward(params, x, mode):
+        y, residuals = layer.forward(params, x, mode)
+        return y.round(3), residuals
+
+    return attrs.evolve(layer, forward=forward)
+
+
+def with_cotangents(change):
+    """A serial whose layers' VJP gives ``change(dparams, dx)``."""
+
+    def changed(layer):
+        def vjp(params, residuals, dy, *, need_dx=True):
+            return change(*layer.vjp(params, residuals, dy, need_dx=need_dx))
+
+        return attrs.evolve(layer, vjp=vjp)
+
+    return changed
+
+
+WRONG_SERIALS = {
+    "rounds its outputs": rounding,
+    "clips its cotangents": with_cotangents(lambda dparams, dx: (dparams, None if dx is None else dx.clip(-0.1, 0.1))),
+    "gives dparams in the order of the backward pass": with_cotangents(lambda dparams, dx: (dparams[::-1], dx)),
+    "doubles its gradients": with_cotangents(lambda dparams, dx: (tree.map(lambda d: 2 * d, dparams), dx)),
+}
+
+
+@pytest.mark.parametrize("change", WRONG_SERIALS.values(), ids=WRONG_SERIALS)
+def test_a_serial_that_is_not_associative_is_caught(change):
+    layers = fn.dense(4), fn.tanh(), fn.dense(3), fn.softmax()
+    with pytest.raises((AssertionError, TypeError, ValueError)):
+        assert_associative_with_unit(lambda *parts: change(fn.serial(*parts)), layers, (5,))
 
 
 def test_another_layer_at_the_end_changes_no_other_params():
-    layers, params, _ = parts(Key(0))
-    longer, _ = fn.serial(*layers, fn.dense(2)).init(Key(0), (5,), dtype=np.float64)
+    layers = fn.dense(4), fn.relu(), fn.serial(fn.dense(3), fn.softmax())
+    params, _ = fn.serial(*layers).init(Key(0), (5,))
+    longer, _ = fn.serial(*layers, fn.dense(2)).init(Key(0), (5,))
     assert tree.equal(longer[:3], params)
 
 

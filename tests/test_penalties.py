@@ -8,10 +8,10 @@ from funcnn import Batch, InputError, Key, tree
 from funcnn.spec import from_plain, to_plain
 from funcnn.testing import assert_pure, assert_trees_close
 from funcnn.testing.laws import randomized
+from tests.catalogue import PENALTIES
 
 MODEL = fn.serial(fn.dense(4), fn.tanh(), fn.dense(3))
 PARAMS = randomized(MODEL.init(Key(0), (5,), dtype=np.float64)[0], Key(1))
-PENALTIES = [fn.l1(0.3), fn.l2(0.3), fn.l1(0.1, mask="*"), fn.l2(0.1, mask="0.*")]
 
 
 @pytest.mark.parametrize("penalty", PENALTIES, ids=str)
@@ -42,7 +42,7 @@ def test_a_step_adds_the_penalty_once():
     loss, penalty = fn.softmax_cross_entropy(), fn.l2(0.1)
     batch = Batch(Key(3).normal((6, 5), np.float64), np.arange(6) % 3)
     step = fn.train_step(MODEL, loss, fn.sgd(0.5), penalty=penalty)
-    after, state = step(PARAMS, fn.initial_state(fn.sgd(0.5), PARAMS, Key(0)), batch)
+    after, state = step(PARAMS, step.init(PARAMS, Key(0)), batch)
     value, grads, _ = fn.loss_and_gradient(MODEL, loss, PARAMS, batch)
     expected = tree.map(lambda p, g, q: p - 0.5 * (g + q), PARAMS, grads, penalty.gradient(PARAMS))
     assert_trees_close(after, expected, rtol=1e-12)

@@ -1,16 +1,38 @@
 """Constructors remember their calls, and loading calls only what is registered."""
 
+import copy
 import json
+import pickle
+import subprocess
+import sys
+from functools import partial
 
 import attrs
 import numpy as np
 import pytest
 
 import funcnn as fn
-from funcnn import InputError, described
+from funcnn import InputError, Key, described, tree
 from funcnn.initializers import normal
 from funcnn.spec import from_plain, map_parts, to_plain
-from tests.catalogue import LAYERS, LOSSES, OPTIMIZERS, SCHEDULES
+from funcnn.testing.layers import batch_of, normal_inputs
+from tests.catalogue import (
+    COMBINATORS,
+    EXCEPTIONS,
+    INITIALIZERS,
+    LAYERS,
+    LAYERS_OF_INDICES,
+    LOSSES,
+    METRICS,
+    METRICS_OF_TABLES,
+    NOISE,
+    OPTIMIZERS,
+    PENALTIES,
+    SCHEDULES,
+    indices,
+    labels,
+    named,
+)
 
 EVERYTHING = [*(layer for layer, _ in LAYERS), *(loss for loss, _ in LOSSES), *OPTIMIZERS, *SCHEDULES]
 
@@ -145,3 +167,102 @@ def test_only_what_can_remember_is_described():
 
     with pytest.raises(TypeError, match=r"nothing\(\): @described makes layers, losses and the like, not None"):
         nothing()
+
+
+@described
+def tilted(slope):
+    """A layer of one's own, all of closures."""
+    return fn.Layer(
+        lambda key, in_shape, *, dtype=np.float32: ((), in_shape),
+        lambda params, x, mode: (slope * x, ()),
+        lambda params, residuals, dy, *, need_dx=True: (params, slope * dy if need_dx else None),
+    )
+
+
+def of_a_layer(in_shape, inputs, layer):
+    """Params, outputs and cotangents."""
+    params, _ = layer.init(Key(0), in_shape, dtype=np.float64)
+    y, pull = fn.pullback(layer, params, batch_of(in_shape, Key(1), 3, inputs), fn.Training(Key(2)))
+    return params, y, pull(y)
+
+
+def of_a_combinator(in_shape, count, combine):
+    return of_a_layer(in_shape, normal_inputs, combine(*[fn.tanh()] * count))
+
+
+def of_a_loss(draw, loss):
+    value, residuals = loss.forward(*draw(Key(0), 5))
+    return value, loss.vjp(residuals)
+
+
+def of_an_optimizer(optimizer):
+    """Updates, states and learning rates."""
+    params, rate = (
+        {"w": Key(0).normal((3, 2)), "b": (Key(1).normal((2,)),)},
+        optimizer.learning_rate or (lambda state: 0),
+    )
+    pairs = [(None, optimizer.init(params))]
+    for _ in range(3):
+        pairs.append(optimizer.update(params, pairs[-1][1], params))
+    return pairs, [rate(state) for _, state in pairs]
+
+
+def of_a_step(step):
+    """Params and states."""
+    params, _ = step.model.init(Key(0), (4,))
+    batch = fn.Batch(Key(1).normal((6, 4)), labels(Key(2), 6)[1])
+    return [*fn.trajectory(step, params, step.init(params, Key(3)), [batch] * 3)]
+
+
+PARAMS = {"weights": np.linspace(-1, 1, 5), "0": {"b": np.ones(2)}}
+
+STEP = fn.train_step(
+    fn.serial(fn.dense(5), tilted(0.5), fn.dropout(0.5), fn.dense(4)),
+    fn.softmax_cross_entropy(),
+    fn.chain(fn.clip_by_global_norm(1.0), fn.adam(fn.cosine(0.1, 10))),
+    penalty=fn.l1(0.1),
+    metrics={"accuracy": fn.accuracy, "norm": fn.gradient_norm, "rate": fn.learning_rate},
+)
+
+PARTS = [
+    *((layer, partial(of_a_layer, in_shape, normal_inputs)) for layer, in_shape in [*LAYERS, *NOISE]),
+    *((layer, partial(of_a_layer, in_shape, indices)) for layer, in_shape in LAYERS_OF_INDICES),
+    *((combine, partial(of_a_combinator, in_shape, count)) for combine, in_shape, count in COMBINATORS),
+    *((loss, partial(of_a_loss, draw)) for loss, draw in LOSSES),
+    *((optimizer, of_an_optimizer) for optimizer in [*OPTIMIZERS, *(optimizer for optimizer, _ in EXCEPTIONS)]),
+    *((schedule, lambda schedule: [schedule(step) for step in (0, 1, 700)]) for schedule in SCHEDULES),
+    *((metric, lambda metric, draw=draw: metric(*draw(Key(0), 6))) for metric, draw, *_ in METRICS + METRICS_OF_TABLES),
+    *((initializer, lambda initializer: initializer(Key(0), (3, 4), np.float32)) for initializer in INITIALIZERS),
+    *((penalty, lambda penalty: (penalty.value(PARAMS), penalty.gradient(PARAMS))) for penalty in PENALTIES),
+    (tilted(0.3), partial(of_a_layer, (3,), normal_inputs)),
+    (STEP, of_a_step),
+]
+"""Everything of the catalogue, and what it does."""
+
+
+@pytest.mark.parametrize(("part", "behaviour"), PARTS, ids=named)
+def test_what_is_pickled_or_copied_behaves_the_same(part, behaviour):
+    for again in (pickle.loads(pickle.dumps(part)), copy.deepcopy(part)):
+        assert type(again) is type(part)
+        assert repr(again) == repr(part) or not named(part)
+        assert tree.equal(behaviour(again), behaviour(part))
+
+
+def test_what_is_pickled_is_loaded_in_another_process(tmp_path):
+    described_parts = [part for part, _ in PARTS if named(part)]
+    (tmp_path / "parts").write_bytes(pickle.dumps([*described_parts, STEP]))
+    code = (
+        "import pickle, sys; *parts, step = pickle.load(open(sys.argv[1], 'rb')); print(*parts, step.model, sep='\\n')"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "parts")]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert printed.splitlines() == [*map(repr, described_parts), repr(STEP.model)]
+
+
+def test_what_is_changed_by_hand_is_pickled_as_its_functions():
+    changed = attrs.evolve(fn.dense(2), forward=fn.relu().forward)
+    again = pickle.loads(pickle.dumps(changed))
+    assert repr(again) == "<Layer without a spec>"
+    assert fn.predict(again, (), np.array([[-1.0, 2.0]])).tolist() == [[0.0, 2.0]]
+    with pytest.raises((pickle.PicklingError, AttributeError), match="pickle"):
+        pickle.dumps(attrs.evolve(fn.dense(2), forward=lambda params, x, mode: (x, ())))

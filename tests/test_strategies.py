@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import funcnn as fn
 from funcnn import Key, tree
-from funcnn.testing import assert_pure, check_step, check_vjp
+from funcnn.testing import assert_pure, check_vjp
 from funcnn.testing import strategies as fst
 
 SHAPES = st.sampled_from([(3,), (4, 4, 2), (2, 3)])
@@ -28,10 +28,10 @@ def test_the_gradient_of_any_architecture_is_that_of_central_differences(data, i
 @given(st.data(), fst.batches((3,), 2))
 def test_any_architecture_trains(data, batch):
     model = fn.serial(data.draw(fst.layers((3,))), fn.dense(2))
-    optimizer = fn.adam()
     params, _ = model.init(Key(0), (3,))
-    step = fn.train_step(model, fn.softmax_cross_entropy(), optimizer)
-    check_step(step, params, fn.initial_state(optimizer, params, Key(1)), batch, steps=3)
+    step = fn.train_step(model, fn.softmax_cross_entropy(), fn.adam())
+    _, state = step(params, step.init(params, Key(1)), batch)
+    assert np.isfinite(state.metrics["loss"])
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The training step, its fold, and evaluation."""
 
+import math
 import subprocess
 import sys
 import tracemalloc
@@ -7,40 +8,225 @@ import tracemalloc
 import array_api_strict
 import attrs
 import numpy as np
+import optax
 import pytest
+from hypothesis import given, seed, settings
+from hypothesis import strategies as st
 from toolz import last, take
 
 import funcnn as fn
 from funcnn import Batch, InputError, Key, tree
 from funcnn.testing import assert_trees_close, check_step
+from funcnn.testing import strategies as fst
+from funcnn.testing.laws import as_dtype
+from tests.catalogue import EXCEPTIONS, LOSSES, OPTIMIZERS, PENALTIES
 
 MODEL = fn.serial(fn.dense(6), fn.relu(), fn.dense(3))
 LOSS = fn.softmax_cross_entropy()
 OPTIMIZER = fn.adam(fn.inverse_time_decay(0.01, decay=0.1))
+ANY_OPTIMIZER = [*OPTIMIZERS, *(optimizer for optimizer, _ in EXCEPTIONS)]
 
 
 def samples(n=20, weights=None):
     return Batch(Key(1).normal((n, 4)), Key(2).permutation(n) % 3, weights)
 
 
-def start(optimizer=OPTIMIZER):
+def start(optimizer=OPTIMIZER, **options):
+    """A step, and params and state before it."""
     params, _ = MODEL.init(Key(0).at("init"), (4,))
-    return fn.train_step(MODEL, LOSS, optimizer), params, fn.initial_state(optimizer, params, Key(0).at("train"))
+    step = fn.train_step(MODEL, LOSS, optimizer, **options)
+    return step, params, step.init(params, Key(0).at("train"))
 
 
-@pytest.mark.parametrize("optimizer", [OPTIMIZER, fn.sgd(0.1, momentum=0.9)], ids=str)
-@pytest.mark.parametrize("weights", [None, np.linspace(0, 1, 20, dtype=np.float32)], ids=["unweighted", "weighted"])
-def test_laws(optimizer, weights):
-    check_step(*start(optimizer), samples(weights=weights))
+def metrics_of(optimizer, steps=1, **options):
+    """The metrics before the first step, and after each."""
+    return [state.metrics for _, state in fn.trajectory(*start(optimizer, **options), [samples()] * steps)]
 
 
-def test_a_step_records_loss_accuracy_and_rate():
+def size_of_update(update):
+    return fn.global_norm(update.updates)
+
+
+def count_of_rows(outputs, targets, weights):
+    return outputs.shape[0]
+
+
+HEADS = {
+    "categorical_cross_entropy": fn.softmax(),
+    "kl_divergence": fn.log_softmax(),
+    "binary_cross_entropy": fn.sigmoid(),
+}
+"""What makes of any outputs those that a loss takes."""
+
+OF_CLASSES = ("softmax_cross_entropy", "categorical_cross_entropy", "kl_divergence")
+
+
+@st.composite
+def runs(draw, rows):
+    """A step of any parts, params for it, and a batch of ``rows`` samples."""
+    (loss, drawn), optimizer = draw(st.sampled_from(LOSSES)), draw(st.sampled_from(ANY_OPTIMIZER))
+    key, penalty = draw(fst.keys()), draw(st.none() | st.sampled_from(PENALTIES))
+    outputs, targets = as_dtype(drawn(key, rows), np.float32)
+    out_shape = outputs.shape[1:]
+    head = HEADS.get(loss.spec.name, fn.identity())
+    model = fn.serial(draw(fst.layers((3,))), fn.dense(math.prod(out_shape)), fn.reshape(*out_shape), head)
+    metrics = {"norm": fn.gradient_norm, "size": fn.StepMetric(size_of_update), "rows": count_of_rows}
+    if optimizer.learning_rate is not None:
+        metrics |= {"rate": fn.learning_rate}
+    if loss.spec.name in OF_CLASSES:
+        metrics |= {"accuracy": fn.accuracy, "top 2": fn.metrics.top_k_accuracy(2)}
+    names = draw(st.lists(st.sampled_from([*metrics]), unique=True))
+    weights = key.at("weights").uniform((rows,), low=0.1) if draw(st.booleans()) else None
+    step = fn.train_step(model, loss, optimizer, penalty=penalty, metrics={name: metrics[name] for name in names})
+    return step, draw(fst.params_for(model, (3,), np.float32)), Batch(key.at("x").normal((rows, 3)), targets, weights)
+
+
+@settings(max_examples=30)
+@given(st.integers(1, 4).flatmap(runs), fst.keys())
+def test_laws(run, key):
+    check_step(*run, key=key, steps=4)
+
+
+@pytest.mark.parametrize("part", [1, 2])  # which workers share
+def test_laws_with_jax(part):
+    @seed(part)
+    @settings(max_examples=3)
+    @given(runs(rows=4), fst.keys())
+    def law(run, key):
+        check_step(*run, key=key, steps=1, jax=True)
+
+    law()
+
+
+@pytest.mark.parametrize("optimizer", ANY_OPTIMIZER, ids=str)
+def test_laws_for_every_optimizer(optimizer):
+    metrics = {"size": fn.StepMetric(size_of_update), "norm": fn.gradient_norm}
+    step, params, _ = start(optimizer, metrics=metrics)
+    check_step(step, params, samples(), steps=5)
+
+
+def test_only_the_loss_is_measured_unless_more_is_asked_for():
     step, params, state = start()
+    assert list(state.metrics) == ["loss"]
     assert np.isnan(state.metrics["loss"])
     _, after = step(params, state, samples())
-    value, _, outputs = fn.loss_and_gradient(MODEL, LOSS, params, samples())
-    assert after.metrics == {"loss": float(value), "accuracy": fn.accuracy(outputs, samples().targets)}
-    assert fn.hyperparameters(after.optimizer) == {"learning_rate": 0.01}
+    value, _, _ = fn.loss_and_gradient(MODEL, LOSS, params, samples())
+    assert after.metrics == {"loss": float(value)}
+    assert fn.evaluate(MODEL, LOSS, params, samples()) == pytest.approx({"loss": float(value)})
+
+
+def test_metrics_are_of_the_batch_before_its_update_and_in_the_order_given():
+    _, params, _ = start()
+    before, after = metrics_of(OPTIMIZER, metrics={"b": fn.accuracy, "a": fn.accuracy}, penalty=fn.l2(0.1))
+    assert list(before) == list(after) == ["loss", "b", "a", "penalty"]
+    assert all(map(np.isnan, before.values()))
+    outputs = fn.predict(MODEL, params, samples().inputs)
+    assert after["a"] == after["b"] == fn.accuracy(outputs, samples().targets)
+
+
+SCHEDULE = fn.inverse_time_decay(0.1, decay=1.0)
+
+OF_SCHEDULE = [
+    fn.sgd(SCHEDULE),
+    fn.sgd(SCHEDULE, momentum=0.9),
+    fn.adam(SCHEDULE),
+    fn.adamw(SCHEDULE),
+    fn.nadam(SCHEDULE),
+    fn.adagrad(SCHEDULE),
+    fn.rmsprop(SCHEDULE),
+    fn.nnfs.sgd(0.1, decay=1.0, momentum=0.9),
+    fn.nnfs.adam(0.1, decay=1.0),
+    fn.nnfs.adagrad(0.1, decay=1.0),
+    fn.nnfs.rmsprop(0.1, decay=1.0),
+    fn.chain(fn.clip(1.0), fn.sgd(SCHEDULE), fn.max_norm(2.0)),
+    fn.chain(fn.chain(fn.adam(SCHEDULE)), fn.exponential_moving_average(0.9)),
+    fn.chain(fn.sgd(fn.constant(9.0)), fn.sgd(SCHEDULE)),
+    fn.skip_if_not_finite(fn.adam(SCHEDULE)),
+    fn.skip_if_not_finite(fn.chain(fn.clip(1.0), fn.accumulate(fn.sgd(SCHEDULE), times=1))),
+]
+
+
+def rates_of(optimizer):
+    """The learning rate that each of four steps measures."""
+    _, *after = metrics_of(optimizer, 4, metrics={"rate": fn.learning_rate})
+    return [metrics["rate"] for metrics in after]
+
+
+@pytest.mark.parametrize("optimizer", OF_SCHEDULE, ids=str)
+def test_the_learning_rate_is_that_of_the_schedule_through_whatever_stands_around(optimizer):
+    assert rates_of(optimizer) == pytest.approx([*map(SCHEDULE, range(4))])
+    assert rates_of(fn.accumulate(optimizer, times=2)) == pytest.approx([*map(SCHEDULE, (0, 0, 0, 1))])
+
+
+@pytest.mark.parametrize("optimizer", [fn.clip(1.0), fn.chain(), fn.skip_if_not_finite(fn.clip(1.0)), optax.adam(0.1)])
+def test_the_learning_rate_of_an_optimizer_without_one_is_refused(optimizer):
+    metrics = {"rate": fn.learning_rate}
+    with pytest.raises(
+        InputError, match=r"train_step: expected an optimizer that tells its learning rate, got .*; leave"
+    ):
+        fn.train_step(MODEL, LOSS, optimizer, metrics=metrics)
+
+
+@pytest.mark.parametrize("optimizer", [fn.sgd(0.1), fn.chain(fn.clip_by_global_norm(1e-3), fn.sgd(0.1))], ids=str)
+def test_the_gradient_norm_is_that_of_loss_and_penalty_before_any_clipping(optimizer):
+    _, params, _ = start()
+    _, grads, _ = fn.loss_and_gradient(MODEL, LOSS, params, samples())
+    expected = fn.global_norm(tree.map(np.add, grads, fn.l2(0.1).gradient(params)))
+    _, after = metrics_of(optimizer, metrics={"norm": fn.gradient_norm}, penalty=fn.l2(0.1))
+    assert after["norm"] == pytest.approx(float(expected), rel=1e-6)
+    assert after["norm"] > 1e-2
+
+
+def test_a_metric_of_ones_own_measures_all_of_an_update():
+    seen = []
+    step, params, state = start(fn.sgd(0.5), metrics={"seen": fn.StepMetric(lambda update: seen.append(update) or 0)})
+    step(params, state, samples())
+    (update,) = seen
+    _, grads, _ = fn.loss_and_gradient(MODEL, LOSS, params, samples())
+    assert tree.equal((update.params, update.grads), (params, grads))
+    assert tree.equal(update.updates, tree.map(lambda g: -update.learning_rate * g, grads))
+
+
+def test_without_a_learning_rate_an_update_has_none():
+    _, after = metrics_of(fn.clip(1.0), metrics={"none": fn.StepMetric(lambda update: update.learning_rate is None)})
+    assert after["none"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [(np.ones(3), r"\(3,\)"), (np.ones((2, 1)), r"\(2, 1\)"), (None, "None"), ("high", "high"), ((1, 2), r"\(1, 2\)")],
+)
+def test_a_metric_that_is_no_number_is_refused_by_its_name(value, found):
+    step, params, state = start(metrics={"wrong": lambda outputs, targets, weights: value})
+    with pytest.raises(InputError, match=f"^metric 'wrong': expected one number, got {found}$"):
+        step(params, state, samples())
+    with pytest.raises(InputError, match=f"^metric 'wrong': expected one number, got {found}$"):
+        fn.evaluate(MODEL, LOSS, params, samples(), metrics=step.metrics)
+
+
+@pytest.mark.parametrize("value", [True, 3, 0.25, np.float32(0.25), np.int64(3), np.array(0.25), np.bool_(True)])
+def test_any_number_is_measured_as_a_float(value):
+    metrics = {"number": lambda outputs, targets, weights: value}
+    _, after = metrics_of(OPTIMIZER, metrics=metrics)
+    assert (type(after["number"]), after["number"]) == (float, value)
+
+
+def test_a_regression_has_no_accuracy():
+    inputs = Key(0).normal((20, 4))
+    batch, model, metrics = Batch(inputs, inputs @ np.ones((4, 3), np.float32)), fn.dense(3), {"accuracy": fn.accuracy}
+    params, _ = model.init(Key(1), (4,))
+    step = fn.train_step(model, fn.mean_squared_error(), fn.sgd(0.1), metrics=metrics)
+    with pytest.raises(InputError, match="accuracy: expected distributions, at least 0 with a sum of 1, got"):
+        step(params, step.init(params, Key(2)), batch)
+
+
+def test_metrics_of_a_step_are_none_of_an_evaluation():
+    _, params, _ = start()
+    metrics = {"accuracy": fn.accuracy, "norm": fn.gradient_norm, "rate": fn.learning_rate}
+    with pytest.raises(
+        InputError, match="evaluate: expected metrics of outputs and targets, got norm, rate, measured by"
+    ):
+        fn.evaluate(MODEL, LOSS, params, samples(), metrics=metrics)
 
 
 def test_a_step_follows_the_gradient():
@@ -60,13 +246,13 @@ def test_the_mean_of_per_example_gradients_is_the_gradient(mode):
 
 def test_metrics_of_ones_own():
     def spread(outputs, targets, weights):
-        return float(outputs.std())
+        return outputs.std()
 
-    step = fn.train_step(MODEL, LOSS, OPTIMIZER, metrics={"spread": spread})
-    _, params, state = start()
-    _, state = step(params, state, samples())
-    assert sorted(state.metrics) == ["loss", "spread"]
-    assert sorted(fn.evaluate(MODEL, LOSS, params, samples(), metrics={"spread": spread})) == ["loss", "spread"]
+    _, params, _ = start()
+    outputs = fn.predict(MODEL, params, samples().inputs)
+    _, after = metrics_of(OPTIMIZER, metrics={"spread": spread})
+    found = fn.evaluate(MODEL, LOSS, params, samples(), metrics={"spread": spread})
+    assert after["spread"] == found["spread"] == float(outputs.std())
 
 
 def test_training_learns():
@@ -109,7 +295,8 @@ def test_evaluation_does_not_depend_on_the_batch_size(batch_size, weights):
     _, params, _ = start()
     everything = samples(weights=weights)
     whole, _ = LOSS.forward(fn.predict(MODEL, params, everything.inputs), everything.targets, everything.weights)
-    found = fn.evaluate(MODEL, LOSS, params, everything, batch_size=batch_size)
+    metrics = {"accuracy": fn.accuracy}
+    found = fn.evaluate(MODEL, LOSS, params, everything, batch_size=batch_size, metrics=metrics)
     assert found["loss"] == pytest.approx(float(whole), rel=1e-6)
     outputs = fn.predict(MODEL, params, everything.inputs)
     assert found["accuracy"] == pytest.approx(fn.accuracy(outputs, everything.targets, everything.weights))
@@ -123,12 +310,14 @@ def test_no_weight_at_all_is_refused():
 
 def test_the_step_runs_on_any_namespace():
     xp = array_api_strict
-    step, params, state = start(fn.sgd(0.1, momentum=0.9))
+    metrics = {"accuracy": fn.accuracy, "norm": fn.gradient_norm, "rate": fn.learning_rate, "rows": count_of_rows}
+    step, params, state = start(fn.sgd(0.1, momentum=0.9), metrics=metrics)
     strict = tree.map(lambda leaf: xp.asarray(np.array(leaf)), (params, samples(weights=np.ones(20, np.float32))))
-    strict_state = fn.initial_state(fn.sgd(0.1, momentum=0.9), strict[0], state.key)
-    after, _ = step(strict[0], strict_state, strict[1])
-    expected, _ = step(params, state, samples())
+    after, strict_state = step(strict[0], step.init(strict[0], state.key), strict[1])
+    expected, state = step(params, state, samples())
     assert_trees_close(tree.map(np.asarray, after), expected)
+    for name, value in strict_state.metrics.items():
+        assert (value.dtype, float(value)) == (xp.asarray(0.0).dtype, pytest.approx(state.metrics[name], rel=1e-5))
     found = fn.evaluate(MODEL, LOSS, after, strict[1], batch_size=7)
     assert found == pytest.approx(fn.evaluate(MODEL, LOSS, expected, samples()), rel=1e-5)
     assert len(list(fn.batches(Key(0), strict[1], 7))) == 3
@@ -159,17 +348,24 @@ def test_constructors_that_were_not_called_are_refused(arguments, message):
         (fn.accuracy, "expected metrics by name, got"),
         ({"accuracy": 1.0}, "expected metrics by name, got"),
         ({"loss": fn.accuracy}, "expected metrics of other names than those of the loss and penalty, got loss"),
+        (
+            {"penalty": fn.gradient_norm},
+            "expected metrics of other names than those of the loss and penalty, got penalty",
+        ),
     ],
 )
 def test_metrics_have_names_of_their_own(metrics, message):
-    with pytest.raises(InputError, match=f"train_step: {message}"):
+    with pytest.raises(InputError, match=f"^train_step: {message}"):
         fn.train_step(MODEL, LOSS, OPTIMIZER, metrics=metrics)
+    with pytest.raises(InputError, match=f"^evaluate: {message}"):
+        fn.evaluate(MODEL, LOSS, (), samples(), metrics=metrics)
 
 
 @pytest.mark.usefixtures("unchecked_annotations")
 def test_a_seed_is_no_key():
-    with pytest.raises(InputError, match=r"initial_state: expected a key, got 0; make one of a seed: Key\(0\)"):
-        fn.initial_state(OPTIMIZER, (), 0)
+    step, params, _ = start()
+    with pytest.raises(InputError, match=r"train_step\.init: expected a key, got 0; make one of a seed: Key\(0\)"):
+        step.init(params, 0)
 
 
 def test_several_inputs_are_samples_too():
@@ -184,7 +380,8 @@ def test_several_inputs_are_samples_too():
     model = fn.serial(fn.parallel(fn.dense(3), fn.dense(3)), both())
     params, _ = model.init(Key(0), ((4,), (2,)))
     batch = Batch((Key(1).normal((20, 4)), Key(2).normal((20, 2))), samples().targets)
-    step, state = fn.train_step(model, LOSS, OPTIMIZER), fn.initial_state(OPTIMIZER, params, Key(3))
+    step = fn.train_step(model, LOSS, OPTIMIZER)
+    state = step.init(params, Key(3))
     before = fn.evaluate(model, LOSS, params, batch, batch_size=7)
     for part in fn.batches(Key(4), batch, 6):
         params, state = step(params, state, part)
@@ -239,8 +436,9 @@ untouched = repr(np.random.get_state()), random.getstate()
 key, data = fn.Key(7), fn.load_dataset("mnist_5k")
 model, optimizer = fn.serial(fn.dense(16), fn.relu(), fn.dense(10)), fn.adam()
 params, _ = model.init(key.at("init"), (784,))
-state = fn.initial_state(optimizer, params, key.at("train"))
-step = fn.train_step(model, fn.softmax_cross_entropy(), optimizer)
+metrics = {"accuracy": fn.accuracy, "norm": fn.gradient_norm}
+step = fn.train_step(model, fn.softmax_cross_entropy(), optimizer, metrics=metrics)
+state = step.init(params, key.at("train"))
 for batch in fn.batches(key.at("epoch", 0), data.train, 256):
     params, state = step(params, state, batch)
 assert (repr(np.random.get_state()), random.getstate()) == untouched
@@ -266,7 +464,8 @@ def bytes_of(params):
 def test_a_step_with_adam_needs_no_more_than_old_and_new_and_one_leaf():
     model, optimizer = fn.serial(fn.dense(500), fn.relu(), fn.dense(500), fn.relu(), fn.dense(3)), fn.adam()
     params, _ = model.init(Key(0), (4,))
-    step, state = fn.train_step(model, LOSS, optimizer), fn.initial_state(optimizer, params, Key(0))
+    step = fn.train_step(model, LOSS, optimizer, metrics={"norm": fn.gradient_norm, "accuracy": fn.accuracy})
+    state = step.init(params, Key(0))
     largest = max(leaf.nbytes for leaf in tree.leaves(params)) / bytes_of(params)
     allowed = 4 + largest + 0.1  # gradient, both moments, and update or params, beside the old ones; batch and outputs
 

@@ -1,10 +1,13 @@
 """Records are trees, and their arrays refuse writes."""
 
+import copy
+import pickle
+
 import attrs
 import numpy as np
 import pytest
 
-from funcnn import InputError, Key, tree
+from funcnn import InputError, Key, frozendict, tree
 from funcnn.tree import record
 
 
@@ -130,3 +133,33 @@ def test_evolve_at_changes_one_leaf():
 def test_trees_with_keys_are_close_where_the_keys_are_equal():
     assert tree.allclose((1.0, Key(0)), (1.0 + 1e-9, Key(0)))
     assert not tree.allclose((1.0, Key(0)), (1.0, Key(1)))
+
+
+METRICS = frozendict({"b": np.ones(2), "a": 1.0})
+
+
+def test_a_frozendict_cannot_be_written_to():
+    values = {"b": 1.0}
+    frozen = frozendict(values)
+    values["b"] = 2.0
+    assert frozen == {"b": 1.0}
+    for write in ("frozen['b'] = 0", "del frozen['b']", "frozen |= {}", "frozen.update(b=0)", "frozen.other = 0"):
+        with pytest.raises((TypeError, AttributeError)):
+            exec(write, {"frozen": frozen})
+    assert frozen == {"b": 1.0}
+
+
+@pytest.mark.parametrize("again", [lambda m: pickle.loads(pickle.dumps(m)), copy.deepcopy, copy.copy])
+def test_a_frozendict_pickles_and_copies(again):
+    assert type(again(METRICS)) is frozendict
+    assert tree.equal(again(METRICS), METRICS)
+
+
+def test_a_frozendict_is_a_tree_in_the_order_it_was_given():
+    assert list(METRICS) == ["b", "a"]
+    assert [path for path, _ in tree.leaves_with_paths((METRICS,))] == ["0.b", "0.a"]
+    doubled = tree.map(lambda leaf: 2 * leaf, METRICS)
+    assert (type(doubled), repr(doubled)) == (frozendict, "{'b': array([2., 2.]), 'a': 2.0}")
+    assert tree.equal(tree.unflatten(METRICS, tree.leaves(METRICS)), METRICS)
+    assert not tree.same_structure(METRICS, frozendict({"a": 0.0, "b": 0.0}))
+    assert not tree.same_structure(METRICS, dict(METRICS))

@@ -1,12 +1,20 @@
-"""Layers made of layers: a combinator gives a :class:`Layer` again, so nesting needs no special case."""
+"""Layers made of layers: a combinator gives a :class:`Layer` again, so nesting needs no special case.
+
+A layer with its params and mode is a *stage*, ``(x, residuals) -> (y, residuals)``: it puts what it keeps behind what
+the stages before it kept. A layer with its params and residuals is a *pullback*, ``(dparams, dy) -> (dparams, dx)``.
+The forward pass of :func:`serial` is the ``pipe`` of its stages, its VJP that of its pullbacks in reverse; the layers
+of :func:`add` and :func:`concatenate` are the ``juxt`` of theirs. So ``serial`` is associative, and :func:`identity` is
+its unit, bit for bit, for layers that draw nothing: what one draws depends on its place.
+"""
 
 import itertools
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial, reduce
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from toolz import concat, juxt, pipe
 
 from funcnn import tree
 from funcnn.arrays import Array, Shape, Shapes, namespace
@@ -132,11 +140,8 @@ def serial_forward(
     layers: Sequence[Layer], params: Sequence[Params], x: Array, mode: Mode
 ) -> tuple[Array, tuple[Residuals, ...]]:
     """The composition of all forward functions; the residuals are those of each layer."""
-    residuals = []
-    for i, (layer, layer_params) in enumerate(zip(layers, params, strict=True)):
-        x, layer_residuals = _located(f"serial[{i}]", layer.forward, layer_params, x, mode.at(i))
-        residuals.append(layer_residuals)
-    return x, tuple(residuals)
+    carried: tuple[Array, tuple[Residuals, ...]] = pipe((x, ()), *_stages("serial", layers, params, mode))
+    return carried
 
 
 def serial_vjp(
@@ -152,12 +157,10 @@ def serial_vjp(
     Without ``need_dx`` it ends at the first layer that has parameters, which computes no input gradient either:
     nobody would read it.
     """
-    end = 0 if need_dx else _first_with_parameters(params)
-    dparams = []
-    for i in reversed(range(end, len(layers))):
-        layer_dparams, dy = layers[i].vjp(params[i], residuals[i], dy, need_dx=need_dx or i > end)
-        dparams.append(layer_dparams)
-    return (*params[:end], *reversed(dparams)), dy if need_dx else None
+    first = 0 if need_dx else _first_with_parameters(params)
+    pullbacks = _pullbacks(layers[first:], params[first:], residuals[first:], need_dx=need_dx)
+    dparams, dx = pipe(((), dy), *reversed(pullbacks))
+    return (*params[:first], *dparams), dx if need_dx else None
 
 
 def parallel_init(
@@ -181,11 +184,8 @@ def parallel_forward(
     if not several or len(x) != len(layers):
         found = len(x) if several else f"one array {np.shape(x)}"
         raise InputError("parallel", f"a tuple of {len(layers)} inputs", found)
-    forwards = (
-        _located(f"parallel[{i}]", layer.forward, layer_params, layer_x, mode.at(i))
-        for i, (layer, layer_params, layer_x) in enumerate(zip(layers, params, x, strict=True))
-    )
-    return _transposed(forwards)
+    stages = _stages("parallel", layers, params, mode)
+    return _side_by_side(stage((part, ())) for stage, part in zip(stages, x, strict=True))
 
 
 def parallel_vjp(
@@ -219,7 +219,7 @@ def add_forward(
     layers: Sequence[Layer], params: Sequence[Params], x: Array, mode: Mode
 ) -> tuple[Array, tuple[Residuals, ...]]:
     """The sum of the outputs; the residuals are those of each layer."""
-    outputs, residuals = parallel_forward(layers, params, [x] * len(layers), mode)
+    outputs, residuals = _side_by_side(juxt(_stages("parallel", layers, params, mode))((x, ())))
     return reduce(operator.add, outputs), residuals
 
 
@@ -250,7 +250,7 @@ def concatenate_forward(
     layers: Sequence[Layer], params: Sequence[Params], x: Array, mode: Mode
 ) -> tuple[Array, tuple[tuple[Residuals, ...], tuple[int, ...]]]:
     """The outputs side by side; the residuals are those of each layer, and where each one's features end."""
-    outputs, residuals = parallel_forward(layers, params, [x] * len(layers), mode)
+    outputs, residuals = _side_by_side(juxt(_stages("parallel", layers, params, mode))((x, ())))
     ends = tuple(itertools.accumulate(y.shape[-1] for y in outputs))
     return namespace(outputs[0]).concat(outputs, axis=-1), (residuals, ends)
 
@@ -275,6 +275,52 @@ def _checked(name: str, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
     for i, layer in enumerate(layers):
         require(isinstance(layer, Layer), f"{name}[{i}]", "a Layer", repr(layer), "call its constructor: relu()")
     return layers
+
+
+Stage: TypeAlias = Callable[[tuple[Any, Any]], tuple[Any, Any]]
+
+
+def _stages(name: str, layers: Sequence[Layer], params: Sequence[Params], mode: Mode) -> list[Stage]:
+    """Each layer as a stage; what one refuses, it refuses at its place."""
+    return [
+        partial(_stage, name, i, layer.forward, layer_params, mode.at(i))
+        for i, (layer, layer_params) in enumerate(zip(layers, params, strict=True))
+    ]
+
+
+def _stage(
+    name: str, i: int, forward: Callable[..., Any], params: Params, mode: Mode, carried: tuple[Array, tuple[Any, ...]]
+) -> tuple[Array, tuple[Residuals, ...]]:
+    x, residuals = carried
+    try:
+        y, kept = forward(params, x, mode)
+    except InputError as error:
+        raise error.within(f"{name}[{i}]") from None
+    return y, (*residuals, kept)
+
+
+def _pullbacks(
+    layers: Sequence[Layer], params: Sequence[Params], residuals: Sequence[Residuals], *, need_dx: bool
+) -> list[Stage]:
+    """Each layer as a pullback; all but the first give what the one before it needs."""
+    return [
+        partial(_pullback, layer.vjp, layer_params, kept, need_dx or i > 0)
+        for i, (layer, layer_params, kept) in enumerate(zip(layers, params, residuals, strict=True))
+    ]
+
+
+def _pullback(
+    vjp: Callable[..., Any], params: Params, residuals: Residuals, need_dx: bool, carried: tuple[tuple[Any, ...], Array]
+) -> tuple[tuple[Params, ...], Array | None]:
+    dparams, dy = carried
+    layer_dparams, dx = vjp(params, residuals, dy, need_dx=need_dx)
+    return (layer_dparams, *dparams), dx
+
+
+def _side_by_side(pairs: Iterable[tuple[Any, tuple[Residuals, ...]]]) -> tuple[tuple[Any, ...], tuple[Residuals, ...]]:
+    """What stages beside each other give: all outputs, and all that was kept."""
+    outputs, residuals = _transposed(pairs)
+    return outputs, tuple(concat(residuals))
 
 
 def _transposed(pairs: Iterable[tuple[Any, Any]]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:

@@ -3,7 +3,7 @@
 The rules, with their learning rate, stand in ``rules``; what clips, decays, freezes or watches in ``transforms``.
 """
 
-from funcnn.optimizers.base import Optimizer, Updates, apply_updates, chain, hyperparameters, stateless, zeros_like
+from funcnn.optimizers.base import Optimizer, Updates, apply_updates, chain, stateless, zeros_like
 from funcnn.optimizers.rules import (
     AdamState,
     LearningRateState,
@@ -25,7 +25,6 @@ from funcnn.optimizers.rules import (
 from funcnn.optimizers.transforms import (
     AccumulationState,
     AverageState,
-    NormState,
     SkipState,
     accumulate,
     add_decayed_weights,
@@ -36,7 +35,6 @@ from funcnn.optimizers.transforms import (
     freeze,
     global_norm,
     max_norm,
-    record_global_norm,
     skip_if_not_finite,
 )
 
@@ -47,7 +45,6 @@ __all__ = [
     "LearningRateState",
     "MomentsState",
     "MomentumState",
-    "NormState",
     "Optimizer",
     "SkipState",
     "SquaresState",
@@ -66,10 +63,8 @@ __all__ = [
     "exponential_moving_average",
     "freeze",
     "global_norm",
-    "hyperparameters",
     "max_norm",
     "nadam",
-    "record_global_norm",
     "rmsprop",
     "scale_by_adam",
     "scale_by_learning_rate",

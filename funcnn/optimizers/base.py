@@ -2,7 +2,7 @@
 
 The convention is Optax's: ``init(params)`` and ``update(grads, state, params)``. An update is *added* to the params
 by :func:`apply_updates`; the minus of gradient descent stands in the learning rate. A state is a tree like any
-other, and a learning rate is a number or a schedule; :func:`hyperparameters` reads the current one.
+other, and a learning rate is a number or a schedule.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from funcnn import tree
-from funcnn.arrays import Array, namespace, number
+from funcnn.arrays import Array, namespace
 from funcnn.errors import require
 from funcnn.layer import Params
 from funcnn.spec import Described, described
@@ -28,10 +28,18 @@ class Optimizer(Described):
     Attributes:
         init: ``init(params) -> state``.
         update: ``update(grads, state, params) -> (updates, state)``.
+        learning_rate: ``learning_rate(state)``, the rate of the latest update; ``None`` for one that has no rate. That
+            of a chain is the rate of the last of its optimizers that has one.
+
+    >>> import numpy as np, funcnn as fn
+    >>> optimizer = fn.sgd(0.1, momentum=0.9)
+    >>> optimizer.learning_rate(optimizer.init(np.zeros(2)))
+    0.1
     """
 
     init: Callable[[Params], Any]
     update: Callable[[Updates, Any, Params], tuple[Updates, Any]]
+    learning_rate: Callable[[Any], Any] | None = None
 
 
 @described
@@ -39,7 +47,8 @@ def chain(*optimizers: Optimizer) -> Optimizer:
     """The updates of each optimizer are the gradients of the next; the state is a tuple of theirs."""
     for i, optimizer in enumerate(optimizers):
         require_optimizer(f"chain[{i}]", optimizer)
-    return Optimizer(partial(_chain_init, optimizers), partial(_chain_update, optimizers))
+    rates = [partial(_chain_rate, i, each.learning_rate) for i, each in enumerate(optimizers) if each.learning_rate]
+    return Optimizer(partial(_chain_init, optimizers), partial(_chain_update, optimizers), rates[-1] if rates else None)
 
 
 def require_optimizer(where: str, optimizer: object) -> None:
@@ -55,20 +64,6 @@ def apply_updates(params: Params, updates: Updates) -> Params:
     (1.5, 1.5)
     """
     return tree.map(_add, params, updates)
-
-
-def hyperparameters(state: Any) -> dict[str, Any]:
-    """What an optimizer state tells of the latest update, by name; of two with one name, the later in the chain.
-
-    ``learning_rate`` is the rate; ``global_norm`` the norm that ``record_global_norm`` or ``clip_by_global_norm``
-    found; ``skipped`` how many updates ``skip_if_not_finite`` left out.
-
-    >>> import numpy as np, funcnn as fn
-    >>> hyperparameters(fn.sgd(0.1, momentum=0.9).init(np.zeros(2)))
-    {'learning_rate': 0.1}
-    """
-    named = ((path.rpartition(".")[-1], leaf) for path, leaf in tree.leaves_with_paths(state))
-    return {name: number(leaf) for name, leaf in named if name in ("learning_rate", "global_norm", "skipped")}
 
 
 def zeros_like(params: Params) -> Updates:
@@ -112,3 +107,7 @@ def _chain_update(
         grads, new = optimizer.update(grads, old, params)
         states.append(new)
     return grads, tuple(states)
+
+
+def _chain_rate(place: int, rate: Callable[[Any], Any], state: tuple[Any, ...]) -> Any:
+    return rate(state[place])

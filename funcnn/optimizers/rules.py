@@ -5,6 +5,7 @@ A preset such as :func:`adamw` is a chain of parts; :func:`adam` is one part for
 
 from collections.abc import Callable
 from functools import partial
+from operator import attrgetter
 from typing import Any, Literal, TypeAlias
 
 from funcnn import tree
@@ -20,6 +21,8 @@ from funcnn.tree import record
 
 EpsPlacement: TypeAlias = Literal["inside", "outside"]
 """Where eps stands: ``"inside"`` for sqrt(v + eps), ``"outside"`` for sqrt(v) + eps."""
+
+_latest_rate = attrgetter("learning_rate")
 
 
 @record
@@ -109,7 +112,7 @@ def adam(learning_rate: Rate = 1e-3, beta1: float = 0.9, beta2: float = 0.999, e
     """
     _check_adam("adam", beta1, beta2, eps)
     schedule = as_schedule("adam", learning_rate)
-    return Optimizer(partial(_adam_init, schedule), partial(_adam_update, schedule, beta1, beta2, eps))
+    return Optimizer(partial(_adam_init, schedule), partial(_adam_update, schedule, beta1, beta2, eps), _latest_rate)
 
 
 @described
@@ -212,7 +215,7 @@ def scale_by_rms(decay: float = 0.9, eps: float = 1e-8, eps_placement: EpsPlacem
 def scale_by_learning_rate(learning_rate: Rate) -> Optimizer:
     """-rate times the gradients; the state holds the rate of the latest update (before any, of the first)."""
     schedule = as_schedule("scale_by_learning_rate", learning_rate)
-    return Optimizer(partial(_learning_rate_init, schedule), partial(_learning_rate_update, schedule))
+    return Optimizer(partial(_learning_rate_init, schedule), partial(_learning_rate_update, schedule), _latest_rate)
 
 
 def _check_adam(where: str, beta1: float, beta2: float, eps: float) -> None:

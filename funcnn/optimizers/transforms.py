@@ -5,9 +5,13 @@ them, in the manner of a shell: ``"*weights"`` leaves the biases out, ``"0.*"`` 
 """
 
 import operator
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from functools import partial, reduce
+from operator import attrgetter
 from typing import Any
+
+from toolz import compose
 
 from funcnn import tree
 from funcnn.arrays import Array, namespace, number
@@ -17,13 +21,6 @@ from funcnn.optimizers.base import Optimizer, Updates, apply_updates, require_op
 from funcnn.spec import described
 from funcnn.special import one_minus_power
 from funcnn.tree import record
-
-
-@record
-class NormState:
-    """The norm of the latest gradients: the state of :func:`record_global_norm` and :func:`clip_by_global_norm`."""
-
-    global_norm: Any
 
 
 @record
@@ -62,17 +59,11 @@ def clip(bound: float) -> Optimizer:
 def clip_by_global_norm(bound: float) -> Optimizer:
     """All gradients scaled by min(1, bound / norm), the norm taken over all of them (Pascanu et al. 2013).
 
-    Below the bound it is the identity, bit for bit. The state holds the norm, which ``hyperparameters`` reads.
+    Below the bound it is the identity, bit for bit. The metric :data:`funcnn.gradient_norm` of a step tells the norm.
     """
     fits = is_real(bound) and bound > 0
     require(fits, "clip_by_global_norm", "a bound above 0", repr(bound))
-    return Optimizer(_norm_init, partial(_norm_update, bound))
-
-
-@described
-def record_global_norm() -> Optimizer:
-    """The gradients as they are; the state holds their norm, which ``hyperparameters`` reads."""
-    return Optimizer(_norm_init, _record_norm)
+    return stateless(partial(_clip_by_norm, bound))
 
 
 @described
@@ -105,7 +96,7 @@ def max_norm(bound: float, mask: str = "*weights") -> Optimizer:
 def skip_if_not_finite(optimizer: Optimizer) -> Optimizer:
     """``optimizer``, but a gradient with NaN or infinity changes neither params nor its state."""
     require_optimizer("skip_if_not_finite", optimizer)
-    return Optimizer(partial(_skip_init, optimizer), partial(_skip_update, optimizer))
+    return Optimizer(partial(_skip_init, optimizer), partial(_skip_update, optimizer), _inner_rate(optimizer))
 
 
 @described
@@ -116,7 +107,8 @@ def accumulate(optimizer: Optimizer, times: int) -> Optimizer:
     """
     require_optimizer("accumulate", optimizer)
     require(is_count(times), "accumulate", "times to be a positive whole number", repr(times))
-    return Optimizer(partial(_accumulate_init, optimizer), partial(_accumulate_update, optimizer, times))
+    update = partial(_accumulate_update, optimizer, times)
+    return Optimizer(partial(_accumulate_init, optimizer), update, _inner_rate(optimizer))
 
 
 @described
@@ -152,12 +144,8 @@ def _clip(bound: float, grads: Updates, params: Params) -> Updates:
     return tree.map(lambda g: namespace(g).clip(g, -bound, bound), grads)
 
 
-def _norm_init(params: Params) -> NormState:
-    return NormState(global_norm(zeros_like(params)))
-
-
-def _norm_update(bound: float, grads: Updates, state: NormState, params: Params) -> tuple[Updates, NormState]:
-    del state, params  # the gradients are enough
+def _clip_by_norm(bound: float, grads: Updates, params: Params) -> Updates:
+    del params  # the gradients are enough
     norm = global_norm(grads)
 
     def clipped(g: Array) -> Array:
@@ -165,12 +153,7 @@ def _norm_update(bound: float, grads: Updates, state: NormState, params: Params)
         scale = bound / xp.maximum(xp.asarray(norm, dtype=g.dtype), xp.asarray(bound, dtype=g.dtype))
         return g * scale
 
-    return tree.map(clipped, grads), NormState(norm)
-
-
-def _record_norm(grads: Updates, state: NormState, params: Params) -> tuple[Updates, NormState]:
-    del state, params  # the gradients are enough
-    return grads, NormState(global_norm(grads))
+    return tree.map(clipped, grads)
 
 
 def _decay(rate: float, mask: str, grads: Updates, params: Params) -> Updates:
@@ -208,6 +191,11 @@ def _chosen(condition: Any, chosen: Any, other: Any) -> Any:
 def _all_finite(grads: Updates) -> Any:
     parts = (namespace(leaf).all(namespace(leaf).isfinite(leaf)) for leaf in tree.leaves(grads))
     return number(reduce(operator.and_, parts, True))
+
+
+def _inner_rate(optimizer: Optimizer) -> Callable[[Any], Any] | None:
+    """The learning rate of the optimizer that a wrapper's state holds the state of."""
+    return optimizer.learning_rate and compose(optimizer.learning_rate, attrgetter("inner"))
 
 
 def _skip_init(optimizer: Optimizer, params: Params) -> SkipState:

@@ -12,10 +12,9 @@ noise = np.random.default_rng(0)
 batch = fn.Batch(noise.random((128, 784), np.float32), noise.integers(10, size=128))
 
 model = fn.serial(fn.dense(128), fn.relu(), fn.dense(64), fn.relu(), fn.dense(10))
-optimizer = fn.adam(1e-3)
-step = compiled(fn.train_step(model, fn.softmax_cross_entropy(), optimizer))
+step = fn.train_step(model, fn.softmax_cross_entropy(), fn.adam(1e-3))
 params, _ = model.init(fn.Key(0), (784,))
-params, state = step(params, fn.initial_state(optimizer, params, fn.Key(0)), batch)
+params, state = compiled(step)(params, step.init(params, fn.Key(0)), batch)
 jax.device_get(params)
 
 print(time.time())

@@ -47,9 +47,9 @@ def initial_params(workload: Workload) -> Params:
 
 def beginning(workload: Workload) -> tuple[Step, Params, fn.State]:
     """The training step, and what it begins with."""
-    optimizer, params = OPTIMIZERS[workload.optimizer], initial_params(workload)
-    step = fn.train_step(model_of(workload), fn.softmax_cross_entropy(), optimizer, metrics={})  # its peers tell none
-    return step, params, fn.initial_state(optimizer, params, fn.Key(0))
+    params = initial_params(workload)
+    step = fn.train_step(model_of(workload), fn.softmax_cross_entropy(), OPTIMIZERS[workload.optimizer])
+    return step, params, step.init(params, fn.Key(0))
 
 
 place = as_it_is
