@@ -1,100 +1,153 @@
-"""Train a multilayer perceptron on MNIST, Fashion-MNIST or images of one's own; its folder is that of ``folder.py``."""
+"""A multilayer perceptron learns MNIST, Fashion-MNIST, the embedded digits or a folder of images.
 
-import sys
-from collections.abc import Sequence
+python -m experiments.mnist --hidden 128 64 --optimizer adam
+"""
+
+import math
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import attrs
 import tyro
+from attrs.validators import optional
+from toolz import concat, identity, valmap
 
 import funcnn as fn
-from experiments import folder as files
-from experiments.command import run_command
-from experiments.config import Config, load_data
-from experiments.devices import ALONE, Devices
-from experiments.job import begin, carry_out, prepare, take_part
-from experiments.printers import PRINTERS
-from experiments.run import Outcome, Progress, best_epoch
+from experiments.checks import ABOVE_0, AT_LEAST_0, COUNT, COUNTS, SEED, SHARE
+from experiments.digits import absolute, load_data, split
+from experiments.printers import nnfs
+from experiments.standard import folded, standardized, statistics
 from funcnn.errors import require
+from funcnn.runs import Experiment, main, supervised
+from funcnn.runs.classifier import classifier_sections
 
 
 @attrs.frozen
-class Command:
-    """Train a multilayer perceptron on MNIST, Fashion-MNIST or images of your own, and save what it learned.
+class Config:
+    """Train a multilayer perceptron on MNIST, Fashion-MNIST or images of your own.
 
     Attributes:
-        config: What the run depends on.
-        out: The folder of the run, new or empty, instead of runs/DATASET-DATE-TIME.
-        resume: The folder of a run to go on with, after its latest checkpoint; its config is the run's own.
-        printer: How the run shows itself: as a table, or as Neural Networks from Scratch prints.
-        devices: What the engine jax runs on.
+        dataset: The data set to learn: mnist_5k comes with funcnn, mnist and fashion_mnist are downloaded once, folder
+            is --data-dir with a folder of images for each label, of which a fifth is held out.
+        data_dir: A local folder with the dataset's files, instead of $FUNCNN_DATA_DIR or a download.
+        scaling: How pixels are scaled: unit to [0, 1], symmetric to [-1, 1], standard to mean 0 and deviation 1 of each
+            over the training samples.
+        hidden: The widths of the hidden layers; without a number the model is linear.
+        activation: The activation of the hidden layers.
+        initializer: The distribution of the initial weights.
+        input_dropout: The probability to drop a pixel while training.
+        dropout: The probability to drop a hidden unit while training.
+        max_norm: The largest norm of the weights into a unit, if there is one.
+        l2: The strength of an l2 penalty on the weights.
+        optimizer: The optimizer.
+        momentum: The momentum of sgd and rmsprop.
+        learning_rate: The learning rate of the first update.
+        schedule: How the learning rate falls: inverse_time as decay tells, cosine to 0 at the end of the last epoch.
+        decay: The decay of the learning rate: update t has learning_rate / (1 + decay t).
+        batch_size: The number of samples an update.
+        epochs: The number of passes over the training samples.
+        validation: The share of the training samples to set aside and watch.
+        patience: End after so many epochs without a new best one, by the validation loss if there is one, else by the
+            training loss.
+        tolerance: By how much a loss must be below the least before it to count as a new best one for patience.
+        seed: The seed of everything random.
     """
 
-    config: tyro.conf.OmitArgPrefixes[Config] = attrs.field(factory=Config)
-    out: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
-    resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
-    printer: Literal["table", "nnfs"] = "table"
-    devices: tyro.conf.OmitArgPrefixes[Devices] = ALONE
+    dataset: Literal["mnist_5k", "mnist", "fashion_mnist", "folder"] = "mnist_5k"
+    data_dir: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = attrs.field(default=None, converter=absolute)
+    scaling: Literal["unit", "symmetric", "standard"] = "unit"
+    hidden: tuple[int, ...] = attrs.field(default=(128, 64), validator=COUNTS)
+    activation: Literal["relu", "tanh", "sigmoid"] = "relu"
+    initializer: Literal["he_normal", "glorot_uniform"] = "he_normal"
+    input_dropout: float = attrs.field(default=0.0, validator=SHARE)
+    dropout: float = attrs.field(default=0.0, validator=SHARE)
+    max_norm: float | None = attrs.field(default=None, validator=optional(ABOVE_0))
+    l2: float = attrs.field(default=0.0, validator=AT_LEAST_0)
+    optimizer: Literal["adam", "sgd", "rmsprop"] = "adam"
+    momentum: float = attrs.field(default=0.0, validator=SHARE)
+    learning_rate: float = attrs.field(default=1e-3, validator=AT_LEAST_0)
+    schedule: Literal["inverse_time", "cosine"] = "inverse_time"
+    decay: float = attrs.field(default=0.0, validator=AT_LEAST_0)
+    batch_size: int = attrs.field(default=128, validator=COUNT)
+    epochs: int = attrs.field(default=20, validator=COUNT)
+    validation: float = attrs.field(default=0.0, validator=SHARE)
+    patience: int | None = attrs.field(default=None, validator=optional(COUNT))
+    tolerance: float = attrs.field(default=0.0, validator=AT_LEAST_0)
+    seed: int = attrs.field(default=0, validator=SEED)
 
     def __attrs_post_init__(self) -> None:
-        fits = self.resume is None or (self.out is None and self.config == Config())
-        hint = "the config is that of the run"
-        require(fits, "--resume", "no other options than --printer and those of the devices", "some", hint)
+        named = self.data_dir is not None or self.dataset != "folder"
+        require(named, "--dataset folder", "a folder in --data-dir", "none")
+        fits = self.momentum == 0 or self.optimizer != "adam"
+        require(fits, "--momentum", "0 for adam, which has its own", self.momentum)
+        fits = self.decay == 0 or self.schedule == "inverse_time"
+        require(fits, "--decay", "0 for cosine, which ends at 0 by itself", self.decay)
 
 
-def train(command: Command) -> int:
-    """Begin a run or go on with one, show it and save it; gives the exit status."""
-    config = command.config if command.resume is None else files.read_config(command.resume)
-    if command.resume is not None and files.is_complete(command.resume, config):
-        if command.devices.leads:
-            print(f"nothing to do: the run in {command.resume} is finished")
-        return 0
-    data = load_data(config)
-    job = prepare(config, data, command.devices)
-    if not command.devices.leads:
-        outcome = take_part(command.resume, job)
-        return 130 if outcome.interrupted else int(outcome.failure is not None)
-    print(fn.summary(job.planned.model, data.train.inputs.shape[1:]), end="\n\n")
-    folder = command.resume or files.create(command.out, config.dataset)
-    printer = PRINTERS[command.printer]
-    with files.locked(folder):
-        if command.resume is None:
-            begin(folder, config)
-        outcome = carry_out(folder, job, lambda progress: print(printer(progress), flush=True))
-    _report(folder, data, outcome.progress)
-    return _status(outcome)
+def experiment(config: Config) -> Experiment:
+    """The experiment that ``config`` describes."""
+    key, standard = fn.Key(config.seed), config.scaling == "standard"
+    scaling = "unit" if standard else config.scaling
+    split_seed = config.seed if config.dataset == "folder" else 0  # the other data sets are split already
+    data = load_data(config.dataset, config.data_dir, scaling=scaling, seed=split_seed)
+    train, validation = split(key.at("validation"), data.train, config.validation)
+    evaluate, as_saved = {**validation, "test": data.test}, identity
+    if standard:
+        over = statistics(train.inputs)
+        train, evaluate = standardized(over, train), valmap(partial(standardized, over), evaluate)
+        as_saved = partial(folded, over)
+    model = model_of(config, train.inputs.shape[1], len(data.class_names))
+    return supervised(
+        model,
+        fn.softmax_cross_entropy(),
+        optimizer_of(config, len(train.inputs)),
+        train,
+        key=key,
+        batch_size=config.batch_size,
+        epochs=config.epochs,
+        evaluate=evaluate,
+        metrics={"accuracy": fn.accuracy},
+        penalty=fn.l2(config.l2) if config.l2 else None,
+        patience=config.patience,
+        tolerance=config.tolerance,
+        formats={"accuracy": ".2%"},
+        sections=classifier_sections(model, data.test, data.class_names, as_saved=as_saved),
+        scaling=scaling,
+        class_names=data.class_names,
+        as_saved=as_saved,
+    )
 
 
-def _report(folder: Path, data: fn.Dataset, progress: Progress) -> None:
-    """Load what was saved, and show that nothing was lost."""
+def model_of(config: Config, features: int, classes: int) -> fn.Layer:
+    """The perceptron."""
+    largest = max(before * after for before, after in pairwise((features, *config.hidden, classes)))
+    require(largest < 2**60, "--hidden", "layers of fewer than 2**60 weights, as an array can have", largest)
 
-    def accuracy(name: str) -> float:
-        saved = fn.load(folder / name)
-        return fn.evaluate(saved.model, fn.softmax_cross_entropy(), saved.params, data.test)["accuracy"]
+    def dropped(rate: float) -> list[fn.Layer]:
+        return [fn.dropout(rate)] if rate else []
 
-    last = progress.history[-1].test_accuracy if progress.history else float("nan")
-    print(f"\ntest accuracy {last:.2%}; saved and loaded again {accuracy('model.safetensors'):.2%}")
-    if progress.history:
-        best = best_epoch(progress.history)
-        print(f"the best epoch by its loss, {best}, has {accuracy('best.safetensors'):.2%}")
-    print(f"\nall files are in {folder}; open report.html")
-
-
-def _status(outcome: Outcome) -> int:
-    if outcome.failure:
-        print(f"error: {outcome.failure}; the last good model is saved; try a smaller --learning-rate", file=sys.stderr)
-        return 1
-    if outcome.interrupted:
-        print("interrupted: what was learned is saved; --resume goes on", file=sys.stderr)
-        return 130
-    return 0
+    activation = {"relu": fn.relu, "tanh": fn.tanh, "sigmoid": fn.sigmoid}[config.activation]
+    initializers = {"he_normal": fn.initializers.he_normal, "glorot_uniform": fn.initializers.glorot_uniform}
+    dense = partial(fn.dense, weights=initializers[config.initializer]())
+    hidden = concat((dense(width), activation(), *dropped(config.dropout)) for width in config.hidden)
+    return fn.serial(*dropped(config.input_dropout), *hidden, dense(classes))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line: 0 for a finished run, 1 for a failed one, 2 for bad arguments, 130 for Ctrl-C."""
-    return run_command("mnist", Command, train, arguments)
+def optimizer_of(config: Config, samples: int) -> fn.Optimizer:
+    """The optimizer and its schedule, with the bound of the weights if there is one."""
+    rate: Any = fn.inverse_time_decay(config.learning_rate, config.decay)
+    if config.schedule == "cosine":
+        rate = fn.cosine(config.learning_rate, config.epochs * math.ceil(samples / config.batch_size))
+    rules = {
+        "adam": partial(fn.adam, rate),
+        "sgd": partial(fn.sgd, rate, config.momentum),
+        "rmsprop": partial(fn.rmsprop, rate, eps=1e-7, eps_placement="outside", momentum=config.momentum),  # as Keras
+    }
+    rule = rules[config.optimizer]()
+    return rule if config.max_norm is None else fn.chain(rule, fn.max_norm(config.max_norm))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main(experiment, Config, printers={"nnfs": nnfs}))

@@ -1,6 +1,6 @@
 """Say what is drawn in images of one's own, by a saved model.
 
-What the model saw of each image is written to a folder: look there when an answer is wrong.
+What the model saw of each image is on a contact sheet: look there when an answer is wrong.
 """
 
 import sys
@@ -14,26 +14,28 @@ from jaxtyping import Float, UInt8
 from toolz import concat
 
 import funcnn as fn
-from experiments.classifier import logits_of
-from experiments.command import run_command
-from experiments.folder import create as create_folder
+from experiments.contact_sheet import Answer, thumbnail, write_sheets
 from funcnn.arrays import Array
-from funcnn.data import SCALINGS, image_paths, read_as_mnist, scale, write_image
+from funcnn.data import SCALINGS, as_mnist, image_paths, read_image, scale
+from funcnn.data.pieces import count_pieces
 from funcnn.errors import require
+from funcnn.runs.classifier import logits_of
+from funcnn.runs.command import guarded
+from funcnn.runs.folder import check_new, create
 
 IN_SHAPES = ((784,), (28, 28), (28, 28, 1))
 
 
 @attrs.frozen
 class Command:
-    """Say what is drawn in images, with the probability of every class, and write what the model saw.
+    """Say what is drawn in images, with the probability of every class, and show on a contact sheet what the model saw.
 
     Attributes:
-        model: The model.safetensors of a run of experiments.mnist.
+        model: A model.safetensors, or the folder of a run that left one.
         images: Image files, and folders of them.
         ink: Whether the ink is darker or lighter than its ground; auto tells by the border of each image.
         evaluate: Print the accuracy too; each image must lie in a folder that is named by its label.
-        out: The folder for what the model saw, new or empty, instead of runs/predict-DATE-TIME.
+        out: The folder for the contact sheet, new or empty, instead of runs/predict-DATE-TIME.
     """
 
     model: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MODEL")]
@@ -55,51 +57,55 @@ def predict(command: Command) -> int:
         strays = [str(path) for path in paths if _label(path) not in saved.class_names]
         expected = f"images in folders of the names {', '.join(saved.class_names)}"
         require(not strays, "--evaluate", expected, ", ".join(strays))
-    folder = create_folder(command.out, "predict")
-    answers = [
-        _answer(saved, path, command.ink, folder / f"{number}-{path.stem}.png")
-        for number, path in enumerate(paths, start=1)
-    ]
-    read = [answer is not None for answer in answers]
-    if command.evaluate and any(read):
-        right = [answer == _label(path) for answer, path in zip(answers, paths, strict=True)]
-        print(f"accuracy {sum(right) / sum(read):.2%} of {sum(read)} images")
-    print(f"wrote what the model saw to {folder}")
-    return 0 if all(read) else 1
+    if command.out is not None:
+        check_new(command.out)
+    answers = [answer for path in paths if (answer := _answer(saved, path, command.ink)) is not None]
+    if not answers:
+        return 1
+    if command.evaluate:
+        right = [answer.name == _label(answer.path) for answer in answers]
+        print(f"accuracy {sum(right) / len(right):.2%} of {len(right)} images")
+    for path in write_sheets(create(command.out, "predict"), answers):
+        print(f"wrote what the model saw to {path}")
+    return 0 if len(answers) == len(paths) else 1
 
 
 def _label(path: Path) -> str:
     return path.absolute().parent.name
 
 
-def _answer(saved: fn.SavedModel, path: Path, ink: str, out: Path) -> str | None:
-    """Print and give the name of the likeliest class, or the error and ``None``."""
+def _answer(saved: fn.SavedModel, path: Path, ink: str) -> Answer | None:
+    """Print and give what the model says of an image, or print the error and give ``None``."""
     try:
-        seen = read_as_mnist(path, ink)
+        pixels = read_image(path)
+        try:
+            seen = as_mnist(pixels, ink)
+        except fn.InputError as error:
+            raise error.within(f"{path}:") from None
     except fn.InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return None
-    p = probabilities(saved, seen)
-    answer = saved.class_names[int(p.argmax())]
-    print(f"{path}: {answer}\n{bars(saved.class_names, p)}\n", flush=True)
-    write_image(out, seen)
+    pieces, p = count_pieces(seen), probabilities(saved, seen)
+    remark = f"{pieces} pieces of ink: one digit an image?" if pieces > 1 else ""
+    answer = Answer(path, thumbnail(pixels), seen, saved.class_names, p, remark)
+    print(f"{path}: {answer.text}\n{bars(saved.class_names, p)}\n", flush=True)
     return answer
 
 
 def load_classifier(path: Path) -> fn.SavedModel:
-    """A saved model that takes MNIST's pictures, with a name for each of its outputs.
+    """A saved model, or that of a run's folder, that takes MNIST's pictures, with a name for each of its outputs.
 
     Raises:
         InputError: It takes something else, has no scaling, or other outputs than names.
     """
+    path = path / "model.safetensors" if path.is_dir() else path
     saved = fn.load(path)
     shapes = ", ".join(map(str, IN_SHAPES))
     require(saved.in_shape in IN_SHAPES, str(path), f"a model of images 28x28, with inputs {shapes}", saved.in_shape)
-    hint = "save it with the scaling of its inputs"
-    require(saved.scaling in SCALINGS, str(path), f"a scaling of {', '.join(SCALINGS)}", repr(saved.scaling), hint)
+    known, hint = f"a scaling of {', '.join(SCALINGS)}", "save it with the scaling of its inputs"
+    require(saved.scaling in SCALINGS, str(path), known, repr(saved.scaling), hint)
     _, out_shape = saved.model.init(fn.Key(0), saved.in_shape)
-    names = len(saved.class_names)
-    hint = "save it with its class_names"
+    names, hint = len(saved.class_names), "save it with its class_names"
     require(names > 0 and out_shape == (names,), str(path), f"an output for each of {names} classes", out_shape, hint)
     return saved
 
@@ -107,21 +113,19 @@ def load_classifier(path: Path) -> fn.SavedModel:
 def probabilities(saved: fn.SavedModel, seen: UInt8[Array, "28 28"]) -> Float[Array, " classes"]:
     """The probability of every class."""
     x = scale(seen[None], str(saved.scaling)).reshape(1, *saved.in_shape)
-    return fn.predict(fn.softmax(), (), logits_of(saved, x))[0]
+    return fn.predict(fn.softmax(), (), logits_of(saved.model, saved.params, x))[0]
 
 
 def bars(names: Sequence[str], p: Float[Array, " classes"]) -> str:
     """A line for every class."""
     width = max(map(len, names))
-    return "\n".join(
-        f"  {name:<{width}} {'#' * round(40 * share):<40} {share:>7.2%}"
-        for name, share in zip(names, p.tolist(), strict=True)
-    )
+    shares = zip(names, p.tolist(), strict=True)
+    return "\n".join(f"  {name:<{width}} {'#' * round(40 * share):<40} {share:>7.2%}" for name, share in shares)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line: 0 for answers, 1 if there is an image without, 2 for bad arguments, 130 for Ctrl-C."""
-    return run_command("predict", Command, predict, arguments)
+    return guarded(predict, Command, "python -m experiments.predict", arguments)
 
 
 if __name__ == "__main__":

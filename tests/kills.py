@@ -1,9 +1,10 @@
-"""Kill runs at random moments, go on with each until it ends, and compare their bytes with a run that was left alone.
+"""Kill runs at random moments, resume each until it ends, and compare their bytes with a run that was left alone.
 
-python -m tests.kills --kills 30 --dataset mnist --dropout 0.2 --epochs 3 --checkpoint-every 100
+python -m tests.kills --kills 30 --experiment "experiments.mnist --dataset mnist --dropout 0.2 --epochs 3"
 """
 
 import itertools
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,12 +16,14 @@ import attrs
 import tyro
 
 import funcnn as fn
-from experiments import folder as files
-from experiments.config import Config, experiment, load_data
-from experiments.job import begin, carry_out, prepare
+from funcnn.runs import read_run
+from tests.small_experiments import assert_same
 
-SAME = ["digest.txt", "steps.csv", "model.safetensors", "best.safetensors", "checkpoint.safetensors"]
-"""The files of a run that must not depend on how often it was killed."""
+QUICK = (
+    "experiments.mnist --hidden 16 --dropout 0.2 --validation 0.1 --epochs 2",
+    "experiments.gan --hidden 8 --steps 50 --epochs 3",
+    "experiments.sine --samples 100 --hidden 8 --epochs 3",
+)
 
 
 @attrs.frozen
@@ -28,63 +31,80 @@ class Command:
     """Kill runs at random moments, and compare what they end with.
 
     Attributes:
-        config: The config of the runs.
-        kills: How many kills there are in all.
-        longest: The most seconds that a run is left alone.
+        experiment: The module of each experiment, which may have options behind it.
+        kills: How many kills there are of the runs of each.
+        longest: The most seconds that a run is left alone once it writes.
+        checkpoint_every: Steps between checkpoints.
     """
 
-    config: tyro.conf.OmitArgPrefixes[Config] = attrs.field(factory=Config)
+    experiment: tuple[str, ...] = QUICK
     kills: int = 30
-    longest: float = 4.0
+    longest: float = 2.0
+    checkpoint_every: int = 5
 
 
-def killed(folder: Path, seconds: float) -> bool:
-    """Go on with a run in a process of its own, and kill it so many seconds later; whether it was not over by then.
+def started(experiment: str, folder: Path, *options: str) -> subprocess.Popen[str]:
+    """The run in ``folder``, begun or resumed in a process of its own."""
+    module, *words = shlex.split(experiment)
+    resumed = (folder / "config.json").exists()
+    words = ["resume", str(folder)] if resumed else [*words, *options, "--out", str(folder)]
+    kept = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, "-m", module, *words], **kept)
+
+
+def ended(run: subprocess.Popen[str]) -> int:
+    """The exit status of a run that ended well or was killed.
 
     Raises:
-        AssertionError: It ended by itself, but not well.
+        AssertionError: It ended in another way.
     """
-    command = [sys.executable, "-m", "experiments.mnist", "--resume", str(folder)]
-    run = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, error = run.communicate()
+    assert run.returncode in (0, -signal.SIGKILL), f"exit status {run.returncode}: {error}"
+    return run.returncode
+
+
+def kill(run: subprocess.Popen[str], folder: Path, seconds: float) -> bool:
+    """Kill a run so many seconds after it begins to write; whether it was not over by then."""
+
+    def written() -> int:
+        return folder.stat().st_mtime_ns if folder.exists() else 0
+
+    before = written()
+    while run.poll() is None and written() == before:
+        time.sleep(0.002)
     time.sleep(seconds)
     run.kill()
-    code = run.wait()
-    assert code in (0, -signal.SIGKILL), f"exit status {code}"
-    return code != 0
+    return ended(run) != 0
 
 
-def assert_same(folder: Path, whole: Path) -> None:
-    """Both runs ended with the same bytes, but for the seconds they took."""
-    different = [name for name in SAME if (folder / name).read_bytes() != (whole / name).read_bytes()]
-    assert not different, different
-    left, right = ([attrs.evolve(row, seconds=0.0) for row in files.read_history(run)] for run in (folder, whole))
-    assert left == right
+def endure(experiment: str, parent: Path, command: Command) -> None:
+    """Kill the runs of one experiment, resume them, compare, and say how often."""
+    options, kills = ("--checkpoint-every", str(command.checkpoint_every)), 0
+    ended(started(experiment, parent / "whole", *options))
+    for number in itertools.count(1):
+        folder, left_alone = parent / f"run-{number}", fn.Key(number)
+        for moment in itertools.count():
+            run = started(experiment, folder, *options)
+            seconds = left_alone.at(moment).uniform((), high=command.longest)
+            if kills == command.kills or not kill(run, folder, float(seconds)):
+                break
+            kills += 1
+            if (folder / "config.json").exists():
+                steps = read_run(folder).steps.get("step", [0])  # whole at any moment
+                print(f"run {number}, kill {kills}: its last row is of step {steps[-1]}", flush=True)
+        ended(run)
+        assert_same(folder, parent / "whole")
+        print(f"run {number} ends with {read_run(folder).digest}", flush=True)
+        if kills == command.kills:
+            break
+    print(f"{experiment}: {kills} kills, {number} runs, and all end with the bytes of the run that was left alone")
 
 
 def main(command: Command) -> None:
-    """Kill, go on, compare, and say how often."""
-    data = load_data(command.config)
-    planned = experiment(command.config, data)
-    with tempfile.TemporaryDirectory() as parent:
-        whole, kills = Path(parent) / "whole", 0
-        begin(whole, command.config)
-        carry_out(whole, prepare(command.config, data))
-        for number in itertools.count(1):
-            folder, left_alone = Path(parent) / f"run-{number}", fn.Key(number)
-            begin(folder, command.config)
-            for moment in itertools.count():
-                seconds = left_alone.at(moment).uniform((), high=command.longest)
-                if kills == command.kills or not killed(folder, float(seconds)):
-                    break
-                kills += 1
-                progress = files.read_progress(folder, planned)  # whole at any moment
-                print(f"run {number}, kill {kills}: the checkpoint is at step {progress.state.step}", flush=True)
-            carry_out(folder, prepare(command.config, data))
-            assert_same(folder, whole)
-            print(f"run {number} ends with {(folder / 'digest.txt').read_text().strip()}", flush=True)
-            if kills == command.kills:
-                break
-    print(f"{kills} kills, {number} runs, and all end with the bytes of the run that was left alone")
+    """Do so for every experiment."""
+    for experiment in command.experiment:
+        with tempfile.TemporaryDirectory() as parent:
+            endure(experiment, Path(parent), command)
 
 
 if __name__ == "__main__":

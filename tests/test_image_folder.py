@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import funcnn as fn
-from experiments.mnist import main
+from experiments.mnist import Config, experiment
 from funcnn import InputError, Key, load_folder
 from funcnn.data import as_mnist, scale, write_image
+from funcnn.runs import main
 from tests.canvases import digits
 
 DIGITS, LABELS = digits(fn.load_dataset("mnist_5k"), 1000)
@@ -109,14 +110,19 @@ def test_a_missing_folder_is_refused():
 def test_the_main_job_learns_a_folder(folder, tmp_path):
     out = tmp_path / "run"
     arguments = ["--dataset", "folder", "--data-dir", str(folder), "--epochs", "40", "--hidden", "32"]
-    assert main([*arguments, "--batch-size", "8", "--scaling", "symmetric", "--out", str(out)]) == 0
+    arguments += ["--batch-size", "8", "--scaling", "symmetric", "--out", str(out)]
+    assert main(experiment, Config, arguments=arguments) == 0
     saved = fn.load(out / "model.safetensors")
     assert (saved.class_names, saved.scaling) == (("one", "two", "zero"), "symmetric")
     held_out = load_folder(folder, Key(0).at("split"), scaling="symmetric").test
-    assert fn.evaluate(saved.model, fn.softmax_cross_entropy(), saved.params, held_out)["accuracy"] > 0.6
+    metrics = {"accuracy": fn.accuracy}
+    assert (
+        fn.evaluate(saved.model, fn.softmax_cross_entropy(), saved.params, held_out, metrics=metrics)["accuracy"] > 0.6
+    )
 
 
 def test_a_bad_folder_ends_with_1(tmp_path, capsys):
-    assert main(["--dataset", "folder", "--data-dir", str(tmp_path), "--out", str(tmp_path / "run")]) == 1
+    arguments = ["--dataset", "folder", "--data-dir", str(tmp_path), "--out", str(tmp_path / "run")]
+    assert main(experiment, Config, arguments=arguments) == 1
     assert capsys.readouterr().err.startswith("error: load_folder(")
     assert not (tmp_path / "run").exists()

@@ -13,7 +13,7 @@ HEAVY = ("matplotlib", "PIL", "tyro", "jax", "torch", "hypothesis", "pooch", "tq
 
 ROOT = Path(__file__).parent.parent
 README, ENGINES = ((ROOT / page).read_text() for page in ("README.md", "docs/engines.md"))
-_, OWN_LAYER = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+_, _, OWN_LAYER = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 EXAMPLES = [
     example
     for page in (README, ENGINES)

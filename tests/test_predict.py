@@ -6,14 +6,17 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import funcnn as fn
-from experiments.mnist import main as train
+from experiments.contact_sheet import HEIGHT, PAGE, SIDE, WIDTH, Answer, contact_sheet, thumbnail, write_sheets
 from experiments.predict import bars, load_classifier, main, probabilities
 from funcnn import InputError, Key
-from funcnn.data import read_image, scale, write_image
+from funcnn.data import as_mnist, read_image, scale, write_image
+from funcnn.data.pieces import count_pieces
 from funcnn.data.sources import DATA_DIR_VARIABLE
-from tests.canvases import digits, photograph
+from funcnn.runs import run, supervised
+from tests.canvases import digits, photograph, rgba
 
 FULL = bool(os.environ.get(DATA_DIR_VARIABLE))
 DATASET = "mnist" if FULL else "mnist_5k"
@@ -21,11 +24,27 @@ DIGITS, LABELS = digits(fn.load_dataset(DATASET), 1000)
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """The default model after full MNIST where ``FUNCNN_DATA_DIR`` names it, else after the embedded set."""
-    out = tmp_path_factory.mktemp("model") / "run"
-    assert train(["--dataset", DATASET, "--epochs", "6" if FULL else "20", "--out", str(out)]) == 0
-    return str(out / "model.safetensors")
+def folder(tmp_path_factory):
+    """The run of a perceptron on full MNIST where ``FUNCNN_DATA_DIR`` names it, else on the embedded set."""
+    data = fn.load_dataset(DATASET)
+    network = fn.serial(fn.dense(128), fn.relu(), fn.dense(64), fn.relu(), fn.dense(10))
+    experiment = supervised(
+        network,
+        fn.softmax_cross_entropy(),
+        fn.adam(1e-3),
+        data.train,
+        key=Key(0),
+        batch_size=128,
+        epochs=6 if FULL else 20,
+        scaling=data.scaling,
+        class_names=data.class_names,
+    )
+    return run(experiment, tmp_path_factory.mktemp("model") / "run", show=None).folder
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    return str(folder / "model.safetensors")
 
 
 @pytest.fixture
@@ -58,7 +77,7 @@ def test_photographs_of_digits_are_known(model, tmp_path, out, capsys, ink):
     assert float(accuracy) >= (90 if FULL else 86)
 
 
-def test_each_image_gets_its_label_bars_and_what_the_model_saw(model, images, out, capsys):
+def test_each_image_gets_its_label_bars_and_a_place_on_the_sheet(model, images, out, capsys):
     assert main([model, str(images / "7" / "dark.jpg"), str(images), "--out", str(out)]) == 0
     printed, error = capsys.readouterr()
     assert error == ""
@@ -66,11 +85,99 @@ def test_each_image_gets_its_label_bars_and_what_the_model_saw(model, images, ou
     seven, zero = images / "7" / "dark.jpg", images / "0" / "light.jpg"
     assert [block.splitlines()[0] for block in blocks[:3]] == [f"{seven}: 7", f"{zero}: 0", f"{seven}: 7"]
     assert blocks[0] == blocks[2]
-    assert blocks[3] == f"wrote what the model saw to {out}\n"
+    assert blocks[3] == f"wrote what the model saw to {out / 'answers.png'}\n"
     assert re.fullmatch(r"  7 #{30,40} +\d+\.\d\d%", blocks[0].splitlines()[8])
-    assert sorted(path.name for path in out.iterdir()) == ["1-dark.png", "2-light.png", "3-dark.png"]
-    assert read_image(out / "1-dark.png").shape == (28, 28, 4)
-    assert np.array_equal(read_image(out / "1-dark.png"), read_image(out / "3-dark.png"))
+    assert [path.name for path in out.iterdir()] == ["answers.png"]
+    sheet = read_image(out / "answers.png")
+    assert sheet.shape == (3 * HEIGHT, WIDTH, 4)
+    assert np.array_equal(sheet[:HEIGHT], sheet[2 * HEIGHT :])
+    assert not np.array_equal(sheet[:HEIGHT], sheet[HEIGHT : 2 * HEIGHT])
+    assert holds(sheet[:HEIGHT], as_mnist(read_image(seven)))
+
+
+def holds(sheet, seen):
+    """Whether what the model saw is somewhere on the sheet, enlarged."""
+    enlarged = np.repeat(np.repeat(seen, SIDE // 28, axis=0), SIDE // 28, axis=1)
+    windows = np.lib.stride_tricks.sliding_window_view(sheet[:, :, 0], enlarged.shape)
+    return any(np.array_equal(window, enlarged) for row in windows for window in row)
+
+
+def test_the_folder_of_a_run_is_a_model(folder, images, out, capsys):
+    assert main([str(folder), str(images), "--evaluate", "--out", str(out)]) == 0
+    assert "accuracy 100.00% of 2 images" in capsys.readouterr().out
+    assert main([str(images), str(images), "--out", f"{out}-2"]) == 1
+    error = capsys.readouterr().err
+    assert error == f"error: {images / 'model.safetensors'}: expected a saved model, got no such file\n"
+
+
+def answer(path, *, seen=DIGITS[0], names=tuple("0123456789"), remark=""):
+    p = np.linspace(1, 2, len(names))
+    return Answer(path, thumbnail(np.zeros((9, 400, 4), np.uint8)), seen, names, p / p.sum(), remark)
+
+
+def test_many_answers_have_several_sheets(tmp_path):
+    answers = [answer(tmp_path / f"{number}.png") for number in range(PAGE + 1)]
+    assert [path.name for path in write_sheets(tmp_path, answers[:PAGE])] == ["answers.png"]
+    assert [path.name for path in write_sheets(tmp_path, answers)] == ["answers-1.png", "answers-2.png"]
+    assert read_image(tmp_path / "answers-1.png").shape == (PAGE // 3 * HEIGHT, 3 * WIDTH, 4)
+    assert read_image(tmp_path / "answers-2.png").shape == (HEIGHT, WIDTH, 4)
+
+
+@pytest.mark.parametrize("classes", [2, 26, 1000])
+def test_models_of_any_number_of_classes_have_sheets(tmp_path, classes):
+    names = [f"a class of number {number}" for number in range(classes)]
+    sheet = contact_sheet([answer(tmp_path / ("long" * 50 + "\n.png"), names=names, remark="a remark")])
+    assert sheet.size == (WIDTH, HEIGHT)
+    assert holds(np.asarray(sheet), DIGITS[0])
+
+
+def test_what_is_transparent_is_white_on_the_sheet():
+    pixels = np.zeros((4, 4, 4), np.uint8)
+    pixels[0, 0, 3] = 255
+    assert np.asarray(thumbnail(pixels)).sum(axis=2).tolist() == [[0, 765, 765, 765], *[[765] * 4] * 3]
+
+
+def side_by_side(left, right, gap):
+    """Two digits on one paper, with some columns between their ink."""
+    parts = [digit[:, digit.any(axis=0)] for digit in (left, right)]
+    row = np.hstack([parts[0], np.zeros((28, gap), np.uint8), parts[1]])
+    return Image.fromarray(255 - np.pad(row, 12)).resize((4 * (row.shape[1] + 24), 4 * 52), Image.Resampling.BICUBIC)
+
+
+def test_two_digits_in_an_image_are_noticed(model, tmp_path, out, capsys):
+    path = tmp_path / "two.png"
+    side_by_side(DIGITS[LABELS == 3][0], DIGITS[LABELS == 7][0], 6).save(path)
+    assert main([model, str(path), "--out", str(out)]) == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    assert re.fullmatch(rf"{re.escape(str(path))}: \d \(2 pieces of ink: one digit an image\?\)", first)
+
+
+def test_pieces_of_ink_are_counted():
+    pairs = [as_mnist(rgba(side_by_side(DIGITS[i], DIGITS[-1 - i], 5))) for i in range(0, 500, 25)]
+    assert np.mean([count_pieces(pair) == 2 for pair in pairs]) >= 0.9
+    singles = [count_pieces(as_mnist(rgba(Image.fromarray(digit)))) for digit in DIGITS[::5]]
+    assert np.mean(np.equal(singles, 1)) > 0.99
+
+
+@pytest.mark.parametrize(
+    ("strokes", "count"),
+    [
+        ([], 0),
+        ([np.s_[4:24, 4:7]], 1),
+        ([np.s_[4:24, 0:3], np.s_[4:24, 25:28]], 2),
+        ([np.s_[4:24, 4:7], np.s_[4:24, 12:15], np.s_[4:24, 20:23]], 3),
+        ([np.s_[4:24, 4:7], np.s_[4:14, 20:23]], 2),
+        ([np.s_[4:24, 4:7], np.s_[4:13, 20:23]], 1),  # less than half as high
+        ([np.s_[2:13, 4:24], np.s_[15:26, 4:24]], 1),  # one above the other
+        ([np.s_[8:26, 6:14], np.s_[3:6, 16:26]], 1),  # the bar of a 5
+        ([np.s_[4:24, 4:24]], 1),
+    ],
+)
+def test_strokes_count_that_stand_side_by_side(strokes, count):
+    pixels = np.zeros((28, 28), np.uint8)
+    for stroke in strokes:
+        pixels[stroke] = 255
+    assert count_pieces(pixels) == count
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux takes any bytes for a name")
@@ -97,13 +204,22 @@ def test_bad_files_do_not_stop_the_rest(model, images, out, capsys):
         assert line.startswith("error: ")
         assert name in line
     assert "accuracy 100.00% of 2 images" in printed
-    assert sorted(path.name for path in out.iterdir()) == ["1-light.png", "2-dark.png"]
+    assert [path.name for path in out.iterdir()] == ["answers.png"]
+    assert read_image(out / "answers.png").shape == (2 * HEIGHT, WIDTH, 4)
 
 
-def test_only_bad_files(model, images, out, capsys):
+def test_only_bad_files_leave_nothing(model, images, out, capsys):
     (images / "7" / "dark.jpg").write_bytes(b"")
     assert main([model, str(images / "7"), "--evaluate", "--out", str(out)]) == 1
-    assert "accuracy" not in capsys.readouterr().out
+    assert capsys.readouterr().out == ""
+    assert not out.exists()
+
+
+def test_a_folder_that_is_not_empty_is_refused_at_once(model, images, capsys):
+    assert main([model, str(images), "--out", str(images)]) == 1
+    printed, error = capsys.readouterr()
+    assert printed == ""
+    assert "expected a folder that is new or empty" in error
 
 
 def test_the_ink_can_be_said(model, images, out, capsys):
@@ -112,7 +228,7 @@ def test_the_ink_can_be_said(model, images, out, capsys):
     printed, error = capsys.readouterr()
     assert printed.startswith(f"{images / '7' / 'dark.jpg'}: 7\n")
     assert "nothing but ground" in error or not np.array_equal(
-        read_image(out / "1-dark.png"), read_image(out.with_name("out-2") / "1-dark.png")
+        read_image(out / "answers.png"), read_image(out.with_name("out-2") / "answers.png")
     )
 
 

@@ -4,42 +4,45 @@ import csv
 import json
 import math
 import shutil
-from itertools import chain, islice
+import subprocess
+import sys
+from itertools import islice
 
+import attrs
+import numpy as np
 import pytest
 import threadpoolctl
+from matplotlib.figure import Figure
+from toolz import nth
 
-from experiments import folder as files
-from experiments import mnist
-from experiments.config import experiment, load_data
-from experiments.environment import threads
-from experiments.reproduce import Record, main, verdict
-from experiments.run import beginning, stream
+from funcnn import InputError
+from funcnn.runs import ExperimentError, reproduce, stream
+from funcnn.runs import folder as files
+from tests.small_experiments import TABLE, WAVE, by_hand, carried_out, classifier, contents, no_pictures
 
-CONFIG = ["--epochs", "2", "--hidden", "16", "--dropout", "0.1", "--validation", "0.1"]  # 29 steps an epoch
-AS_RECORDED = "environment: as recorded\n"
+IDENTICAL = "identical, bit for bit: 12 steps, 3 epochs, and the params"
 
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("recorded") / "run"
-    assert mnist.main([*CONFIG, "--out", str(folder)]) == 0
+    """The folders of runs."""
+    folder = tmp_path_factory.mktemp("recorded")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", no_pictures)
+        for name, experiment in TABLE.items():
+            carried_out(experiment(), folder / name)
     return folder
 
 
 @pytest.fixture
-def run(recorded, tmp_path):
+def folder(recorded, tmp_path):
     """The folder of a run that a test may tamper with."""
-    return shutil.copytree(recorded, tmp_path / "run")
+    return shutil.copytree(recorded / "classifier", tmp_path / "run")
 
 
-@pytest.fixture
-def reproduce(run, capsys):
-    def call(*options):
-        status = main([str(run), *options])
-        return status, capsys.readouterr().out
-
-    return call
+def again(folder, experiment=classifier(), **how):
+    verdict = reproduce(experiment, folder, source=folder, **how)
+    return verdict.same, verdict.text
 
 
 def change_number(path, row, column, change):
@@ -70,166 +73,224 @@ def up(number):
     return math.nextafter(number, math.inf)
 
 
-def test_the_same_is_identical_and_nothing_is_written(reproduce, run):
-    before = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in run.iterdir()}
-    status, printed = reproduce()
-    assert status == 0
-    assert printed == AS_RECORDED + "identical, bit for bit: 58 steps, 2 epochs, and the params\n"
-    assert {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in run.iterdir()} == before
+def killed(folder):
+    """As a run that was killed within its second epoch leaves it."""
+    keep_lines(folder / "steps.csv", 1 + 6)
+    keep_lines(folder / "history.csv", 1 + 1)
+    (folder / "digest.txt").unlink()
 
 
-@pytest.mark.parametrize("quantity", ["loss", "accuracy", "learning_rate", "gradient_norm"])
-def test_the_last_bit_of_a_step_is_found(reproduce, run, quantity):
-    number = change_number(run / "steps.csv", 37, quantity, up)
-    status, printed = reproduce()
-    assert status == 1
-    assert f"differs at step 37: {quantity.replace('_', ' ')} was {number}, is " in printed
-    assert "a relative difference of" in printed
+@pytest.mark.parametrize("name", TABLE)
+def test_the_same_is_identical_and_nothing_is_written(recorded, name):
+    def state():
+        return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in (recorded / name).iterdir()}
+
+    before, steps = state(), len(files.read_steps(recorded / name))
+    text = f"identical, bit for bit: {steps} steps, 3 epochs, and the params"
+    assert again(recorded / name, TABLE[name]()) == (True, text)
+    assert state() == before
 
 
-@pytest.mark.parametrize("quantity", ["training_loss", "validation_accuracy", "test_loss"])
-def test_the_last_bit_of_an_epoch_is_found(reproduce, run, quantity):
-    change_number(run / "history.csv", 1, quantity, up)
-    status, printed = reproduce()
-    assert status == 1
-    assert f"differs at epoch 1: {quantity.replace('_', ' ')} was " in printed
+def test_its_environment_is_as_recorded(folder):
+    assert reproduce(classifier(), folder, source=folder).changes == []
 
 
-def test_the_seconds_may_differ(reproduce, run):
-    change_number(run / "history.csv", 2, "seconds", lambda seconds: seconds + 1)
-    assert reproduce()[0] == 0
+@pytest.mark.parametrize("row", [1, 7, 12])
+@pytest.mark.parametrize("quantity", ["loss", "accuracy", "penalty", "learning_rate", "gradient_norm"])
+def test_the_last_bit_of_a_step_is_found(folder, row, quantity):
+    number = change_number(folder / "steps.csv", row, quantity, up)
+    same, text = again(folder)
+    assert not same
+    assert text.startswith(f"differs at step {row}: {quantity} was {number}, is ")
+    assert "a relative difference of" in text
 
 
-def test_a_number_that_is_missing_differs_infinitely(reproduce, run):
-    change_number(run / "history.csv", 1, "test_loss", lambda loss: math.nan)
-    status, printed = reproduce("--tolerance", "1e300")
-    assert status == 1
-    assert "test loss was nan, is " in printed
-    assert "a relative difference of inf" in printed
+@pytest.mark.parametrize("quantity", ["train/loss", "validation/accuracy", "test/loss", "gradient_norm"])
+def test_the_last_bit_of_an_epoch_is_found(folder, quantity):
+    change_number(folder / "history.csv", 2, quantity, up)
+    same, text = again(folder)
+    assert not same
+    assert text.startswith(f"differs at epoch 2: {quantity} was ")
 
 
-def test_other_params_behind_the_same_steps_are_found(reproduce, run):
-    (run / "digest.txt").write_text("f" * 64 + "\n")
-    status, printed = reproduce()
-    assert status == 1
-    assert f"differs in no step, but the digest of params and history was {'f' * 64}, is " in printed
+def test_the_seconds_may_differ(folder):
+    change_number(folder / "history.csv", 2, "seconds", lambda seconds: seconds + 1)
+    assert again(folder) == (True, IDENTICAL)
 
 
-def test_the_tolerance_is_relative(reproduce, run):
-    change_number(run / "steps.csv", 10, "loss", lambda loss: loss * (1 + 1e-6))
-    status, printed = reproduce("--tolerance", "1e-5")
-    assert status == 0
-    assert "the same within a relative difference of 1e-05: 58 steps, 2 epochs; the largest is at step 10: " in printed
-    assert "bit for bit" not in printed
-    status, printed = reproduce("--tolerance", "1e-7")
-    assert status == 1
-    assert "differs at step 10: loss was " in printed
+def test_another_number_of_samples_is_found(folder):
+    experiment = classifier(batch_size=7)
+    assert again(folder, experiment) == (
+        False,
+        "differs at step 1: samples was 8, is 7, a relative difference of 0.12",
+    )
 
 
-def test_what_differs_in_the_environment_is_named_the_data_first(reproduce, run):
+def test_samples_of_another_kind_are_the_same(tmp_path):
+    experiment = by_hand(sizes=lambda batch: [np.int64(3)])
+    carried_out(experiment, tmp_path / "run")
+    assert again(tmp_path / "run", experiment)[0]
+
+
+def test_a_column_that_is_missing_or_new_is_found(folder):
+    fewer = attrs.evolve(classifier(), evaluate=lambda params: {})
+    assert again(folder, attrs.evolve(fewer, watch=None))[1].startswith("differs at epoch 1: validation/loss was 1.")
+    more = attrs.evolve(classifier(), evaluate=lambda params: {**classifier().evaluate(params), "more": 1.0})
+    text = "differs at epoch 1: more was None, is 1.0, a relative difference of inf"
+    assert again(folder, more) == (False, text)
+
+
+def test_a_number_that_is_none_differs_infinitely(folder):
+    change_number(folder / "history.csv", 1, "test/loss", lambda loss: math.nan)
+    same, text = again(folder, tolerance=1e300)
+    assert not same
+    assert text.startswith("differs at epoch 1: test/loss was nan, is ")
+    assert text.endswith("a relative difference of inf")
+
+
+def test_nan_is_as_nan_was(tmp_path):
+    experiment = by_hand(evaluate=lambda params: {"value": math.nan})
+    carried_out(experiment, tmp_path / "run")
+    assert again(tmp_path / "run", experiment) == (True, IDENTICAL)
+
+
+def test_other_params_behind_the_same_steps_are_found(folder):
+    (folder / "digest.txt").write_text("f" * 64 + "\n")
+    same, text = again(folder)
+    assert not same
+    assert text.startswith(f"differs in no step, but the digest of params and history was {'f' * 64}, is ")
+
+
+def test_the_tolerance_is_relative(folder):
+    change_number(folder / "steps.csv", 10, "loss", lambda loss: loss * (1 + 1e-6))
+    same, text = again(folder, tolerance=1e-5)
+    assert same
+    told = "the same within a relative difference of 1e-05: 12 steps, 3 epochs; the largest is at step 10: loss was "
+    assert text.startswith(told)
+    assert "bit for bit" not in text
+    same, text = again(folder, tolerance=1e-7)
+    assert not same
+    assert text.startswith("differs at step 10: loss was ")
+
+
+def test_what_differs_in_the_environment_is_named_the_data_first(folder):
     def change(environment):
         environment["processor"] = "Abacus"
-        environment["data"]["md5"] = "0" * 32
+        environment["data"]["train"] = "0" * 32
 
-    change_json(run / "environment.json", change)
-    status, printed = reproduce()
-    title, data, processor, end = printed.splitlines()
-    assert (status, title) == (0, "environment, recorded -> now:")
-    assert data.startswith(f"  data.md5: {'0' * 32} -> ")
-    assert processor.startswith("  processor: Abacus -> ")
-    assert end.startswith("identical, bit for bit")
+    change_json(folder / "environment.json", change)
+    verdict = reproduce(classifier(), folder, source=folder)
+    data, processor = verdict.changes
+    assert data.startswith(f"data.train: {'0' * 32} -> ")
+    assert processor.startswith("processor: Abacus -> ")
+    assert verdict.same
 
 
-def test_another_number_of_threads_is_named(reproduce):
+def test_another_number_of_threads_is_named(folder):
     pools = [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
-    assert reproduce("--threads", "2")[1].count("threads: 1 -> 2\n") == len(pools)
+    changes = reproduce(classifier(), folder, source=folder, threads=2).changes
+    assert [change.partition(": ")[2] for change in changes] == ["1 -> 2"] * len(pools)
 
 
-def test_that_a_run_was_gone_on_with_is_no_difference(reproduce, run):
-    change_json(run / "environment.json", lambda found: found.update({"gone on with": [["python: 3.11 -> 3.12"]]}))
-    assert reproduce()[1].startswith(AS_RECORDED)
+def test_that_a_run_was_resumed_is_no_difference(folder):
+    change_json(folder / "environment.json", lambda found: found.update(resumed=[["python: 3.11 -> 3.12"]]))
+    assert reproduce(classifier(), folder, source=folder).changes == []
 
 
-def test_a_run_that_was_killed_is_followed_as_far_as_it_went(reproduce, run):
-    keep_lines(run / "steps.csv", 41)
-    keep_lines(run / "history.csv", 2)
-    (run / "digest.txt").unlink()
-    status, printed = reproduce()
-    assert status == 0
-    assert "the same numbers: 40 steps, 1 epochs of a run that did not finish; what params it came to" in printed
-    change_number(run / "steps.csv", 40, "loss", up)
-    assert "differs at step 40" in reproduce()[1]
+def test_a_run_that_was_killed_is_followed_as_far_as_it_went(folder):
+    killed(folder)
+    text = "the same numbers: 6 steps, 1 epochs of a run that did not finish; what params it came to was not recorded"
+    assert again(folder) == (True, text)
+    change_number(folder / "steps.csv", 6, "loss", up)
+    assert again(folder)[1].startswith("differs at step 6: loss was ")
 
 
-def test_a_run_that_goes_another_length_differs(reproduce, run):
-    change_json(run / "config.json", lambda config: config.update(epochs=1))
-    assert reproduce() == (
+def test_an_interrupted_run_is_identical_where_its_digest_is(folder):
+    killed(folder)
+    files.write_digest(folder, nth(6, stream(classifier())))  # its sixth step comes after the end of an epoch
+    text = "identical, bit for bit: 6 steps, 1 epochs of a run that did not finish, and the params"
+    assert again(folder) == (True, text)
+
+
+def test_a_run_that_goes_another_length_differs(folder):
+    text = "differs: the recorded run ends after 12 steps, the new one ends after 8"
+    assert again(folder, classifier(epochs=2)) == (False, text)
+    keep_lines(folder / "steps.csv", 1 + 6)
+    text = "differs: the recorded run ends after 6 steps, the new one goes on"
+    assert again(folder) == (False, text)
+
+
+def test_a_run_that_was_ended_by_patience_is_identical(tmp_path):
+    experiment = by_hand(evaluate=lambda params: {"value": 1.0}, watch="value", patience=2, epochs=9)
+    carried_out(experiment, tmp_path / "run")
+    assert again(tmp_path / "run", experiment) == (True, IDENTICAL)
+
+
+def test_nothing_is_run_beyond_the_first_difference(folder):
+    change_number(folder / "steps.csv", 2, "loss", up)
+    lazy = attrs.evolve(classifier(), batches=lambda epoch: _until(classifier().batches(epoch), 2))
+    assert again(folder, lazy)[1].startswith("differs at step 2: loss was ")
+
+
+def _until(batches, count):
+    yield from islice(batches, count)
+    pytest.fail("another step")
+
+
+def test_a_folder_without_a_run_or_a_step_is_refused(folder):
+    keep_lines(folder / "steps.csv", 1)
+    with pytest.raises(InputError, match="expected a run with at least one recorded step, got none"):
+        again(folder)
+    with pytest.raises(InputError, match=r"expected the folder of a run, got no config\.json in it"):
+        again(folder.parent)
+
+
+@pytest.mark.parametrize("name", ["config.json", "environment.json", "steps.csv", "history.csv", "digest.txt"])
+def test_a_damaged_file_is_refused_by_name(folder, name):
+    (folder / name).write_bytes(b"\xff\n")
+    with pytest.raises(InputError, match=f"{name}: expected "):
+        again(folder)
+
+
+@pytest.mark.parametrize("tolerance", [-1.0, math.nan, math.inf])
+def test_a_tolerance_that_is_none_is_refused(folder, tolerance):
+    with pytest.raises(InputError, match=f"^tolerance: expected a number of at least 0, got {tolerance}"):
+        again(folder, tolerance=tolerance)
+
+
+def test_threads_that_are_none_are_refused(folder):
+    with pytest.raises(InputError, match=r"^--threads: expected a positive whole number, got 0"):
+        again(folder, threads=0)
+
+
+def test_devices_are_of_the_engine_jax(folder):
+    with pytest.raises(InputError, match=r"^--engine: expected jax for --devices and --processes, got numpy"):
+        again(folder, devices=2)
+
+
+def test_an_error_of_the_experiment_is_raised(folder):
+    broken = attrs.evolve(classifier(), evaluate=lambda params: 1 / 0)
+    before = contents(folder)
+    with pytest.raises(ExperimentError, match=r"^evaluate raises ZeroDivisionError: division by zero "):
+        again(folder, broken)
+    assert contents(folder) == before
+
+
+def test_the_command_of_a_script_reproduces_its_runs(tmp_path):
+    def command(*words):
+        done = subprocess.run([sys.executable, "wave.py", *words], cwd=tmp_path, capture_output=True, text=True)
+        return done.returncode, done.stdout, done.stderr
+
+    (tmp_path / "wave.py").write_text(WAVE)
+    assert command("--width", "4", "--seed", "3", "--out", "runs/a")[0] == 0
+    printed = "environment: as recorded\nidentical, bit for bit: 10 steps, 2 epochs, and the params\n"
+    assert command("reproduce", "runs/a") == (0, printed, "")
+    number = change_number(tmp_path / "runs" / "a" / "steps.csv", 7, "loss", up)
+    status, printed, error = command("reproduce", "runs/a")
+    assert (status, error) == (1, "")
+    assert f"\ndiffers at step 7: loss was {number}, is " in printed
+    assert command("reproduce", "runs/b") == (
         1,
-        AS_RECORDED + "differs: the recorded run ends after 58 steps, the new one ends after 29\n",
+        "",
+        "error: runs/b: expected the folder of a run, got no config.json in it\n",
     )
-    change_json(run / "config.json", lambda config: config.update(epochs=2))
-    keep_lines(run / "steps.csv", 41)
-    assert reproduce() == (1, AS_RECORDED + "differs: the recorded run ends after 40 steps, the new one goes on\n")
-
-
-def first_steps(run, count):
-    """The experiment of a run, and the first of its stream."""
-    config = files.read_config(run)
-    planned = experiment(config, load_data(config))
-    with threads(config.threads):
-        return planned, list(islice(stream(planned, beginning(planned)), count))
-
-
-def test_an_interrupted_run_is_identical_where_its_digest_is(reproduce, run):
-    keep_lines(run / "steps.csv", 41)
-    keep_lines(run / "history.csv", 2)
-    files.write_digest(run, first_steps(run, 40)[1][-1])
-    text = "identical, bit for bit: 40 steps, 1 epochs of a run that did not finish, and the params\n"
-    assert reproduce() == (0, AS_RECORDED + text)
-
-
-def test_nothing_is_run_beyond_the_first_difference(run):
-    planned, steps = first_steps(run, 2)
-    change_number(run / "steps.csv", 2, "loss", up)
-    record = Record(files.read_steps(run), files.read_history(run), files.read_digest(run))
-    again = chain(steps, (pytest.fail("a third step") for _ in range(1)))
-    same, text = verdict(planned, record, again, tolerance=0)
-    assert not same
-    assert text.startswith("differs at step 2")
-
-
-def test_a_folder_without_a_run_or_a_step_is_refused(run, capsys):
-    keep_lines(run / "steps.csv", 1)
-    assert main([str(run)]) == 1
-    assert "expected a run with at least one recorded step, got none" in capsys.readouterr().err
-    assert main([str(run.parent)]) == 1
-    assert "expected the folder of a run, got no config.json in it" in capsys.readouterr().err
-
-
-def test_a_damaged_environment_is_refused(run, capsys):
-    (run / "environment.json").write_text("")
-    assert main([str(run)]) == 1
-    error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert "environment.json: expected an environment as this version writes it" in error
-
-
-def test_another_folder_of_the_data_is_used(run, capsys):
-    assert main([str(run), "--data-dir", "/nowhere"]) == 1
-    assert "expected no data_dir" in capsys.readouterr().err  # as the data set comes with funcnn
-
-
-@pytest.mark.usefixtures("unchecked_annotations")
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--tolerance", "-1"], "--tolerance: expected a number of at least 0, got -1.0"),
-        (["--tolerance", "nan"], "--tolerance: expected a number of at least 0, got nan"),
-        (["--threads", "0"], "--threads: expected a positive whole number, got 0"),
-    ],
-)
-def test_bad_options_end_with_2(run, capsys, options, message):
-    with pytest.raises(SystemExit) as end:
-        main([str(run), *options])
-    assert end.value.code == 2
-    assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())

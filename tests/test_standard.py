@@ -5,8 +5,7 @@ import pytest
 from sklearn.preprocessing import StandardScaler
 
 import funcnn as fn
-from experiments.config import Config, experiment
-from experiments.run import beginning
+from experiments.mnist import Config, experiment
 from experiments.standard import folded, standardized, statistics
 from funcnn import Batch, Key
 
@@ -31,13 +30,18 @@ def test_folded_params_take_the_inputs_as_they_were(model):
     np.testing.assert_allclose(fn.predict(model, folded(over, params), INPUTS), expected, rtol=1e-3, atol=1e-4)
 
 
-def test_an_experiment_is_standardized_by_what_it_trains_on():
-    data = fn.Dataset("tiny", SAMPLES, SAMPLES, ("a", "b", "c"), "unit")
-    planned = experiment(Config(scaling="standard", hidden=(4,), validation=0.2), data)
-    np.testing.assert_allclose(planned.train.inputs.mean(axis=0), 0, atol=1e-5)
-    np.testing.assert_allclose(planned.train.inputs.std(axis=0), [1, 1, 1, 0], atol=1e-5)
-    params = beginning(planned).params
-    expected = fn.predict(planned.model, params, planned.test.inputs)
-    np.testing.assert_allclose(
-        fn.predict(planned.model, planned.as_saved(params), INPUTS), expected, rtol=1e-3, atol=1e-4
-    )
+def test_an_experiment_is_standardized_by_what_it_trains_on_and_saves_what_takes_pixels(tmp_path):
+    standard = experiment(Config(scaling="standard", hidden=(4,), validation=0.2))
+    train, test = (standard.data[name].inputs for name in ("train", "test"))
+    assert len(train) == 3200
+    np.testing.assert_allclose(train.mean(axis=0), 0, atol=1e-3)
+    deviation = train.std(axis=0)
+    np.testing.assert_allclose(deviation[deviation > 0], 1, atol=1e-3)
+    params, _ = standard.begin()
+    standard.save(tmp_path / "model.safetensors", params)
+    saved, pixels = fn.load(tmp_path / "model.safetensors"), fn.load_dataset("mnist_5k").test.inputs
+    assert saved.scaling == "unit"
+    seen = train.std(axis=0) > 0  # elsewhere a pixel of the test samples can be far off
+    assert seen.sum() > 600
+    expected = fn.predict(saved.model, params, test)
+    np.testing.assert_allclose(fn.predict(saved.model, saved.params, pixels), expected, rtol=1e-3, atol=1e-3)

@@ -12,16 +12,16 @@ import tyro
 from tqdm import tqdm
 
 import funcnn as fn
-from experiments import folder as files
 from experiments.benchmark import contest, pictures
 from experiments.benchmark.installed import installed_bytes, versions
 from experiments.benchmark.peers import PEERS
 from experiments.benchmark.tables import Results, crashes, disagreements, text
 from experiments.benchmark.workloads import INSTALLED_SIZE, NAMES
-from experiments.command import run_command
-from experiments.environment import environment
-from experiments.figures import write_png
 from funcnn.errors import InputError, is_count, require
+from funcnn.runs import folder as files
+from funcnn.runs.command import guarded
+from funcnn.runs.environment import environment
+from funcnn.runs.figures import write_png
 
 TUNING = ("GLIBC_", "JAX_", "KERAS_", "MALLOC_", "MKL_", "OMP_", "OPENBLAS_", "TORCH", "XLA_")
 """How the names of variables begin that tools read."""
@@ -116,12 +116,13 @@ def _surroundings(data: fn.Dataset, threads: int) -> dict[str, Any]:
     """The environment, and what changes speed beside it."""
     told = {name: value for name, value in sorted(os.environ.items()) if name.startswith(TUNING)}
     cores = contest.available_cores()
-    return {**environment(data), "peers": versions(), "variables": told, "cores": cores, "threads": threads}
+    where = environment({"train": data.train, "test": data.test}, Path(__file__))
+    return {**where, "peers": versions(), "variables": told, "cores": cores, "threads": threads}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line: 0 if all agree, 1 if not or one crashed, 2 for bad arguments, 130 for Ctrl-C."""
-    return run_command("benchmark", Command, benchmark, arguments)
+    return guarded(benchmark, Command, "python -m experiments.benchmark", arguments)
 
 
 if __name__ == "__main__":

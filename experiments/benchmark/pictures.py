@@ -13,7 +13,7 @@ from experiments.benchmark.contest import GROWING, Measurement, growth_name
 from experiments.benchmark.peers import PEERS
 from experiments.benchmark.tables import by_peer, ratio, seconds
 from experiments.benchmark.workloads import GROWTH, WORKLOADS
-from experiments.figures import BLUE, ORANGE, STYLE
+from funcnn.runs.figures import BLUE, ORANGE, STYLE
 
 LOOKS: Mapping[str, Any] = MappingProxyType(
     {

@@ -5,6 +5,7 @@ random cases and reports the first that is broken: its name, the smallest case f
 the extra ``test`` (Hypothesis; JAX only where it is the oracle).
 """
 
+from funcnn.testing.experiments import check_experiment
 from funcnn.testing.gradients import check_vjp
 from funcnn.testing.laws import BrokenLaw
 from funcnn.testing.layers import check_layer
@@ -21,6 +22,7 @@ __all__ = [
     "assert_trees_alike",
     "assert_trees_close",
     "check_combinator",
+    "check_experiment",
     "check_layer",
     "check_loss",
     "check_metric",

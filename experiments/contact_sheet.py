@@ -1,0 +1,110 @@
+"""A contact sheet of answers: each image, what the model saw of it, and the probabilities of the classes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+import matplotlib
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image, ImageDraw, ImageFont
+from toolz import partition_all
+
+from funcnn.arrays import Array
+from funcnn.files import replacing
+from funcnn.runs.figures import BLUE, ORANGE
+
+SIDE, WIDTH, HEIGHT = 168, 640, 208
+"""The side of a picture, and the size of an answer, in pixels."""
+
+PAGE = 60
+"""How many answers a sheet has at most."""
+
+_MARGIN, _BARS = 12, 120
+_FONT = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+
+
+@attrs.frozen(eq=False)
+class Answer:
+    """What a model says of an image.
+
+    Attributes:
+        path: The image.
+        original: The image, made small.
+        seen: What the model saw of it.
+        names: The classes.
+        probabilities: Theirs.
+        remark: A doubt about the image, if there is one.
+    """
+
+    path: Path
+    original: Image.Image
+    seen: UInt8[Array, "28 28"]
+    names: Sequence[str]
+    probabilities: Float[Array, " classes"]
+    remark: str
+
+    @property
+    def name(self) -> str:
+        """The likeliest class."""
+        return self.names[int(self.probabilities.argmax())]
+
+    @property
+    def text(self) -> str:
+        """The likeliest class, and the remark."""
+        return f"{self.name} ({self.remark})" if self.remark else self.name
+
+
+def thumbnail(pixels: UInt8[Array, "height width 4"]) -> Image.Image:
+    """The image on white, no larger than a picture of the sheet."""
+    image = Image.fromarray(pixels)
+    image.thumbnail((SIDE, SIDE))
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+
+
+def write_sheets(folder: Path, answers: Sequence[Answer]) -> list[Path]:
+    """The files that all answers are written to: one, unless there are many."""
+    pages = list(partition_all(PAGE, answers))
+    paths = [
+        folder / (f"answers-{number}.png" if len(pages) > 1 else "answers.png") for number, _ in enumerate(pages, 1)
+    ]
+    for path, page in zip(paths, pages, strict=True):
+        with replacing(path) as part:
+            contact_sheet(page).save(part)
+    return paths
+
+
+def contact_sheet(answers: Sequence[Answer]) -> Image.Image:
+    """All answers in one image, in up to three columns."""
+    columns = min(3, -(-len(answers) // 4))
+    sheet = Image.new("RGB", (columns * WIDTH, -(-len(answers) // columns) * HEIGHT), "white")
+    for place, answer in enumerate(answers):
+        sheet.paste(_drawn(answer), (place % columns * WIDTH, place // columns * HEIGHT))
+    return sheet
+
+
+def _drawn(answer: Answer) -> Image.Image:
+    """The text of an answer over its two pictures and the bars of the likeliest ten classes."""
+    image = Image.new("RGB", (WIDTH, HEIGHT), "white")
+    draw, large, small = ImageDraw.Draw(image), *(ImageFont.truetype(str(_FONT), size) for size in (14, 11))
+    draw.text((_MARGIN, 8), f"{_printable(answer.text)}   {_printable(answer.path.name)}", "black", large)
+    top, seen = HEIGHT - SIDE - 8, Image.fromarray(answer.seen).resize((SIDE, SIDE), Image.Resampling.NEAREST)
+    image.paste(answer.original, (_MARGIN, top))
+    draw.rectangle((_MARGIN, top, _MARGIN + answer.original.width, top + answer.original.height), outline="silver")
+    image.paste(seen, (2 * _MARGIN + SIDE, top))
+    likeliest = sorted(np.argsort(-answer.probabilities, kind="stable")[:10].tolist())
+    names = [_printable(answer.names[number])[:14] for number in likeliest]
+    left = 3 * _MARGIN + 2 * SIDE
+    start = left + 8 + max(round(draw.textlength(name, small)) for name in names)
+    for place, (number, name) in enumerate(zip(likeliest, names, strict=True)):
+        share, y = float(answer.probabilities[number]), top + place * SIDE // 10
+        draw.text((left, y), name, "black", small)
+        colour = ORANGE if number == answer.probabilities.argmax() else BLUE
+        draw.rectangle((start, y + 1, start + round(_BARS * share), y + SIDE // 10 - 4), colour)
+        draw.text((start + _BARS + 6, y), f"{share:.2%}", "black", small)
+    return image
+
+
+def _printable(text: str) -> str:
+    """The text with escapes for what cannot be shown."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

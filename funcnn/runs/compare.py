@@ -1,0 +1,160 @@
+"""Runs side by side, of any experiments: how their configs differ, what came of each, and their curves."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Annotated, Any
+
+import attrs
+import tyro
+from matplotlib.figure import Figure
+from toolz import concat, dissoc, groupby, unique
+
+from funcnn.errors import require
+from funcnn.runs import figures
+from funcnn.runs import folder as files
+from funcnn.runs.experiment import Row
+from funcnn.runs.folder import Plan
+from funcnn.runs.stream import best_epoch
+from funcnn.runs.text import columns, evaluated, number
+
+
+@attrs.frozen
+class Comparison:
+    """Compare runs: a table of their configs and results, and their curves in one picture.
+
+    Attributes:
+        runs: The folders of the runs, or folders that hold such.
+        out: The picture, a PNG file.
+    """
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN...")]
+    out: Annotated[Path, tyro.conf.arg(metavar="FILE")] = Path("runs/compare.png")
+
+    def __attrs_post_init__(self) -> None:
+        require(bool(self.runs), "RUN...", "at least one folder", "none")
+
+
+@attrs.frozen(eq=False)
+class Compared:
+    """What is compared of a run, which may have failed before its first epoch ended."""
+
+    name: str
+    plan: Plan
+    history: Sequence[Row]
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What may differ and change the numbers: the experiment, its config, and what computes it."""
+        plan, options = self.plan, self.plan.options
+        told = {"experiment": plan.experiment, "version": plan.version, **plan.config}
+        return {**told, "engine": options.engine, "threads": options.threads}
+
+    @property
+    def seed(self) -> Any:
+        """The seed, if the config has one."""
+        return self.plan.config.get("seed", "-")
+
+    @property
+    def best(self) -> int | None:
+        """The best epoch, if anything is watched."""
+        return best_epoch(self.plan, self.history)
+
+
+def compare(comparison: Comparison) -> int:
+    """Print the table and write the picture; gives the exit status."""
+    runs = list(concat(map(read_runs, comparison.runs)))
+    print(table(runs))
+    figures.write_png(comparison.out, overlay(runs))
+    print(f"\ntheir curves are in {comparison.out}")
+    return 0
+
+
+def read_runs(folder: Path) -> list[Compared]:
+    """The run in ``folder``, or all runs below it; what a killed writer left is hidden, and none."""
+    paths = sorted(path.parent for path in folder.rglob("config.json"))
+    found = [path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    require(bool(found), str(folder), "the folder of a run, or one that holds such", "no config.json in it")
+    return [Compared(str(path), files.read_plan(path), files.read_history(path)) for path in found]
+
+
+def table(runs: Sequence[Compared]) -> str:
+    """A line a run: how its config differs, its seed and its numbers. Where a config has several seeds, a line with the
+    mean and the standard deviation over them (n - 1) comes after its runs.
+    """
+    names, quantities = _differing(runs), _quantities(runs)
+    finds = {
+        **{name: _at_last(name) for name in quantities},
+        **{f"{name} at best": _at_best(name) for name in quantities},
+    }
+    titles = ["run", *(name.replace("_", " ") for name in names), "seed", "epochs done", "best epoch", *finds]
+    lines = [titles]
+    for group in _by_config(runs):
+        settings = [_shown(group[0].settings.get(name, "-")) for name in names]
+        lines += [_line(run, settings, finds) for run in group]
+        seeds = list(unique((run for run in group if run.history), key=lambda run: run.seed))
+        if len(seeds) > 1:
+            means = (_mean(name, [find(run) for run in seeds], seeds[0].plan) for name, find in finds.items())
+            lines.append([f"{len(seeds)} seeds, mean ± sd", *settings, "", "", "", *means])
+    return columns(lines)
+
+
+def overlay(runs: Sequence[Compared]) -> Figure:
+    """The curves of all runs: a colour a config, a band over its seeds."""
+    names = _differing(runs)
+
+    def label(run: Compared) -> str:
+        return ", ".join(f"{name.replace('_', ' ')} {_shown(run.settings.get(name, '-'))}" for name in names)
+
+    groups = {label(group[0]): [run.history for run in group] for group in _by_config(runs)}
+    watched = [run.plan.watch for run in runs if run.plan.watch]
+    formats = {name: form for run in runs for name, form in run.plan.formats.items()}
+    return figures.overlay(groups, list(unique([*watched, *_quantities(runs)]))[:4], formats)
+
+
+def _differing(runs: Sequence[Compared]) -> list[str]:
+    """The settings in which the runs differ, beside the seed."""
+    names = unique(name for run in runs for name in run.settings if name != "seed")
+    return [name for name in names if len({json.dumps(run.settings.get(name)) for run in runs}) > 1]
+
+
+def _by_config(runs: Sequence[Compared]) -> list[list[Compared]]:
+    """The runs of each config, whatever their seeds, by seed."""
+    groups = groupby(lambda run: json.dumps(dissoc(dict(run.settings), "seed"), sort_keys=True), runs).values()
+    return [sorted(group, key=lambda run: str(run.seed).zfill(20)) for group in groups]
+
+
+def _quantities(runs: Sequence[Compared]) -> list[str]:
+    """The columns to compare: of each run those of what was evaluated, or else of training."""
+    return list(unique(concat(evaluated(run.history[0]) for run in runs if run.history)))
+
+
+def _at_last(name: str) -> Callable[[Compared], float | None]:
+    return lambda run: run.history[-1].get(name) if run.history else None
+
+
+def _at_best(name: str) -> Callable[[Compared], float | None]:
+    return lambda run: None if run.best is None else run.history[run.best - 1].get(name)
+
+
+def _line(run: Compared, settings: Sequence[str], finds: Mapping[str, Callable[[Compared], float | None]]) -> list[str]:
+    """The cells of a run; it has no numbers before its first epoch ended."""
+    numbers = [_cell(name, find(run), run.plan) for name, find in finds.items()]
+    return [run.name, *settings, str(run.seed), str(len(run.history)), str(run.best or "-"), *numbers]
+
+
+def _cell(name: str, value: float | None, plan: Plan) -> str:
+    return "-" if value is None else number(name.removesuffix(" at best"), value, plan.formats)
+
+
+def _mean(name: str, values: Sequence[float | None], plan: Plan) -> str:
+    known = [value for value in values if value is not None]
+    if len(known) < 2:
+        return "-"
+    return f"{_cell(name, mean(known), plan)} ± {_cell(name, stdev(known), plan)}"
+
+
+def _shown(value: Any) -> str:
+    """A setting as on the command line; a dash for no numbers."""
+    return (" ".join(map(str, value)) or "-") if isinstance(value, list | tuple) else str(value)

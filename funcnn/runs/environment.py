@@ -1,0 +1,94 @@
+"""Where a run ran: what may change its last bits, or explain that they changed."""
+
+import hashlib
+import platform
+import subprocess
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import threadpoolctl
+from toolz import dissoc
+
+from funcnn import tree
+
+LIBRARIES = ("funcnn", "numpy", "optree", "toolz", "attrs", "array-api-compat", "safetensors")
+
+RESUMED = "resumed"
+"""The name, in a recorded environment, of what had changed wherever the run was resumed: a list for each."""
+
+
+def blas_threads(count: int) -> AbstractContextManager[Any]:
+    """Inside, matrix products use so many threads."""
+    limits: AbstractContextManager[Any] = threadpoolctl.threadpool_limits(count)
+    return limits
+
+
+def environment(data: Mapping[str, Any], source: Path) -> dict[str, Any]:
+    """Versions, machine, BLAS, commit and data, as plain data; the threads are those of this moment.
+
+    Args:
+        data: Trees of arrays by name.
+        source: A file or folder of the code that runs, for its commit.
+    """
+    return {
+        "python": platform.python_version(),
+        "libraries": {name: version(name) for name in LIBRARIES},
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "blas": [_blas(pool) for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"],
+        "git": _commit(source if source.is_dir() else source.parent),
+        "data": {name: _md5(arrays) for name, arrays in data.items()},
+    }
+
+
+def changes(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs between two environments, the data first; where a run was resumed does not count.
+
+    >>> recorded = {"blas": [{"threads": 1}], "resumed": [["python: 3.11 -> 3.12"]]}
+    >>> changes(recorded, {"blas": [{"threads": 2}], "data": {"train": "ab12"}})
+    ['data.train: None -> ab12', 'blas.0.threads: 1 -> 2']
+    """
+    before, after = (dict(tree.leaves_with_paths(dissoc(dict(values), RESUMED))) for values in (recorded, now))
+    paths = sorted({*before, *after}, key=lambda path: (not path.startswith("data."), path))
+    pairs = ((path, before.get(path), after.get(path)) for path in paths)
+    differing = (pair for pair in pairs if pair[1] != pair[2] and repr(pair[1]) != repr(pair[2]))  # NaN is as it was
+    return [f"{path}: {was} -> {is_now}" for path, was, is_now in differing]
+
+
+def _blas(pool: dict[str, Any]) -> dict[str, Any]:
+    names = {"library": "internal_api", "version": "version", "kernel": "architecture", "threads": "num_threads"}
+    return {name: pool.get(key) for name, key in names.items()}
+
+
+def _processor() -> str:
+    """The processor's own name, where Linux tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())
+
+
+def _commit(folder: Path) -> dict[str, Any] | None:
+    """The commit of the repository that ``folder`` is in, and whether nothing in it had changed."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "clean": not git("status", "--porcelain")}
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _md5(arrays: Any) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    for leaf in tree.leaves(arrays):
+        digest.update(np.asarray(leaf).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,284 @@
+"""What an experiment is: all that a run depends on, as functions and data; :func:`supervised` makes the usual one."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import attrs
+from toolz import concat, identity, keyfilter, valfilter
+
+import funcnn as fn
+from funcnn import tree
+from funcnn.arrays import Array, Shapes, namespace
+from funcnn.checkpoint import save
+from funcnn.errors import InputError, is_count, is_real, require
+from funcnn.keys import check_key
+from funcnn.layer import Params
+from funcnn.metrics import weighted_mean
+from funcnn.spec import to_plain
+from funcnn.training import StepMetric, check_metrics, count_rows
+from funcnn.tree import frozendict
+
+Row: TypeAlias = Mapping[str, float]
+"""Numbers by name: what is recorded of a step or an epoch."""
+
+COUNTERS = ("epoch", "step", "samples", "seconds")
+"""The names that every row may have beside those of the experiment."""
+
+
+@attrs.frozen
+class Section:
+    """A part of a run's report.
+
+    Attributes:
+        title: Its heading.
+        html: What stands below it, as HTML.
+    """
+
+    title: str
+    html: str
+
+
+@attrs.frozen(eq=False)
+class Table:
+    """Batches that are rows of the same samples, so that an epoch of them can be compiled into one program.
+
+    Attributes:
+        samples: All samples.
+        rows: ``rows(epoch)``, the batches of that epoch as tables of whole numbers (steps, batch), one after another.
+    """
+
+    samples: fn.Batch
+    rows: Callable[[int], Sequence[Array]]
+
+    def __call__(self, epoch: int) -> Iterator[fn.Batch]:
+        """The batches of that epoch."""
+        for chosen in concat(self.rows(epoch)):
+            yield tree.map(lambda leaf, chosen=chosen: namespace(leaf).take(leaf, chosen, axis=0), self.samples)
+
+
+def no_numbers(params: Params) -> Row:
+    """Nothing is evaluated."""
+    del params  # nobody looks at them
+    return {}
+
+
+def no_description() -> str:
+    """Nothing is said before a run."""
+    return ""
+
+
+def no_sections(params: Params) -> Iterable[Section]:
+    """Nothing is shown beside curves, config and environment."""
+    del params  # nobody looks at them
+    return ()
+
+
+def one_step(batch: Any) -> Sequence[int]:
+    """A batch is one step, on as many samples as its first array has rows.
+
+    >>> one_step(({"left": fn.Key(0).normal((5, 3))}, None))
+    (5,)
+    """
+    shapes = (getattr(leaf, "shape", ()) for leaf in tree.leaves(batch))
+    return (next((shape[0] for shape in shapes if shape), 1),)
+
+
+def means(steps: Sequence[Row]) -> Row:
+    """``train/NAME``: the mean of each number over an epoch's steps, weighted by their samples.
+
+    >>> means([{"step": 1, "samples": 3, "loss": 1.0}, {"step": 2, "samples": 1, "loss": 5.0}])
+    {'train/loss': 2.0}
+    """
+    names = [name for name in steps[0] if name not in COUNTERS]
+    rows = ((row["samples"], {f"train/{name}": row[name] for name in names}) for row in steps)
+    return weighted_mean(rows)
+
+
+def _check_epochs(experiment: Any, attribute: Any, value: Any) -> None:
+    require(is_count(value), f"Experiment {attribute.name}", "a positive whole number", repr(value))
+
+
+def _check_patience(experiment: Any, attribute: Any, value: Any) -> None:
+    require(value is None or is_count(value), "Experiment patience", "a positive whole number or None", repr(value))
+    hint = "name the column that is to get less"
+    require(value is None or experiment.watch is not None, "Experiment patience", "a column to watch", "none", hint)
+
+
+def _check_tolerance(experiment: Any, attribute: Any, value: Any) -> None:
+    require(is_real(value, low=0), "Experiment tolerance", "a number of at least 0", repr(value))
+
+
+def _check_function(experiment: Any, attribute: Any, value: Any) -> None:
+    require(callable(value), f"Experiment {attribute.name}", "a function", repr(value))
+
+
+@attrs.frozen(eq=False)
+class Experiment:
+    """All that a run depends on: two runs of the same experiment give the same params and rows.
+
+    Attributes:
+        begin: ``begin() -> (params, state)`` before the first step.
+        step: ``step(params, state, batch) -> (params, state)``, pure. The new state has the tree of the old one;
+            ``state.metrics`` are the numbers of the step by name.
+        batches: ``batches(epoch)``, the batches of that epoch, from 0: a function of the epoch alone. With a
+            :class:`Table` the engine jax compiles an epoch into one program, else a step.
+        epochs: Passes over the batches, at most.
+        evaluate: ``evaluate(params) -> {name: number}``, after every epoch.
+        watch: The column of the history that is least at the best epoch, such as ``"validation/loss"``.
+        patience: After how many epochs without a new best one the run ends, if ever.
+        tolerance: By how much a watched number must be below the least before it to be a new best one for ``patience``.
+        save: ``save(path, params)`` writes a model, which a run does for its latest and its best params.
+        describe: ``describe()``, what is printed before a run, such as a table of its model.
+        sections: ``sections(params)``, what the report shows beside curves, config and environment.
+        formats: How numbers are shown, by the last part of their names: ``{"accuracy": ".2%"}``.
+        data: Arrays by name; a run records their digests, and is not resumed with others.
+        summarize: ``summarize(rows of the steps) -> row``, what the history tells of an epoch's steps.
+        sizes: ``sizes(batch)``, the number of samples in each step that ``batch`` is.
+
+    Raises:
+        InputError: A field of another kind, by its name.
+    """
+
+    begin: Callable[[], tuple[Params, Any]] = attrs.field(validator=_check_function)
+    step: Callable[[Params, Any, Any], tuple[Params, Any]] = attrs.field(validator=_check_function)
+    batches: Callable[[int], Iterable[Any]] = attrs.field(validator=_check_function)
+    epochs: int = attrs.field(validator=_check_epochs)
+    evaluate: Callable[[Params], Mapping[str, Any]] = attrs.field(default=no_numbers, validator=_check_function)
+    watch: str | None = None
+    patience: int | None = attrs.field(default=None, validator=_check_patience)
+    tolerance: float = attrs.field(default=0.0, validator=_check_tolerance)
+    save: Callable[[Path, Params], None] | None = None
+    describe: Callable[[], str] = attrs.field(default=no_description, validator=_check_function)
+    sections: Callable[[Params], Iterable[Section]] = attrs.field(default=no_sections, validator=_check_function)
+    formats: Mapping[str, str] = frozendict({})
+    data: Mapping[str, Any] = frozendict({})
+    summarize: Callable[[Sequence[Row]], Row] = means
+    sizes: Callable[[Any], Sequence[int]] = one_step
+
+
+def supervised(
+    model: fn.Layer,
+    loss: fn.Loss,
+    optimizer: Any,
+    train: fn.Batch,
+    *,
+    key: fn.Key,
+    batch_size: int,
+    epochs: int,
+    evaluate: Mapping[str, fn.Batch] = frozendict({}),
+    metrics: Mapping[str, Any] = frozendict({}),
+    penalty: fn.Penalty | None = None,
+    watch: str | None = None,
+    patience: int | None = None,
+    tolerance: float = 0.0,
+    formats: Mapping[str, str] = frozendict({}),
+    sections: Callable[[Params], Iterable[Section]] = no_sections,
+    scaling: str | None = None,
+    class_names: Sequence[str] = (),
+    as_saved: Callable[[Params], Params] = identity,
+) -> Experiment:
+    """The usual experiment: a model learns inputs and targets, in batches shuffled anew for every epoch.
+
+    Its rows have the loss and ``metrics``, the learning rate and the norm of the gradient; its history has
+    ``train/loss`` and, for each of the batches in ``evaluate``, ``NAME/loss``, and the same of ``metrics``.
+
+    Args:
+        model: The model; its inputs may be a tuple of arrays.
+        loss: Its loss.
+        optimizer: What makes updates of gradients.
+        train: The samples to learn.
+        key: The root of everything random.
+        batch_size: Samples a step; the last batch of an epoch may be smaller.
+        epochs: Passes over the samples, at most.
+        evaluate: Samples to evaluate after every epoch, by name.
+        metrics: As :func:`funcnn.train_step` takes them.
+        penalty: Added to the loss.
+        watch: The column to watch, instead of ``validation/loss`` if there is one, or else ``train/loss``.
+        patience: As in :class:`Experiment`, like ``tolerance``, ``formats`` and ``sections``.
+        tolerance: See above.
+        formats: See above.
+        sections: See above.
+        scaling: The name of the scaling of the inputs, to save with the model.
+        class_names: The name of each label, to save with the model.
+        as_saved: The params to save with the model for those of a run.
+
+    Raises:
+        InputError: An argument of another kind, or a name that is taken.
+    """
+    check_key("supervised", key)
+    require(is_count(batch_size), "supervised", "a batch_size that is a positive whole number", repr(batch_size))
+    samples = count_rows("supervised", train)
+    for name, batch in evaluate.items():
+        check_name("supervised evaluate", name)
+        fits = "/" not in name and name != "train"
+        require(fits, "supervised evaluate", "names other than train, without a slash", repr(name))
+        count_rows(f"supervised evaluate {name!r}", batch)
+    check_metrics("supervised", metrics)
+    told = {"gradient_norm": fn.gradient_norm}
+    if getattr(optimizer, "learning_rate", None) is not None:
+        told = {"learning_rate": fn.learning_rate, **told}
+    step = fn.train_step(model, loss, optimizer, penalty=penalty, metrics={**metrics, **told})
+    of_outputs = valfilter(lambda metric: not isinstance(metric, StepMetric), dict(metrics))
+    in_shape = _in_shape(train.inputs)
+
+    def begin() -> tuple[Params, fn.State]:
+        params, _ = model.init(key.at("init"), in_shape)
+        return params, step.init(params, key.at("train"))
+
+    def evaluated(params: Params) -> Row:
+        numbers = {name: fn.evaluate(model, loss, params, each, metrics=of_outputs) for name, each in evaluate.items()}
+        return {f"{name}/{metric}": value for name, found in numbers.items() for metric, value in found.items()}
+
+    def rows(epoch: int) -> Sequence[Array]:
+        order = key.at("epoch", epoch).permutation(samples)
+        whole = samples // batch_size * batch_size
+        return [part for part in (order[:whole].reshape(-1, batch_size), order[None, whole:]) if part.size]
+
+    def save_model(path: Path, params: Params) -> None:
+        save(path, model, as_saved(params), in_shape, scaling=scaling, class_names=class_names)
+
+    return Experiment(
+        begin=begin,
+        step=step,
+        batches=Table(train, rows),
+        epochs=epochs,
+        evaluate=evaluated,
+        watch=watch or ("validation/loss" if "validation" in evaluate else "train/loss"),
+        patience=patience,
+        tolerance=tolerance,
+        save=save_model if _has_spec(model) else None,
+        describe=lambda: fn.summary(model, in_shape),
+        sections=sections,
+        formats=formats,
+        data={"train": train, **evaluate},
+        summarize=partial(_summarize, frozenset(of_outputs) | {"loss", "penalty"}),
+    )
+
+
+def check_name(where: str, name: object) -> None:
+    """Raise unless ``name`` can stand at the head of a column."""
+    fits = isinstance(name, str) and name != "" and name.isprintable() and not set(name) & set(',"')
+    require(fits, where, "a name without commas, quotes or line breaks", repr(name))
+
+
+def _has_spec(model: fn.Layer) -> bool:
+    """Whether the model can be saved: a layer that holds a function of one's own cannot."""
+    try:
+        to_plain(model)
+    except InputError:
+        return False
+    return True
+
+
+def _in_shape(inputs: Any) -> Shapes:
+    return tuple(map(_in_shape, inputs)) if isinstance(inputs, tuple | list) else inputs.shape[1:]
+
+
+def _summarize(of_samples: frozenset[str], steps: Sequence[Row]) -> Row:
+    """The means of what is one over samples; of what a step does, the mean over steps, or the latest learning rate."""
+    seen = means([keyfilter(lambda name: name in of_samples or name in COUNTERS, row) for row in steps])
+    others = [name for name in steps[0] if name not in of_samples and name not in COUNTERS]
+    told = {name: sum(row[name] for row in steps) / len(steps) for name in others}
+    return {**seen, **told, **{name: steps[-1][name] for name in others if name == "learning_rate"}}

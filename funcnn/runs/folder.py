@@ -1,0 +1,293 @@
+"""The folder of a run: every file in it is whole at any moment, whatever ends the run.
+
+    config.json               the experiment's name and version, the config, how it runs, and when it ends
+    environment.json          versions, machine, BLAS, commit, data
+    steps.csv, history.csv    a step, an epoch a row
+    checkpoint.safetensors    where the run stands: params and state
+    model.safetensors         the last good model, if the experiment saves one
+    best.safetensors          the model after the epoch at which the watched column is least
+    history.png, report.html  pictures
+    digest.txt                the SHA-256 of params and history; the last file that a run writes
+    .lock                     held by the process that runs here
+
+Rows come before the checkpoint that counts them, so the rows that a killed run left beyond its checkpoint are cut off.
+A folder is data: nothing that it names is imported or executed, and a file that is damaged is refused by its name.
+"""
+
+import errno
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+import numpy as np
+from cattrs.preconf.json import make_converter
+from filelock import FileLock, Timeout
+
+from funcnn import tree
+from funcnn.checkpoint import load_tree, save_tree
+from funcnn.errors import InputError, require
+from funcnn.files import replacing
+from funcnn.keys import Key
+from funcnn.runs.environment import RESUMED
+from funcnn.runs.experiment import Experiment, Row
+from funcnn.runs.options import Options
+from funcnn.runs.rows import append_rows, read_rows, write_rows
+from funcnn.runs.stream import Progress, best_epoch, has_ended
+
+T = TypeVar("T")
+
+CONVERTER = make_converter(forbid_extra_keys=True, detailed_validation=False)
+
+
+def _check_formats(plan: Any, attribute: Any, formats: Mapping[str, str]) -> None:
+    for name, form in formats.items():
+        fits = isinstance(form, str) and re.fullmatch(r",?(d|(\.\d{1,2})?[efg%])", form) is not None
+        require(fits, f"formats {name!r}", "a format of a number such as '.4f' or '.2%'", repr(form))
+
+
+@attrs.frozen
+class Plan:
+    """What config.json holds: the experiment's name and version, its config as plain data, how it is carried out, and
+    what decides when it ends and how its numbers are shown, as in :class:`funcnn.runs.Experiment`; and the parts of a
+    :class:`funcnn.TrainStep`, which must not depend on the number of epochs where that is to become more.
+    """
+
+    experiment: str
+    version: int
+    config: Mapping[str, Any]
+    options: Options
+    epochs: int
+    watch: str | None
+    patience: int | None
+    tolerance: float
+    formats: Mapping[str, str] = attrs.field(validator=_check_formats)
+    step: Mapping[str, str] = attrs.field(factory=dict)
+
+    @property
+    def title(self) -> str:
+        """What tells experiments from each other."""
+        return f"{self.experiment} version {self.version}"
+
+
+@attrs.frozen(eq=False)
+class Run:
+    """A run as plain data, ready for a data frame or a plot.
+
+    Attributes:
+        plan: What ran.
+        config: The config of its experiment.
+        history: The finished epochs, a list of numbers for each column.
+        steps: The recorded steps, the same.
+        environment: Where it ran.
+        digest: The SHA-256 of params and history that it ended with, if it did.
+    """
+
+    plan: Plan
+    config: Mapping[str, Any]
+    history: Mapping[str, Sequence[float]]
+    steps: Mapping[str, Sequence[float]]
+    environment: Mapping[str, Any]
+    digest: str | None
+
+
+def read_run(folder: str | Path) -> Run:
+    """The run in ``folder``, whatever its experiment; nothing that it names is imported.
+
+    Raises:
+        InputError: The folder holds none, or a file is damaged.
+    """
+    folder = Path(folder)
+    plan, tables = read_plan(folder), (read_history(folder), read_steps(folder))
+    history, steps = ({name: [row[name] for row in rows] for name in (rows[0] if rows else ())} for rows in tables)
+    return Run(plan, plan.config, history, steps, read_environment(folder), read_digest(folder))
+
+
+def create(out: Path | None, name: str) -> Path:
+    """The run's folder, new or empty; without ``out`` it is ``runs/NAME-DATE-TIME``."""
+    try:
+        if out is None:
+            return _dated(Path("runs"), name)
+        check_new(out)
+        out.mkdir(parents=True, exist_ok=True)
+        return out
+    except OSError as error:
+        hint = "choose another place, or its permissions"
+        raise InputError("--out", "a folder that can be created", f"{out or 'runs'}: {error.strerror}", hint) from error
+
+
+def check_new(out: Path) -> None:
+    """Raise unless ``out`` is a folder that is new or empty, but for what a run left that was killed as it began."""
+    names = [path.name for path in out.iterdir()] if out.is_dir() else []
+    fits = not out.exists() or (out.is_dir() and all(name == ".lock" or name.startswith(".writing-") for name in names))
+    require(fits, "--out", "a folder that is new or empty", out, "name another one, or resume this one")
+
+
+@contextmanager
+def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Inside, no other process runs in the folder; the lock ends with the process that holds it, however that ends."""
+    lock = FileLock(folder / ".lock", fallback_to_soft=False)
+    try:
+        held = lock.acquire(timeout=-1 if wait else 0)
+    except Timeout:
+        hint = "wait for its end, or end it"
+        raise InputError(str(folder), "a folder in which no other process runs", "one that is busy", hint) from None
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
+        raise InputError(str(folder), "a file system with file locks", error, "choose another place") from error
+    with held:
+        yield
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Any attrs record or plain data."""
+    with replacing(path) as part:
+        part.write_text(CONVERTER.dumps(values, indent=2) + "\n")
+
+
+def read_plan(folder: Path) -> Plan:
+    """What runs in the folder."""
+    path = folder / "config.json"
+    require(path.exists(), str(folder), "the folder of a run", "no config.json in it")
+    return structured(str(path), _read_json(path), Plan)
+
+
+def structured(where: str, values: Any, kind: type[T]) -> T:
+    """The record of ``kind`` that plain data describe."""
+    try:
+        return CONVERTER.structure(values, kind)
+    except InputError as error:
+        raise error.within(where) from None
+    except Exception as error:  # whatever a wrong value causes
+        known = ", ".join(field.name for field in attrs.fields(kind))  # type: ignore[arg-type]
+        raise InputError(where, f"a config with the fields {known}, as this version writes it", error) from error
+
+
+def read_environment(folder: Path) -> dict[str, Any]:
+    """Where the run ran; empty where there is no file."""
+    path = folder / "environment.json"
+    found = _read_json(path) if path.exists() else {}
+    require(isinstance(found, dict), str(path), "an object, as this version writes it", type(found).__name__)
+    for name, kind in {RESUMED: list, "data": dict, "jax": dict}.items():
+        fits = isinstance(found.get(name, kind()), kind)
+        require(fits, f"{path} {name}", f"a {kind.__name__}, as this version writes it", repr(found.get(name)))
+    return dict(found)
+
+
+def read_history(folder: Path) -> Sequence[Row]:
+    """The rows of the finished epochs."""
+    return read_rows(folder / "history.csv", "epoch")
+
+
+def read_steps(folder: Path) -> Sequence[Row]:
+    """The rows of the recorded steps."""
+    return read_rows(folder / "steps.csv", "step")
+
+
+def read_digest(folder: Path) -> str | None:
+    """The digest that the run ended with, if it did."""
+    path = folder / "digest.txt"
+    if not path.exists():
+        return None
+    text = path.read_text(errors="replace").strip()
+    require(re.fullmatch("[0-9a-f]{64}", text) is not None, str(path), "a SHA-256", repr(text[:64]))
+    return text
+
+
+def is_complete(folder: Path, plan: Plan) -> bool:
+    """Whether the run in the folder has ended as it should; one that failed has its files too, but not all epochs."""
+    return read_digest(folder) is not None and has_ended(plan, read_history(folder))
+
+
+def read_progress(folder: Path, first: Progress) -> tuple[Progress, Sequence[Row]]:
+    """Where the run in ``folder`` stands (at ``first``, its beginning, without a checkpoint), and all rows of the steps
+    up to there.
+    """
+    path, steps = folder / "checkpoint.safetensors", read_steps(folder)
+    if not path.exists():
+        return first, ()
+    kept = load_tree(path, _kept(first))
+    history, rows = read_history(folder)[: kept["epochs"]], steps[: kept["steps"]]
+    fits = (len(rows), len(history)) == (kept["steps"], kept["epochs"])
+    expected = f"the rows of {kept['steps']} steps and {kept['epochs']} epochs, as the checkpoint"
+    require(fits, str(folder), expected, f"{len(rows)} steps and {len(history)} epochs")
+    ends = [0, 0, *(int(row["step"]) for row in history)]
+    latest = ends[-1] if len(rows) > ends[-1] else ends[-2]  # where the latest epoch begins
+    return Progress(kept["params"], kept["state"], history, rows[latest:], len(rows)), rows
+
+
+def recorder(folder: Path, experiment: Experiment, first: Progress) -> tuple[Progress, Callable[[Progress], None]]:
+    """Where the run in ``folder`` stands, and the function that writes where it stands later."""
+    for path, leaf in tree.leaves_with_paths({"params": first.params, "state": first.state}):
+        kind = leaf.dtype if hasattr(leaf, "dtype") else type(leaf).__name__
+        fits = np.asarray(leaf).dtype.kind in "biufcV" or isinstance(leaf, str | Key)
+        require(fits, path, "an array of numbers, a number, a text or a Key, which can be saved", kind)
+    start, rows = read_progress(folder, first)
+    recorded = start.step
+    if (folder / "steps.csv").exists():
+        write_rows(folder / "steps.csv", rows)  # without others, or half a one, beyond the checkpoint
+
+    def record(progress: Progress) -> None:
+        nonlocal recorded
+        append_rows(folder / "steps.csv", progress.steps_after(recorded))
+        recorded, epochs = progress.step, len(progress.history)
+        write_rows(folder / "history.csv", progress.history)
+        if (
+            experiment.save
+            and epochs
+            and not progress.within_epoch
+            and best_epoch(experiment, progress.history) == epochs
+        ):
+            experiment.save(folder / "best.safetensors", progress.params)
+        save_tree(folder / "checkpoint.safetensors", _kept(progress))
+
+    return start, record
+
+
+def write_digest(folder: Path, progress: Progress) -> None:
+    """What two runs that are the same have in common."""
+    with replacing(folder / "digest.txt") as part:
+        part.write_text(digest(progress) + "\n")
+
+
+def digest(progress: Progress) -> str:
+    """The SHA-256 of params and history; the seconds, which differ from run to run, are left out."""
+    sha = hashlib.sha256()
+    for path, leaf in tree.leaves_with_paths(progress.params):
+        sha.update(path.encode() + np.asarray(leaf).tobytes())
+    for row in progress.history:
+        sha.update(repr({name: value for name, value in row.items() if name != "seconds"}).encode())
+    return sha.hexdigest()
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except (ValueError, RecursionError) as error:
+        raise InputError(str(path), "JSON as this version writes it", error) from error
+
+
+def _dated(parent: Path, name: str) -> Path:
+    """A new folder; runs that begin in the same second are numbered."""
+    stem = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    for number in itertools.count(1):
+        folder = parent / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError("the numbers have no end")
+
+
+def _kept(progress: Progress) -> dict[str, Any]:
+    """What a checkpoint holds."""
+    counts = {"epochs": len(progress.history), "steps": progress.step}
+    return {"params": progress.params, "state": progress.state, **counts}

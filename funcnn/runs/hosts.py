@@ -1,0 +1,124 @@
+"""What a compiled run computes on: one device, several, or those of several processes, on one host or on many."""
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from ipaddress import ip_address
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
+
+from funcnn import tree
+from funcnn.errors import require
+from funcnn.jax import first_devices
+from funcnn.runs.options import Devices
+
+SILENCE = 10
+"""Seconds without a sign of life after which a process counts as dead."""
+
+WAIT = 300
+"""Seconds for all processes to come, data loaded."""
+
+_DISTRIBUTED = {
+    "jax_cpu_collectives_implementation": "gloo",
+    "jax_enable_recoverability": True,  # the loss of a process is an error in Python, not the end of all of them
+}
+
+
+def join(devices: Devices) -> Mesh:
+    """The devices to run on, those of all processes where there are several; process 0 says that it waits for them.
+
+    JAX asks for no password: whoever reaches the coordinator's port can take part. One whose host is the loopback
+    listens there alone.
+
+    Raises:
+        InputError: There are fewer devices than asked for.
+        OSError: The processes do not find each other.
+    """
+    if devices.coordinator is None:
+        return first_devices(devices.devices or 1)
+    for name, value in _DISTRIBUTED.items():
+        jax.config.update(name, value)  # type: ignore[no-untyped-call]
+    if devices.leads:
+        others = f"{devices.processes} processes at {devices.coordinator}"
+        print(f"waiting for {others}, at most {WAIT // 60} minutes", file=sys.stderr, flush=True)
+    with together():
+        jax.distributed.initialize(
+            devices.coordinator,
+            devices.processes,
+            devices.process,
+            initialization_timeout=WAIT,
+            heartbeat_timeout_seconds=SILENCE,
+            shutdown_timeout_seconds=SILENCE,
+            coordinator_bind_address=devices.coordinator if _is_loopback(devices.coordinator) else None,
+        )
+        mesh = first_devices()
+    fits = mesh.size == devices.processes * jax.local_device_count()
+    require(fits, "--processes", "the same number of devices in every process", f"{mesh.size} devices in all")
+    return mesh
+
+
+def check_same(what: str, values: Any) -> None:
+    """Raise in every process unless all processes have the same tree of arrays, numbers and strings.
+
+    Raises:
+        InputError: They differ.
+    """
+    if jax.process_count() == 1:
+        return
+    sha = hashlib.sha256()
+    for leaf in tree.leaves(values):
+        sha.update(np.ascontiguousarray(leaf).data if hasattr(leaf, "dtype") else repr(leaf).encode())
+    mine = np.frombuffer(sha.digest(), np.uint8)
+    with together():
+        fits = bool((multihost_utils.broadcast_one_to_all(mine) == mine).all())
+        every = bool(multihost_utils.process_allgather(np.array(fits)).all())
+    require(every, what, "the same in every process", "others", "start all with the same options but for --process")
+
+
+def environment(mesh: Mesh) -> dict[str, Any]:
+    """The devices, and what compiles for them."""
+    kinds = sorted({device.device_kind for device in mesh.devices.flat})
+    libraries = {name: version(name) for name in ("jax", "jaxlib")}
+    flags = os.environ.get("XLA_FLAGS", "")
+    return {
+        "libraries": libraries,
+        "devices": mesh.size,
+        "kinds": kinds,
+        "processes": jax.process_count(),
+        "flags": flags,
+    }
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """What devices do, whose memory may be full, and several processes at once, one of which may be gone.
+
+    Raises:
+        MemoryError: A device has too little memory.
+        OSError: JAX fails in another way.
+    """
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        reason = str(error).splitlines()[0]
+        if reason.startswith("RESOURCE_EXHAUSTED"):
+            raise MemoryError(f"a device has too little memory: {reason}") from error
+        if not jax.distributed.is_initialized():  # there is one process
+            raise OSError(f"JAX fails: {reason}") from error
+        raise ConnectionError(f"the processes of the run lost each other: {reason}") from error
+
+
+def _is_loopback(address: str) -> bool:
+    """Whether HOST:PORT is reached from this machine alone."""
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

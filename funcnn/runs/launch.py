@@ -1,0 +1,333 @@
+"""One run in its folder: begun, resumed, refused, or nothing to do; recorded on the way, and left with all its files.
+
+:func:`_found` is the one place that decides which of these it is.
+"""
+
+import json
+import math
+import re
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import attrs
+from tqdm.auto import tqdm
+
+from funcnn.arrays import keep_freed_memory
+from funcnn.errors import InputError, require
+from funcnn.files import remove_leftovers
+from funcnn.runs import folder as files
+from funcnn.runs.environment import RESUMED, blas_threads, changes, environment
+from funcnn.runs.experiment import Experiment, Table
+from funcnn.runs.figures import curves, write_png
+from funcnn.runs.folder import Plan
+from funcnn.runs.options import ALONE, Devices, Options
+from funcnn.runs.report import write_report
+from funcnn.runs.stream import ExperimentError, Progress, beginning, best_epoch, called, stream
+from funcnn.runs.text import Show, table
+from funcnn.training import TrainStep
+
+Mode: TypeAlias = Literal["begin", "resume", "either"]
+"""What a folder is to be: new or empty, that of a run, or whichever it is."""
+
+_PROCESS = threading.Lock()
+"""The threads of BLAS and the settings of matplotlib belong to the whole process, so it has one run at a time."""
+
+
+@attrs.frozen(eq=False)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        folder: Its folder.
+        progress: The last good progress; ``None`` where there was nothing to do.
+        interrupted: Whether Ctrl-C ended it.
+        failure: What stopped it early, if anything did.
+        error: What a function of the experiment raised, if that is it.
+    """
+
+    folder: Path
+    progress: Progress | None
+    interrupted: bool = False
+    failure: str | None = None
+    error: Exception | None = None
+
+
+def plan_of(experiment: Experiment, name: str, version: int, config: Any, options: Options) -> Plan:
+    """What config.json holds of a run; ``config`` is an attrs record or plain data."""
+    hint = "give what your function makes of a config: experiment(Config())"
+    require(isinstance(experiment, Experiment), name, "an Experiment", repr(experiment), hint)
+    try:
+        plain = {} if config is None else json.loads(files.CONVERTER.dumps(config))
+    except (TypeError, ValueError) as error:
+        raise InputError("config", "an attrs record or a mapping of plain data", repr(config), str(error)) from error
+    require(isinstance(plain, dict), "config", "an attrs record or a mapping of plain data", repr(config))
+    limits = {field: getattr(experiment, field) for field in ("epochs", "watch", "patience", "tolerance")}
+    parts = ("model", "loss", "optimizer", "penalty") if isinstance(experiment.step, TrainStep) else ()
+    step = {part: re.sub(" at 0x[0-9a-f]+", "", repr(getattr(experiment.step, part))) for part in parts}
+    return Plan(name, version, plain, options, formats=dict(experiment.formats), step=step, **limits)
+
+
+def run(
+    experiment: Experiment,
+    folder: str | Path | None = None,
+    *,
+    name: str = "experiment",
+    version: int = 0,
+    config: Any = None,
+    options: Options = Options(),
+    devices: Devices = ALONE,
+    show: Show | Literal["table"] | None = "table",
+    mode: Mode = "either",
+    source: str | Path = ".",
+    wait: bool = False,
+) -> Outcome:
+    """Carry ``experiment`` out in ``folder``, from where the folder stands; all that it leaves is there.
+
+    Ctrl-C and a loss that is not finite end the run with what was learned saved. What is saved has params that are
+    known to give a finite loss.
+
+    Args:
+        experiment: What runs.
+        folder: The folder of the run, instead of ``runs/NAME-DATE-TIME``.
+        name: The experiment's name; a folder of another one is refused, and of another ``version``.
+        version: Raise it where old folders would mean something else.
+        config: What the experiment was made of, to be recorded: an attrs record or plain data.
+        options: Engine, threads and checkpoints.
+        devices: What the engine jax runs on.
+        show: The text of an epoch, instead of a line of a table; ``None`` shows nothing.
+        mode: Whether the folder must be new, or that of a run.
+        source: A file or folder of the experiment's code, for its commit.
+        wait: Wait while another process runs there, instead of refusing.
+
+    Raises:
+        InputError: The folder is another run's, damaged or busy; the devices do not fit.
+        ExperimentError: A function of the experiment raises; what was learned before is saved.
+        OSError: A file cannot be written; what was recorded before is whole.
+    """
+    plan = plan_of(experiment, name, version, config, options)
+    path = None if folder is None else Path(folder)
+    found = _found(path, plan, mode) if devices.leads or mode == "resume" else "begin"
+    if found == "nothing to do":
+        return Outcome(path or Path(), None)
+    experiment, where = engine(_telling(experiment), plan, devices)
+    if devices.leads and show is not None and (text := experiment.describe()):
+        print(text, end="\n\n")
+    first = beginning(experiment)  # which may be too large for this machine
+    if not devices.leads:
+        return _take_part(experiment, plan, first, path if found == "resume" else None)
+    path = files.create(path, name) if found == "begin" or path is None else path
+    with _PROCESS, files.locked(path, wait=wait), blas_threads(options.threads):
+        if _found(path, plan, "either") == "nothing to do":  # by another process, for which this one has waited
+            return Outcome(path, None)
+        keep_freed_memory()
+        now = {**environment(experiment.data, Path(source)), **where}
+        return _carry_out(path, experiment, plan, first, now, table(experiment.formats) if show == "table" else show)
+
+
+def engine(experiment: Experiment, plan: Plan, devices: Devices) -> tuple[Experiment, Mapping[str, Any]]:
+    """The experiment as the engine of ``plan`` computes it, and what its environment has beside the rest.
+
+    Where there are several processes, it waits for them.
+    """
+    if plan.options.engine == "numpy":
+        require(devices == ALONE, "--engine", "jax for --devices and --processes", plan.options.engine)
+        return experiment, {}
+    import funcnn.jax  # noqa: F401  # takes a second; where JAX is missing it says what to install
+    from funcnn.runs import compiled, hosts
+
+    fits = devices.processes == 1 or plan.patience is None or (plan.watch or "").startswith("train/")
+    hint = "each process evaluates for itself, and last bits could end one before the others"
+    require(fits, "--patience", "none with --processes, but for a column of train", plan.patience, hint)
+    mesh = hosts.join(devices)
+    hosts.check_same("the config", files.CONVERTER.dumps(plan))
+    return compiled.compiled(experiment, mesh), {"jax": hosts.environment(mesh)}
+
+
+def _telling(experiment: Experiment) -> Experiment:
+    """The experiment whose functions beside the stream tell where they raise, as those within it do."""
+    save = experiment.save
+    return attrs.evolve(
+        experiment,
+        describe=lambda: called("describe", experiment.describe),
+        sections=lambda params: called("sections", lambda: [*experiment.sections(params)]),
+        save=save and (lambda path, params: called("save", save, path, params)),
+    )
+
+
+def _found(folder: Path | None, plan: Plan, mode: Mode) -> Literal["begin", "resume", "nothing to do"]:
+    """Whether the run that ``plan`` describes begins in ``folder``, is resumed there, or has ended.
+
+    A folder that is not what ``mode`` says, or has another run, is refused.
+    """
+    require(folder is not None or mode != "resume", "run", "the folder of a run to resume", "none")
+    if folder is None or mode == "begin" or (mode == "either" and not (folder / "config.json").exists()):
+        if folder is not None:
+            files.check_new(folder)
+        return "begin"
+    recorded, history = files.read_plan(folder), files.read_history(folder)
+    same = recorded.title == plan.title
+    require(same, str(folder), f"a run of {plan.title}", f"one of {recorded.title}", "name another folder")
+    differing = changes(attrs.asdict(recorded), attrs.asdict(plan))
+    others = [change for change in differing if not change.startswith(("epochs:", "config.epochs:", "formats."))]
+    hint = "name another folder; only epochs can become more, of a step that does not depend on them"
+    require(not others, str(folder), "the run that was recorded there", "; ".join(others), hint)
+    require(plan.epochs >= len(history), str(folder), f"at least the {len(history)} epochs it has", plan.epochs)
+    return "nothing to do" if files.is_complete(folder, plan) else "resume"
+
+
+def _take_part(experiment: Experiment, plan: Plan, first: Progress, folder: Path | None) -> Outcome:
+    """The part of a process that does not lead: the same run, and nothing is written."""
+    start = first if folder is None else files.read_progress(folder, first)[0]
+    _check_start(plan, start)
+    with blas_threads(plan.options.threads):
+        keep_freed_memory()
+        return _follow(Path(), experiment, start, lambda progress: None, plan.options.checkpoint_every)
+
+
+def _check_start(plan: Plan, start: Progress) -> None:
+    """Raise unless all processes of a run begin at the same checkpoint."""
+    if plan.options.engine == "jax":
+        from funcnn.runs import hosts
+
+        hosts.check_same("the checkpoint", (start.params, start.state, start.step))
+
+
+def _carry_out(
+    folder: Path, experiment: Experiment, plan: Plan, first: Progress, now: Mapping[str, Any], show: Show | None
+) -> Outcome:
+    """Run from where the folder stands to the end, and leave all files there."""
+    remove_leftovers(folder)
+    if not (folder / "config.json").exists():
+        files.write_json(folder / "config.json", plan)
+    _write_environment(folder, now)
+    start, record = files.recorder(folder, experiment, first)
+    _check_start(plan, start)
+    if files.read_plan(folder) != plan:  # which has more epochs
+        files.write_json(folder / "config.json", plan)
+    (folder / "digest.txt").unlink(missing_ok=True)  # not before: where resuming is refused, it stands
+    shown = len(start.history)
+
+    def on_progress(progress: Progress) -> None:
+        nonlocal shown
+        record(progress)
+        if show is not None and len(progress.history) > shown:
+            print(show(progress, shown == len(start.history)), flush=True)
+            shown = len(progress.history)
+
+    try:
+        outcome = _follow(folder, experiment, start, on_progress, plan.options.checkpoint_every)
+        with _uninterrupted():
+            _leave(folder, experiment, plan, first, outcome)
+    except BrokenPipeError:  # whoever reads what is printed has gone
+        raise
+    except OSError as error:
+        raise OSError(f"{error}; what was recorded before is whole, and can be resumed: {folder}") from error
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome
+
+
+def _leave(folder: Path, experiment: Experiment, plan: Plan, first: Progress, outcome: Outcome) -> None:
+    """Record what was learned last, and leave the files that a run ends with."""
+    try:
+        if outcome.progress and (outcome.interrupted or outcome.failure):  # which may have stopped the recorder halfway
+            files.recorder(folder, experiment, first)[1](outcome.progress)
+        if outcome.progress and (outcome.error is None or outcome.progress.step > 0):
+            _finish(folder, experiment, plan, outcome.progress)
+    except (ExperimentError, InputError):
+        if outcome.error is None:  # or else that is the one to raise
+            raise
+
+
+def _follow(
+    folder: Path, experiment: Experiment, start: Progress, record: Callable[[Progress], None], every: int
+) -> Outcome:
+    """Follow the stream and ``record`` it after every epoch, and within them after every so many steps.
+
+    What is recorded or comes back has params that are known to give finite losses.
+    """
+    good = latest = start
+    recorded = start.step
+    try:
+        for progress in stream(attrs.evolve(experiment, batches=_with_bar(experiment)), start):
+            if failure := _failure(experiment, progress, latest):
+                return Outcome(folder, good, failure=failure)
+            ended = len(progress.history) > len(latest.history)
+            good = progress if ended else latest  # at the end of an epoch the params themselves are evaluated
+            latest = progress
+            if ended or good.step // every > recorded // every:
+                record(good)
+                recorded = good.step
+    except KeyboardInterrupt:
+        return Outcome(folder, good, interrupted=True)
+    except (ExperimentError, InputError) as error:
+        return Outcome(folder, good, failure=str(error), error=error)
+    return Outcome(folder, good)
+
+
+def _failure(experiment: Experiment, progress: Progress, known: Progress) -> str | None:
+    """What is not finite, if anything: a loss, which is a number whose name ends so, or what is watched."""
+    rows = [(f"step {row['step']}", row) for row in progress.steps_after(known.step)]
+    rows += [(f"epoch {row['epoch']}", row) for row in progress.history[len(known.history) :]]
+    for place, row in rows:
+        for name, value in row.items():
+            if (name.endswith("loss") or name == experiment.watch) and not math.isfinite(value):
+                return f"{name} is {value} at {place}"
+    return None
+
+
+def _with_bar(experiment: Experiment) -> Callable[[int], Iterable[Any]]:
+    """The batches of an epoch behind a progress bar, which shows where there is a terminal or a notebook."""
+    if threading.current_thread() is not threading.main_thread():
+        return experiment.batches  # one of many runs that share a terminal
+
+    def batches(epoch: int) -> Iterable[Any]:
+        table = experiment.batches
+        total = sum(len(rows) for rows in table.rows(epoch)) if isinstance(table, Table) else None
+        title = f"epoch {epoch + 1}/{experiment.epochs}"
+        bar: Iterable[Any] = tqdm(experiment.batches(epoch), title, total, leave=False, disable=None, unit="batch")
+        return bar
+
+    return batches
+
+
+def _write_environment(folder: Path, now: Mapping[str, Any]) -> None:
+    """Where the run runs; of one that is resumed, what has changed is added, once. Other data are refused."""
+    path = folder / "environment.json"
+    if not path.exists():
+        files.write_json(path, now)
+        return
+    recorded = files.read_environment(folder)
+    changed = changes(recorded, now)
+    others = [change for change in changed if change.startswith("data.")]
+    require(not others, str(folder), "the data that the run began with", "; ".join(others), "begin another run")
+    known = recorded.get(RESUMED, [])
+    if changed and changed not in known:
+        files.write_json(path, {**recorded, RESUMED: [*known, changed]})
+
+
+def _finish(folder: Path, experiment: Experiment, plan: Plan, progress: Progress) -> None:
+    """The files that a run ends with; the digest comes last, so where it stands nothing is missing."""
+    if experiment.save:
+        experiment.save(folder / "model.safetensors", progress.params)
+    write_png(folder / "history.png", curves(progress.history, best_epoch(experiment, progress.history), plan.formats))
+    write_report(folder / "report.html", experiment, plan, progress, files.read_environment(folder))
+    files.write_digest(folder, progress)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[Any]:
+    """Ctrl-C does nothing inside: a second one must not lose what the first one saves."""
+    try:
+        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except ValueError:  # a thread of a worker, which Ctrl-C does not reach
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)

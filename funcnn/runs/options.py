@@ -1,0 +1,68 @@
+"""How a run is carried out, whatever its experiment: what computes it, and on which devices of which processes."""
+
+from typing import Annotated, Any, Literal
+
+import attrs
+import tyro
+
+from funcnn.errors import is_count, require
+
+
+def _check_count(options: Any, attribute: Any, value: object) -> None:
+    fits = is_count(value) or (value is None and attribute.default is None)
+    require(fits, f"--{attribute.name.replace('_', '-')}", "a positive whole number", value)
+
+
+@attrs.frozen
+class Options:
+    """How a run is carried out, whatever its experiment.
+
+    Attributes:
+        engine: What computes: numpy, or jax, which compiles the same step (takes the extra jax).
+        threads: How many threads matrix products of numpy may use; the last bits of results change with it.
+        checkpoint_every: Write a checkpoint after so many steps, beside the one after every epoch; the engine jax
+            computes an epoch in one piece.
+    """
+
+    engine: Literal["numpy", "jax"] = "numpy"
+    threads: int = attrs.field(default=1, validator=_check_count)
+    checkpoint_every: int = attrs.field(default=1000, validator=_check_count)
+
+
+@attrs.frozen
+class Devices:
+    """Where a run with the engine jax is computed; each device has an equal part of every batch.
+
+    Attributes:
+        devices: How many devices of this process share the work: 1, or all there are if there are several processes.
+        coordinator: Where process 0 of several is reached. All are started with the same command but for --process,
+            and process 0 alone writes the folder of the run. There is no password: keep it off open networks.
+        process: Which of the processes this is, from 0.
+        processes: How many processes there are.
+    """
+
+    devices: int | None = attrs.field(default=None, validator=_check_count)
+    coordinator: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT")] = None
+    process: int = 0
+    processes: int = attrs.field(default=1, validator=_check_count)
+
+    def __attrs_post_init__(self) -> None:
+        fits = 0 <= self.process < self.processes
+        require(fits, "--process", f"a whole number from 0 to {self.processes - 1}", self.process)
+        if self.processes == 1:
+            require(self.coordinator is None, "--processes", "at least 2 with --coordinator", self.processes)
+            return
+        host, _, port = (self.coordinator or "").rpartition(":")
+        fits = bool(host) and port.isascii() and port.isdecimal()
+        require(fits, "--coordinator", "HOST:PORT of process 0 with --processes", self.coordinator or "none")
+        require(0 < int(port) < 2**16, "--coordinator", f"a port from 1 to {2**16 - 1}", port)
+        require(self.devices is None, "--devices", "none with --processes: all take part", self.devices)
+
+    @property
+    def leads(self) -> bool:
+        """Whether it is this process that writes files and prints."""
+        return self.process == 0
+
+
+ALONE = Devices()
+"""One device of one process."""

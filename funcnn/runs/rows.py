@@ -1,0 +1,56 @@
+"""Rows in CSV files: whole, numbered and bit for bit, whatever ended the run that wrote them."""
+
+import csv
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from funcnn.errors import InputError
+from funcnn.files import replacing
+from funcnn.runs.experiment import Row
+from funcnn.tree import frozendict
+
+
+def write_rows(path: Path, rows: Sequence[Row]) -> None:
+    """A whole new file, whose columns are the names of the rows."""
+    with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([*rows[:1], *(row.values() for row in rows)])
+
+
+def append_rows(path: Path, rows: Sequence[Row]) -> None:
+    """More rows, on the disk before anything that counts them."""
+    with path.open("a", newline="", encoding="utf-8") as file:
+        head = rows[:1] if file.tell() == 0 else []
+        csv.writer(file).writerows([*head, *(row.values() for row in rows)])
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_rows(path: Path, counter: str) -> Sequence[Row]:
+    """The whole rows of a file, numbered by ``counter`` from 1; none where there is no file.
+
+    A killed run can leave half a row at the end. Anything else that this module does not write is refused.
+    """
+    rows: list[Row] = []
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            text = file.read()
+        head, *lines = [*csv.reader(text[: text.rfind("\n") + 1].splitlines())] or [[]]
+        if len({*head}) < len(head):
+            raise ValueError("two columns of the same name")
+        for cells in lines:
+            rows.append(frozendict(dict(zip(head, map(_number, cells), strict=True))))
+            if rows[-1][counter] != len(rows):
+                raise ValueError(f"{counter} {rows[-1][counter]}")
+    except FileNotFoundError:
+        return ()
+    except (csv.Error, KeyError, ValueError) as error:
+        found = f"{error!r} in row {len(rows) or 1}"
+        raise InputError(
+            str(path), "rows as this version writes them", found, "undo what was changed by hand"
+        ) from error
+    return rows
+
+
+def _number(text: str) -> int | float:
+    return int(text) if text.isdecimal() else float(text)

@@ -1,0 +1,265 @@
+"""A run as a stream of values: what stands after each step follows from what stood before it.
+
+A run that goes on from any value of its stream is the run that never stopped, bit for bit. Nothing is written here.
+"""
+
+import math
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate
+from typing import Any, TypeVar
+
+import attrs
+import numpy as np
+
+from funcnn import tree
+from funcnn.errors import InputError, is_count, require
+from funcnn.layer import Params
+from funcnn.runs.experiment import COUNTERS, Experiment, Row, check_name
+from funcnn.tree import frozendict
+
+T = TypeVar("T")
+
+
+class ExperimentError(RuntimeError):
+    """What a function of an experiment raised, with its name and place; the cause is the exception itself."""
+
+
+@attrs.frozen(eq=False)
+class Progress:
+    """Where a run stands: all that it needs to go on.
+
+    Attributes:
+        params: The params.
+        state: The state of the experiment's step.
+        history: A row for each finished epoch.
+        rows: A row for each step of the latest epoch; a stream adds those after ``step`` later.
+        step: How many steps are finished.
+    """
+
+    params: Params
+    state: Any
+    history: Sequence[Row] = ()
+    rows: Sequence[Row] = ()
+    step: int = 0
+
+    @property
+    def within_epoch(self) -> int:
+        """How many steps of an epoch that is not over are finished."""
+        return self.step - (int(self.history[-1]["step"]) if self.history else 0)
+
+    def steps_after(self, step: int) -> Sequence[Row]:
+        """The rows of the latest epoch after ``step``, up to this progress."""
+        return [row for row in self.rows[max(0, step - self._first) :] if row["step"] <= self.step]
+
+    @property
+    def _first(self) -> int:
+        """How many steps were finished when the latest epoch began."""
+        return int(self.rows[0]["step"]) - 1 if self.rows else self.step
+
+
+def beginning(experiment: Experiment) -> Progress:
+    """Before the first step."""
+    params, state = _pair("begin", experiment.begin)
+    return Progress(params, _plain(state, _columns("begin", state, 1, ())))
+
+
+def stream(experiment: Experiment, start: Progress | None = None) -> Iterator[Progress]:
+    """The progress after every step that is left, and once more after every epoch, with its row in the history.
+
+    Args:
+        experiment: What runs.
+        start: Where to go on; its beginning unless told.
+
+    Raises:
+        InputError: A batch is missing, or a step changes the tree of params or state or measures no numbers.
+        ExperimentError: A function of the experiment raises.
+
+    >>> import funcnn as fn, numpy as np
+    >>> train = fn.Batch(np.eye(3, dtype=np.float32), np.arange(3))
+    >>> loss, optimizer = fn.softmax_cross_entropy(), fn.sgd(0.1)
+    >>> from funcnn.runs import supervised
+    >>> experiment = supervised(fn.dense(3), loss, optimizer, train, key=fn.Key(0), batch_size=2, epochs=2)
+    >>> [(progress.step, len(progress.history)) for progress in stream(experiment)]
+    [(1, 0), (2, 0), (2, 1), (3, 1), (4, 1), (4, 2)]
+    """
+    progress = start or beginning(experiment)
+    while not has_ended(experiment, progress.history):
+        for progress in _epoch(experiment, progress):  # noqa: B020 the next epoch begins where this one ends
+            yield progress
+
+
+def has_ended(limits: Any, history: Sequence[Row]) -> bool:
+    """Whether all epochs are done, or none of the latest ``patience`` improved on all before it.
+
+    ``limits`` is an experiment, or whatever has its ``epochs``, ``watch``, ``patience`` and ``tolerance``.
+    """
+    if limits.patience is None or limits.watch is None or not history:
+        return bool(len(history) >= limits.epochs)
+    waited = len(history) - latest_improvement(watched(limits.watch, history), limits.tolerance)
+    return bool(len(history) >= limits.epochs or waited >= limits.patience)
+
+
+def watched(watch: str, history: Sequence[Row]) -> list[float]:
+    """The column to watch.
+
+    Raises:
+        InputError: There is none of that name.
+    """
+    for row in history:
+        require(watch in row, "watch", f"one of the columns {', '.join(row)}", repr(watch))
+    return [row[watch] for row in history]
+
+
+def best_epoch(limits: Any, history: Sequence[Row]) -> int | None:
+    """The epoch, from 1, at which what is watched is least; of equal ones the first. ``None`` if nothing is."""
+    if limits.watch is None or not history:
+        return None
+    values = watched(limits.watch, history)
+    return 1 + min(range(len(values)), key=values.__getitem__)
+
+
+def latest_improvement(values: Sequence[float], tolerance: float) -> int:
+    """The latest epoch with a value more than ``tolerance`` below the least before it; the first is one."""
+    pairs = zip(values, accumulate(values, min, initial=math.inf), strict=False)
+    return max((epoch for epoch, (value, least) in enumerate(pairs, 1) if value < least - tolerance), default=1)
+
+
+def _epoch(experiment: Experiment, start: Progress) -> Iterator[Progress]:
+    """One epoch, or what is left of it."""
+    began, number, history = time.perf_counter(), len(start.history), start.history
+    params, state, done = start.params, start.state, start.step
+    rows = [*start.steps_after(done - start.within_epoch)]
+    for batch, sizes in _left(experiment, number, start.within_epoch):
+        before = params, state
+        with np.errstate(all="ignore"):  # the metrics tell of overflow and NaN
+            params, state = _pair(f"step {done + 1}", experiment.step, params, state, batch)
+        columns = _columns(f"step {done + 1}", state, len(sizes), rows or start.rows)
+        state = _plain(state, columns)
+        if done == start.step:
+            _check_tree({"params": before[0], "state": before[1]}, {"params": params, "state": state})
+        for i, samples in enumerate(sizes):
+            done += 1
+            rows.append(
+                {"step": done, "samples": int(samples), **{name: column[i] for name, column in columns.items()}}
+            )
+        yield Progress(params, state, history, rows, done)
+    require(bool(rows), f"batches({number})", "at least one batch", "none")
+    seconds = time.perf_counter() - began
+    seen = _numbers("summarize", called("summarize", experiment.summarize, rows))
+    with np.errstate(all="ignore"):  # as above
+        evaluated = _numbers("evaluate", called("evaluate", experiment.evaluate, params))
+    require(not seen.keys() & evaluated, "evaluate", "names that no other column has", [*seen.keys() & evaluated])
+    row = {"epoch": number + 1, "step": done, **seen, **evaluated, "seconds": seconds}
+    names = [*(history[-1] if history else row)]
+    require({*names} == {*row}, f"epoch {number + 1}", f"the columns {', '.join(names)}", ", ".join(row))
+    if experiment.watch is not None:
+        watched(experiment.watch, [row])
+    yield Progress(params, state, (*history, frozendict({name: row[name] for name in names})), rows, done)
+
+
+def _left(experiment: Experiment, epoch: int, taken: int) -> Iterator[tuple[Any, Sequence[int]]]:
+    """The batches of an epoch after its first ``taken`` steps, and the samples in each of their steps."""
+    batches = called(f"batches({epoch})", lambda: iter(experiment.batches(epoch)))
+    skipped, end = 0, object()
+    while (batch := called(f"batches({epoch})", next, batches, end)) is not end:
+        sizes = called("sizes", experiment.sizes, batch)
+        fits = isinstance(sizes, Sequence) and len(sizes) > 0 and all(map(is_count, sizes))
+        require(fits, "sizes", "a positive whole number of samples for each step", repr(sizes))
+        if skipped >= taken:
+            yield batch, sizes
+        else:
+            skipped += len(sizes)
+            hint = "the steps before it were taken in other batches, or by another engine"
+            require(skipped <= taken, f"batches({epoch})", f"a batch that begins at step {taken}", "none", hint)
+    found = f"{skipped} that end before it"
+    require(skipped >= taken, f"batches({epoch})", f"the {taken} steps that were taken, as before", found)
+
+
+def called(where: str, function: Callable[..., T], *args: Any) -> T:
+    """What ``function`` gives; what it refuses is refused at ``where``, and what else it raises tells where."""
+    try:
+        return function(*args)
+    except InputError as error:
+        raise error.within(f"{where}:") from None
+    except (OSError, MemoryError, ModuleNotFoundError):
+        raise
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        text = f"{where} raises {type(error).__name__}: {error} ({place.filename}, line {place.lineno})"
+        raise ExperimentError(text) from error
+
+
+def _pair(where: str, function: Callable[..., Any], *args: Any) -> tuple[Params, Any]:
+    """The params and state that ``function`` gives."""
+    pair = called(where, function, *args)
+    fits = isinstance(pair, tuple | list) and len(pair) == 2
+    require(fits, where, "params and state", f"{len(pair)} values" if isinstance(pair, tuple) else repr(pair))
+    return pair[0], pair[1]
+
+
+def _plain(state: Any, columns: Mapping[str, list[float]]) -> Any:
+    """The state, an attrs record or a named tuple, with the metrics of its latest step as floats that stay."""
+    if type(state.metrics) is frozendict and all(type(value) is float for value in state.metrics.values()):
+        return state
+    metrics = frozendict({name: column[-1] for name, column in columns.items()})
+    return attrs.evolve(state, metrics=metrics) if attrs.has(type(state)) else state._replace(metrics=metrics)
+
+
+def _columns(where: str, state: Any, steps: int, rows: Sequence[Row]) -> dict[str, list[float]]:
+    """The numbers of each metric of ``state``, one for every step, in the order of the ``rows`` before.
+
+    Raises:
+        InputError: They are no numbers by name, or have other names than in these rows.
+    """
+    metrics: Any = getattr(state, "metrics", None)
+    if not rows or not isinstance(metrics, Mapping):
+        _numbers(f"{where}: the state's metrics", metrics, steps)
+    names = [name for name in rows[0] if name not in COUNTERS] if rows else [*metrics]
+    if metrics.keys() != {*names}:
+        raise InputError(where, f"metrics named {', '.join(names)}", ", ".join(map(str, metrics)))
+    return {name: _column(f"{where}: metric {name!r}", metrics[name], steps) for name in names}
+
+
+def _column(where: str, value: Any, steps: int) -> list[float]:
+    """One number for every step."""
+    if type(value) is float and steps == 1:
+        return [value]
+    try:
+        array = np.asarray(value)
+        fits = array.dtype.kind not in "cmMSU" and (array.shape == (steps,) or (array.shape == () and steps == 1))
+        numbers = [float(number) for number in array.ravel()] if fits else []
+    except (TypeError, ValueError):  # None, or lists of several lengths
+        numbers = []
+    expected = "one number" if steps == 1 else f"{steps} numbers, one a step"
+    require(bool(numbers), where, expected, getattr(value, "shape", None) or repr(value))
+    return numbers
+
+
+def _numbers(where: str, row: Any, steps: int = 1) -> dict[str, float]:
+    """The latest number of each name, once the names can be those of columns."""
+    require(isinstance(row, Mapping), where, "numbers by name", repr(row))
+    for name in row:
+        check_name(where, name)
+        require(name not in COUNTERS, where, f"names other than {', '.join(COUNTERS)}", repr(name))
+    return {name: _column(f"{where}: {name!r}", value, steps)[-1] for name, value in row.items()}
+
+
+def _check_tree(before: Any, after: Any) -> None:
+    """Raise unless a step keeps the tree, shapes and dtypes of params and state, so that they can be saved and loaded.
+
+    Raises:
+        InputError: Names every leaf that differs.
+    """
+    old, new = ({path: _kind(leaf) for path, leaf in tree.leaves_with_paths(each)} for each in (before, after))
+    pairs = ((path, old.get(path, "missing"), new.get(path, "missing")) for path in {**old, **new})
+    found = [f"{path} was {was}, is {is_now}" for path, was, is_now in pairs if was != is_now]
+    hint = "give the first state every leaf that later ones have, NaN for what is not measured yet"
+    require(not found, "the first step", "params and state with the tree that they had", "; ".join(found), hint)
+    same = tree.same_structure(before, after)
+    require(same, "the first step", "params and state of the same records, tuples and dicts", "others")
+
+
+def _kind(leaf: Any) -> str:
+    return f"{leaf.dtype} {tuple(leaf.shape)}" if hasattr(leaf, "dtype") else type(leaf).__name__

@@ -1,0 +1,35 @@
+"""Scripts of a researcher's own, and how a test starts them: as a user does, in their folder."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+WAVE = next(
+    code for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "main(experiment, Config)" in code
+)
+"""The example of the documentation, as it stands there."""
+
+
+def written(folder: Path, text: str = WAVE, name: str = "wave.py") -> Path:
+    """The script as a file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def begun(script: Path, *words: object, **options: object) -> subprocess.Popen:
+    """``python SCRIPT WORDS``, begun."""
+    return subprocess.Popen([sys.executable, script.name, *map(str, words)], cwd=script.parent, **options)
+
+
+def ended(script: Path, *words: object, **options: object) -> subprocess.CompletedProcess:
+    """``python SCRIPT WORDS``, ended, with what it printed."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with begun(script, *words, **{**pipes, **options}) as process:
+        try:
+            told = process.communicate(timeout=180)
+        finally:
+            process.kill()  # nothing, if it has ended
+    return subprocess.CompletedProcess(process.args, process.returncode, *told)

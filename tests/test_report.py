@@ -1,0 +1,463 @@
+"""The report of a run: whole in one file, right in its numbers, and at ease with experiments of every kind."""
+
+import base64
+import io
+import os
+import re
+from html.parser import HTMLParser
+
+import attrs
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+from toolz import last
+
+import funcnn as fn
+from funcnn.runs import Experiment, Options, Progress, Section, stream, supervised
+from funcnn.runs.classifier import classifier_sections, logits_of
+from funcnn.runs.folder import Plan
+from funcnn.runs.report import write_report
+from funcnn.runs.sections import figure_section, images_section, text_section
+
+VOID = {"img", "link", "meta"}
+LOSS = fn.softmax_cross_entropy()
+PERCENT = {"accuracy": ".2%"}
+
+
+class Page(HTMLParser):
+    """The elements of a page with their attributes, the rows of each table by its class, the headings, and what stands
+    under a name; tags must match."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.text, self.elements, self.tables, self.facts, self.headings, self._open = text, [], {}, [], [], []
+        self.feed(text)
+        assert not self._open
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.elements.append((tag, attributes))
+        if tag not in VOID:
+            self._open.append(tag)
+        if tag == "table":
+            self.rows = self.tables.setdefault(attributes["class"].split()[0], [])
+        elif tag == "tr":
+            self.rows.append([])
+        elif tag in {"td", "th"}:
+            self.rows[-1].append("")
+        elif tag in {"dt", "dd"}:
+            self.facts.append("")
+        elif tag in {"h1", "h2"}:
+            self.headings.append("")
+
+    def handle_startendtag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        if {"td", "th"} & set(self._open):
+            self.rows[-1][-1] += data.strip()
+        elif {"dt", "dd"} & set(self._open):
+            self.facts[-1] += data.strip()
+        elif {"h1", "h2"} & set(self._open):
+            self.headings[-1] += data
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    def tiles(self):
+        """What the header says, by name."""
+        header = Page(self.text[self.text.index("<header>") : self.text.index("</header>") + 9])
+        return dict(zip(header.facts[::2], header.facts[1::2], strict=True))
+
+
+def experiment(*sections, **fields):
+    """An experiment of which a report asks no more than words and sections."""
+    functions = {"begin": lambda: ((), None), "step": lambda params, state, batch: (params, state)}
+    fields = {"epochs": 5, "batches": lambda epoch: (), "sections": lambda params: sections, **fields}
+    return Experiment(**functions, **fields)
+
+
+def written(folder, ran, history=(), environment=None, params=(), **plan):
+    """The report of an experiment that ended with ``history``."""
+    known = {name: getattr(ran, name) for name in ("epochs", "watch", "patience", "tolerance", "formats")}
+    plan = Plan(**{"experiment": "thing", "version": 1, "config": {}, "options": Options(), **known, **plan})
+    progress = Progress(params, None, history, step=int(history[-1]["step"]) if history else 0)
+    write_report(folder / "report.html", ran, plan, progress, environment or {})
+    assert [path.name for path in folder.iterdir()] == ["report.html"]
+    return Page((folder / "report.html").read_text(encoding="utf-8"))
+
+
+def rows(**columns):
+    named = {name.replace("__", "/"): values for name, values in columns.items()}
+    return tuple(
+        {"epoch": epoch, "step": 4 * epoch, **dict(zip(named, values, strict=True)), "seconds": 0.5}
+        for epoch, values in enumerate(zip(*named.values(), strict=True), 1)
+    )
+
+
+def judged(folder, model, params, batch, names=()):
+    """The report of a classifier."""
+    return written(folder, experiment(*classifier_sections(model, batch, names)(params)))
+
+
+def fresh(model, inputs, targets):
+    """A model with its first params, and samples to judge it on."""
+    params, _ = model.init(fn.Key(0), inputs.shape[1:])
+    return model, params, fn.Batch(inputs, targets)
+
+
+def diagonal(*layers):
+    """A model that takes the i-th of three inputs for class i."""
+    params, _ = fn.dense(3).init(fn.Key(0), (3,))
+    params = attrs.evolve(params, weights=20 * np.eye(3, dtype=np.float32))
+    return fn.serial(fn.dense(3), *layers), (params, *[()] * len(layers))
+
+
+EYE = np.eye(3, dtype=np.float32)
+
+
+@pytest.fixture(scope="module")
+def learned():
+    """A classifier of digits, its params, the test samples and the whole run."""
+    data, key = fn.load_dataset("mnist_5k"), fn.Key(0)
+    model = fn.serial(fn.dense(80), fn.relu(), fn.dense(10))
+    ran = supervised(
+        model,
+        LOSS,
+        fn.adam(1e-3),
+        data.train,
+        key=key,
+        batch_size=128,
+        epochs=2,
+        evaluate={"test": data.test},
+        metrics={"accuracy": fn.accuracy},
+        formats=PERCENT,
+        sections=classifier_sections(model, data.test, data.class_names),
+    )
+    progress = last(stream(ran))
+    return model, progress.params, data.test, ran, progress.history
+
+
+@pytest.fixture(scope="module")
+def page(learned, tmp_path_factory):
+    _, params, _, ran, history = learned
+    config = {"hidden": [80], "patience": None, "seed": 0}
+    folder = tmp_path_factory.mktemp("page") / "run-1"
+    folder.mkdir()
+    return written(folder, ran, history, {"machine": {"cores": 2}}, params, config=config)
+
+
+def test_nothing_is_fetched(page):
+    for _, attributes in page.elements:
+        for name in ("src", "href", "xlink:href"):
+            assert attributes.get(name, "#").startswith(("#", "data:"))
+    assert all(target.startswith("#") for target in re.findall(r"url\((.*?)\)", page.text))
+    assert "@import" not in page.text
+    assert not page.all("script")
+    assert not page.all("link")
+
+
+def test_every_picture_has_words(page):
+    assert all(image["alt"] for image in page.all("img"))
+    described = [box for box in page.all("div") if box.get("role") == "img"]
+    assert len(described) == len(page.all("svg")) == 5
+    assert all(box["aria-label"] for box in described)
+
+
+def test_no_id_is_given_twice(page):
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(set(ids)) == len(ids)
+
+
+def test_the_parts_come_in_order(page):
+    assert page.headings == [
+        "run-1 thing",
+        "Model",
+        "Training",
+        "Classifier",
+        "Confusion matrix",
+        "Classes",
+        "Most confident mistakes",
+        "First-layer weights",
+        "Calibration",
+        "Config",
+        "Options",
+        "Environment",
+    ]
+    config = ["hidden", "80", "patience", "\N{EN DASH}", "seed", "0"]
+    options = ["engine", "numpy", "threads", "1", "checkpoint_every", "1000"]
+    assert page.facts[-16:] == [*config, *options, "machine", "", "cores", "2"]
+
+
+def test_the_header_tells_the_last_numbers_and_the_best_epoch(page, learned):
+    model, params, batch, _, history = learned
+    numbers = fn.evaluate(model, LOSS, params, batch, metrics={"accuracy": fn.accuracy})
+    assert page.tiles() == {
+        "test loss": f"{numbers['loss']:.4f}",
+        "test accuracy": f"{numbers['accuracy']:.2%}",
+        "best epoch": f"2train loss {history[1]['train/loss']:.4f}",
+    }
+    assert "2 of 2 epochs, 64 steps" in page.text
+
+
+def test_the_numbers_are_those_of_others(page, learned):
+    model, params, batch, *_ = learned
+    expected = fn.evaluate(model, LOSS, params, batch, metrics={"accuracy": fn.accuracy})
+    error = np.sqrt(expected["accuracy"] * (1 - expected["accuracy"]) / 1000)
+    assert f"{expected['accuracy']:.2%}± {error:.2%}" in page.facts
+    assert page.facts[page.facts.index("test cross-entropy") + 1] == f"{expected['loss']:.4f}"
+    assert page.facts[page.facts.index("parameters") + 1] == "63,610"
+    labels, predictions = batch.targets, fn.predict(model, params, batch.inputs).argmax(axis=1)
+    counts = [[int(text) for text in row[1:]] for row in page.tables["confusion"][1:]]
+    assert counts == confusion_matrix(labels, predictions).tolist()
+    *classes, mean = page.tables["classes"][1:]
+    scores = precision_recall_fscore_support(labels, predictions)
+    assert [row[1:] for row in classes] == [
+        [*(f"{score:.4f}" for score in row), f"{count}"] for *row, count in zip(*scores, strict=True)
+    ]
+    assert mean == ["mean", *(f"{np.mean(score):.4f}" for score in scores[:3]), ""]
+
+
+def test_the_most_confident_mistakes_come_first(page, learned):
+    model, params, batch, *_ = learned
+    probabilities = fn.predict(fn.softmax(), (), fn.predict(model, params, batch.inputs))
+    wrong = np.flatnonzero(probabilities.argmax(axis=1) != batch.targets)
+    expected = sorted(wrong, key=lambda sample: -probabilities[sample].max())[:24]
+    assert [int(sample) for sample in re.findall(r"#(\d+)</span>", page.text)] == expected
+    shown = [image for image in page.all("img") if "taken for" in image["alt"]]
+    for sample, image in zip(expected, shown, strict=True):
+        assert image["alt"] == f"{batch.targets[sample]}, taken for {probabilities[sample].argmax()}"
+        ink = 1 - np.asarray(decoded(image).convert("L")) / 255
+        np.testing.assert_allclose(ink, batch.inputs[sample].reshape(28, 28), atol=0.01)
+
+
+def decoded(image):
+    return Image.open(io.BytesIO(base64.b64decode(image["src"].removeprefix("data:image/png;base64,"))))
+
+
+def test_the_largest_weights_are_shown(page, learned):
+    norms = np.linalg.norm(learned[1][0].weights, axis=0)
+    shown = [image["alt"] for image in page.all("img") if "weights" in image["alt"]]
+    assert shown == [f"weights of unit {unit}" for unit in np.argsort(-norms)[:64]]
+    assert "64 of 80 units" in page.text
+
+
+def test_the_table_of_the_model_fits_its_place(page, learned):
+    """The letters are as small as its longest line needs."""
+    described = learned[3].describe()
+    assert described in page.text
+    assert page.all("pre") == [{"style": f"--letters: {max(map(len, described.splitlines()))}"}]
+    assert "100cqw / var(--letters)" in page.text
+
+
+def test_a_regression_has_a_report(tmp_path):
+    key = fn.Key(0)
+    x = key.at("data").uniform((100, 1), low=-1.0)
+    data, model = fn.Batch(x, x**2), fn.serial(fn.dense(8), fn.tanh(), fn.dense(1))
+
+    def sections(params):
+        figure = Figure()
+        figure.add_subplot().plot(x[:, 0], fn.predict(model, params, x)[:, 0])
+        yield figure_section("Fit", figure, "What was <learned>.")
+
+    mean_squared_error = fn.mean_squared_error()
+    ran = supervised(
+        model, mean_squared_error, fn.adam(1e-2), data, key=key, batch_size=50, epochs=3, sections=sections
+    )
+    progress = last(stream(ran))
+    page = written(tmp_path, ran, progress.history, params=progress.params)
+    assert page.headings[1:] == ["Model", "Training", "Fit", "Options"]
+    assert [*page.tiles()] == ["train loss", "best epoch"]
+    assert "What was &lt;learned&gt;." in page.text
+    described = [box["aria-label"] for box in page.all("div") if box.get("role") == "img"]
+    assert described == [*(f"{name} against epochs" for name in ("loss", "learning rate", "gradient norm")), "Fit"]
+
+
+def test_columns_may_have_any_names(tmp_path):
+    history = rows(generator_loss=[1.0, 2.0], discriminator_loss=[0.5, float("nan")])
+    page = written(tmp_path, experiment(), history)
+    assert page.tiles() == {"generator loss": "2", "discriminator loss": "nan"}
+    assert page.headings == [f"{tmp_path.name} thing", "Training", "Options"]
+    assert len(page.all("svg")) == 2
+
+
+def test_the_header_shows_eight_numbers_at_most(tmp_path):
+    history = rows(train__loss=[1.0], **{f"test__n{number}": [1.0] for number in range(12)})
+    page = written(tmp_path, experiment(watch="train/loss"), history, formats={"n0": ".1%"})
+    assert [*page.tiles()] == [*(f"test n{number}" for number in range(7)), "best epoch"]
+    assert page.tiles()["test n0"] == "100.0%"
+
+
+def test_the_best_epoch_is_marked_in_the_curves(tmp_path):
+    history = rows(train__loss=[3.0, 1.0, 2.0])
+    assert "epoch (best: 2)" in written(tmp_path, experiment(watch="train/loss"), history).text
+    assert "epoch (best" not in written(tmp_path, experiment(), history).text
+
+
+def test_a_history_may_be_empty(tmp_path):
+    page = written(tmp_path, experiment(Section("Mine", "<p>own</p>"), watch="train/loss"))
+    assert page.headings[1:] == ["Mine", "Options"]
+    assert "0 of 5 epochs, 0 steps, 0.0 s." in page.text
+    assert "<p>own</p>" in page.text
+    assert page.tiles() == {}
+
+
+def test_a_report_is_replaced(tmp_path):
+    written(tmp_path, experiment(Section("Old", "")))
+    assert written(tmp_path, experiment(Section("New", ""))).headings[1:] == ["New", "Options"]
+
+
+def test_everything_is_escaped(tmp_path):
+    evil = "<b>&'$"  # a column has no quotes
+    folder = tmp_path / evil
+    folder.mkdir()
+    model, params, batch = fresh(fn.serial(fn.dense(3)), EYE, np.arange(3))
+    sections = (
+        text_section(evil, evil),
+        images_section(evil, [np.zeros((2, 2))], evil, [evil]),
+        figure_section(evil, Figure(), evil),
+        *classifier_sections(model, batch, (evil, "b", "c"))(params),
+    )
+    page = written(
+        folder,
+        experiment(*sections, describe=lambda: evil),
+        ({"epoch": 1, "step": 1, f"{evil}/{evil}": 1.0, evil: 2.0},),
+        {"a": [{evil: {"b": [evil]}}]},
+        experiment=evil,
+        config={evil: evil},
+        watch=evil,
+    )
+    assert evil not in page.text
+    assert page.tables["confusion"][1][0] == evil
+    assert page.headings[0] == f"{evil} {evil}"
+    assert page.headings.count(evil) == 3
+    assert page.facts[-6:] == ["a", "", evil, "", "b", evil]
+    assert page.facts[page.facts.index("engine") - 2 :][:2] == [evil, evil]
+
+
+def test_lists_of_lists_are_told_in_words(tmp_path):
+    environment = {"resumed": [["a: 1 -> 2", "b: 3 -> 4"], ["a: 1 -> 5"]]}
+    page = written(tmp_path, experiment(), environment=environment)
+    assert page.facts[-2:] == ["resumed", "a: 1 -> 2, b: 3 -> 4a: 1 -> 5"]
+
+
+def test_names_that_are_no_text_stand_there_in_escapes(tmp_path):
+    name = os.fsdecode(b"\xe9t\xe9")
+    model, params, batch = fresh(fn.serial(fn.dense(3)), EYE, np.arange(3))
+    sections = classifier_sections(model, batch, (name, "b", "c"))(params)
+    page = written(tmp_path, experiment(*sections), environment={"data_dir": name})
+    assert page.tables["confusion"][1][0] == page.facts[-1] == r"\udce9t\udce9"
+
+
+def test_a_perfect_model_has_no_mistakes(tmp_path):
+    page = judged(tmp_path, *diagonal(), fn.Batch(EYE, np.arange(3)), ("a", "b", "c"))
+    assert "100.00%± 0.00%" in page.facts
+    assert "every test sample is classified right" in page.text
+    assert "Training" not in page.headings
+    assert not page.all("img")
+
+
+def test_a_class_without_samples_has_zeros(tmp_path):
+    page = judged(tmp_path, *diagonal(), fn.Batch(EYE[:2], np.array([0, 2])))
+    assert [row[1:] for row in page.tables["confusion"][1:]] == [["1", "0", "0"], ["0", "0", "0"], ["0", "1", "0"]]
+    assert page.tables["classes"][2] == ["1", "0.0000", "0.0000", "0.0000", "0"]
+
+
+def test_probabilities_are_taken_as_such():
+    batch = fn.Batch(EYE / 10, EYE[[0, 1, 1]])
+    models = [diagonal(*layers) for layers in ((), (fn.softmax(),), (fn.log_softmax(),))]
+    shown = [[*classifier_sections(model, batch)(params)] for model, params in models]
+    for sections in zip(*shown, strict=True):
+        assert len({section.html for section in sections if section.title != "Calibration"}) <= 1
+
+
+def test_params_may_be_saved_as_others():
+    model, params = diagonal()
+    doubled = (attrs.evolve(params[0], weights=params[0].weights / 2),)
+    sections = classifier_sections(model, fn.Batch(EYE, np.arange(3)), as_saved=lambda params: doubled)
+    assert [*sections(())] == [*classifier_sections(model, fn.Batch(EYE, np.arange(3)))(doubled)]
+
+
+@pytest.mark.parametrize(("in_shape", "images"), [((12, 20), True), ((12, 20, 1), True), ((12, 20, 3), False)])
+def test_images_need_not_be_square(tmp_path, in_shape, images):
+    model = fn.serial(fn.flatten(), fn.dense(2))
+    page = judged(tmp_path, *fresh(model, fn.Key(1).normal((10, *in_shape)), np.arange(10) % 2))
+    assert {decoded(image).size for image in page.all("img")} == ({(20, 12)} if images else set())
+
+
+def test_only_weights_of_pixels_are_shown(tmp_path):
+    model = fn.serial(fn.conv2d(4, 3), fn.flatten(), fn.dense(2))
+    page = judged(tmp_path, *fresh(model, fn.Key(1).normal((10, 8, 8, 1)), np.arange(10) % 2))
+    assert "First-layer weights" not in page.headings
+
+
+def test_a_long_history_keeps_the_report_small(learned, tmp_path):
+    _, params, _, ran, history = learned
+    long = [{**history[0], "epoch": epoch, "test/loss": 2 + np.sin(epoch)} for epoch in range(1, 2001)]
+    written(tmp_path, ran, long, params=params)
+    assert (tmp_path / "report.html").stat().st_size < 1_000_000
+
+
+def test_memory_stays_bounded():
+    sizes = []
+
+    def forward(params, x, mode):
+        sizes.append(len(x))
+        return fn.dense(2).forward(params, x, mode)
+
+    model = fn.Layer(fn.dense(2).init, forward, fn.dense(2).vjp)
+    params, _ = model.init(fn.Key(0), (4,))
+    logits_of(model, params, fn.Key(1).normal((2500, 4)))
+    assert sizes == [1000, 1000, 500]
+
+
+@pytest.mark.parametrize(
+    ("model", "names", "message"),
+    [
+        (fn.dense(1), (), "takes a classifier"),
+        (fn.dense(2), (), "labels below 2, .* got 2"),
+        (fn.dense(3), ("a", "b"), "a name for each of 3 classes, got 2"),
+    ],
+)
+def test_what_is_no_classifier_of_the_data_is_refused_before_a_run(model, names, message):
+    with pytest.raises(fn.InputError, match=message):
+        classifier_sections(model, fn.Batch(fn.Key(0).normal((9, 4)), np.arange(9) % 3), names)
+
+
+def images(section):
+    """The images of a section as arrays."""
+    found = [decoded({"src": source}) for source in re.findall(r'src="([^"]*)"', section.html)]
+    return [np.asarray(image.convert("RGB")) for image in found]
+
+
+def test_images_are_shown_as_they_are():
+    whole = np.array([[0, 51], [102, 255]], np.uint8)
+    [grey] = images(images_section("a", [whole]))
+    np.testing.assert_array_equal(grey, np.stack([whole] * 3, axis=2))
+    dark, coloured = images(images_section("a", [np.zeros((1, 2)), np.array([[[1.0, 0.0, 2.0]]])], captions=["x", "y"]))
+    np.testing.assert_array_equal(dark, np.zeros((1, 2, 3)))
+    np.testing.assert_array_equal(coloured, [[[127, 0, 255]]])
+
+
+@pytest.mark.parametrize(
+    ("pictures", "captions", "message"),
+    [
+        ([np.zeros((2, 2)), np.zeros(4)], (), r"images_section\[1\]: expected \(height, width\)"),
+        ([np.zeros((2, 2, 4))], (), r"images_section\[0\]: .* got \(2, 2, 4\)"),
+        ([np.zeros((2, 2))] * 2, ["a"], "a caption for each of 2 images, or none, got 1"),
+    ],
+)
+def test_what_is_no_image_is_refused(pictures, captions, message):
+    with pytest.raises(fn.InputError, match=message):
+        images_section("a", pictures, captions=captions)
+
+
+def test_no_images_and_no_text_are_a_section():
+    assert images(images_section("a", [])) == []
+    assert "--letters: 1" in text_section("a", "").html
+    assert images(images_section("a", [np.full((2, 2), np.nan)]))[0].shape == (2, 2, 3)
