@@ -88,7 +88,7 @@ def experiment(config: Config) -> Experiment:
         epochs=config.epochs,
         evaluate=lambda params: judged(samples(params)),
         save=lambda path, params: fn.save(path, players["generator"], params["generator"], shapes["generator"]),
-        describe=lambda: "\n\n".join(fn.summary(player, shapes[name]) for name, player in players.items()),
+        describe=lambda: "\n\n".join(f"{name}\n{fn.summary(player, shapes[name])}" for name, player in players.items()),
         sections=lambda params: [cloud("Samples", {"data": ring(key.at("shown"), 2000), "generated": samples(params)})],
         formats={"near": ".1%", "modes": "d"},
     )

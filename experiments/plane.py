@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import attrs
+import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -12,6 +13,7 @@ from funcnn.arrays import Array
 from funcnn.initializers import normal
 from funcnn.layer import Params
 from funcnn.runs import Experiment, Section, Table
+from funcnn.runs.figures import STYLE
 from funcnn.runs.sections import figure_section
 
 STEPS = 137
@@ -31,13 +33,19 @@ def dense(features: int) -> fn.Layer:
     return fn.dense(features, weights=normal(0.01))
 
 
+def sheet(width: float, height: float) -> tuple[Figure, Any]:
+    """An empty figure of so many inches, in the style of a report, and its axes."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        return figure, figure.subplots()
+
+
 def regions(model: fn.Layer, params: Params, points: fn.Batch) -> Section:
     """The class of every place of the plane, behind ``points``."""
     side = np.linspace(-1.1, 1.1, 300, dtype=np.float32)
     places = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
     classes = _classes(fn.predict(model, params, places)).reshape(300, 300)
-    figure = Figure(figsize=(5, 5), layout="constrained")
-    axes: Any = figure.subplots()
+    figure, axes = sheet(5, 5)
     axes.contourf(side, side, classes, levels=np.arange(-0.5, 3), colors=_COLOURS, alpha=0.3)
     x, y = points.inputs.T
     axes.scatter(x, y, c=[_COLOURS[int(label)] for label in points.targets.ravel()], s=12)
@@ -47,12 +55,11 @@ def regions(model: fn.Layer, params: Params, points: fn.Batch) -> Section:
 
 def cloud(title: str, groups: Mapping[str, Array], note: str = "") -> Section:
     """The points (count, 2) of each group in a colour of its own."""
-    figure = Figure(figsize=(6, 5), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = sheet(6, 5)
     for name, points in groups.items():
         axes.scatter(points[:, 0], points[:, 1], s=5, alpha=0.7, label=name)
     axes.set(aspect="equal")
-    figure.legend(loc="outside right center")
+    figure.legend(loc="outside right center", frameon=False)
     return figure_section(title, figure, note)
 
 

@@ -8,10 +8,9 @@ from functools import partial
 
 import attrs
 import numpy as np
-from matplotlib.figure import Figure
 
 import funcnn as fn
-from experiments.plane import on_the_whole_set
+from experiments.plane import on_the_whole_set, sheet
 from funcnn.data.synthetic import sine
 from funcnn.initializers import normal
 from funcnn.layer import Params
@@ -64,12 +63,11 @@ def experiment(config: Config) -> Experiment:
 
 def _curve(model: fn.Layer, params: Params, data: fn.Batch) -> Section:
     """The fitted curve over the sine."""
-    figure = Figure(figsize=(5, 4), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = sheet(5, 4)
     axes.plot(data.inputs, data.targets, linewidth=4, alpha=0.4, label="sin(2 pi x)")
     axes.plot(data.inputs, fn.predict(model, params, data.inputs), label="fitted")
     axes.set(xlabel="x", ylabel="y")
-    axes.legend()
+    axes.legend(frameon=False)
     return figure_section("The curve, and its fit", figure)
 
 

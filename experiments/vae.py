@@ -95,7 +95,7 @@ def experiment(config: Config) -> Experiment:
         evaluate=evaluate,
         watch="train/loss",
         save=lambda path, params: fn.save(path, painter, (params["decoder"], ()), shapes["decoder"]),
-        describe=lambda: "\n\n".join(fn.summary(part, shapes[name]) for name, part in parts.items()),
+        describe=lambda: "\n\n".join(f"{name}\n{fn.summary(part, shapes[name])}" for name, part in parts.items()),
         sections=sections,
         formats=dict.fromkeys(("loss", "reconstruction", "divergence"), ".2f"),
         data={"train": data.train, "test": data.test},

@@ -163,7 +163,8 @@ def by_hand(metrics=lambda state: {"loss": 1 / (state.count + 1)}, batches=lambd
     """An experiment of one number; ``metrics`` of the state before a step is what it measures."""
 
     def begin():
-        return np.zeros(2), Seen(0, frozendict({"loss": math.nan}))
+        names = metrics(Seen(0, frozendict({})))
+        return np.zeros(2), Seen(0, frozendict(dict.fromkeys(names, math.nan)))
 
     def step(params, state, batch):
         return params + 1, Seen(state.count + 1, frozendict(metrics(state)))

@@ -23,7 +23,7 @@ def row(epoch, seen, loss, accuracy):
 def compared(name, history, *, experiment="digits", version=0, watch="train/loss", options=Options(), **config):
     formats = {"accuracy": ".2%"}
     known = {"hidden": [128, 64], "optimizer": "adam", "decay": 0.0, "seed": 0}
-    plan = Plan(experiment, version, {**known, **config}, options, 20, watch, None, 0.0, formats)
+    plan = Plan(experiment, version, {**known, **config}, options, 20, watch, None, 0.0, formats, {})
     return Compared(name, plan, tuple(history))
 
 

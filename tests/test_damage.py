@@ -96,7 +96,9 @@ def test_a_config_without_a_field_is_refused(folder):
     plan = json.loads((folder / "config.json").read_text())
     for name in plan:
         (folder / "config.json").write_text(json.dumps({key: value for key, value in plan.items() if key != name}))
-        refused(folder, r"config\.json: expected a config with the fields experiment, version, config, options, ")
+        refused(
+            folder, r"run(/config\.json)?: expected (a config with the fields experiment, version, |the run that was)"
+        )
 
 
 @pytest.mark.parametrize("change", [{"resumed": 3}, {"jax": "cpu"}, {"data": ["train"]}])

@@ -14,7 +14,6 @@ from funcnn.runs import folder as files
 from funcnn.runs.stream import beginning
 from tests.small_experiments import (
     TABLE,
-    Seen,
     assert_same,
     by_hand,
     carried_out,
@@ -60,6 +59,10 @@ def broken(experiment, field, call, error):
     return attrs.evolve(experiment, **{field: fail})
 
 
+def mended(experiment, field):
+    return broken(experiment, field, 0, None)
+
+
 def is_good(progress, experiment):
     """Whether the params are those of the stream at that step."""
     steps = [beginning(experiment), *stream(experiment)]
@@ -78,7 +81,7 @@ def test_ctrl_c_saves_what_was_learned(wholes, tmp_path, name, field, call):
     assert is_good(outcome.progress, TABLE[name]())
     assert len(files.read_steps(tmp_path / "run")) == outcome.progress.step
     assert {*contents(tmp_path / "run")} >= {*contents(wholes / name)} - {"best.safetensors"}
-    carried_out(TABLE[name](), tmp_path / "run")
+    carried_out(mended(TABLE[name](), field), tmp_path / "run")
     assert_same(tmp_path / "run", wholes / name)
 
 
@@ -93,7 +96,7 @@ def test_an_error_is_raised_when_what_was_learned_is_saved(wholes, tmp_path, nam
     assert caught.value.__cause__ is error
     learned = len(files.read_steps(tmp_path / "run")) > 0
     assert learned == (call > 1) == (tmp_path / "run" / "report.html").exists()
-    carried_out(TABLE[name](), tmp_path / "run")
+    carried_out(mended(TABLE[name](), field), tmp_path / "run")
     assert_same(tmp_path / "run", wholes / name)
 
 
@@ -119,6 +122,12 @@ def test_a_longer_run_that_did_not_end_is_no_finished_one(tmp_path):
 def test_an_error_before_the_first_step_leaves_no_folder(tmp_path, field):
     with pytest.raises(ExperimentError, match=f"^{field} raises ZeroDivisionError: mine "):
         carried_out(broken(regression(), field, 1, ZeroDivisionError("mine")), tmp_path / "run", show="table")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_too_large_for_the_machine_leaves_no_folder(tmp_path):
+    with pytest.raises(MemoryError):
+        carried_out(broken(regression(), "begin", 1, MemoryError()), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -174,9 +183,7 @@ def test_what_is_evaluated_and_not_finite_ends_the_run_too(tmp_path, name):
 
 
 def test_other_numbers_may_be_anything(tmp_path):
-    begin = np.zeros(2), Seen(0, fn.frozendict({"loss": math.nan, "ratio": math.nan}))
-    numbers = {"evaluate": lambda params: {"other": math.inf}, "begin": lambda: begin}
-    experiment = by_hand(lambda state: {"loss": 1.0, "ratio": math.nan}, **numbers)
+    experiment = by_hand(lambda state: {"loss": 1.0, "ratio": math.nan}, evaluate=lambda params: {"other": math.inf})
     outcome = carried_out(experiment, tmp_path / "run", show="table")
     assert outcome.failure is None
     assert math.isnan(files.read_history(tmp_path / "run")[0]["train/ratio"])

@@ -87,9 +87,9 @@ def test_the_usual_experiment_refuses_other_parts(arguments, message):
 
 
 @pytest.mark.parametrize("name", ["a,b", "epoch", "samples", "a\nb"])
-def test_a_metric_with_a_bad_name_is_refused_at_the_first_step(name):
-    with pytest.raises(InputError, match=r"^step 1: the state's metrics: expected .*name.*, got "):
-        last(stream(classifier(metrics={name: fn.accuracy})))
+def test_a_metric_with_a_bad_name_is_refused_before_a_step(name):
+    with pytest.raises(InputError, match=r"^begin: the state's metrics: expected .*name.*, got "):
+        next(stream(classifier(metrics={name: fn.accuracy})))
 
 
 def test_a_model_that_cannot_be_saved_is_not():

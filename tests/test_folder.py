@@ -17,6 +17,7 @@ from toolz import last
 
 import funcnn as fn
 from funcnn import InputError, tree
+from funcnn.checkpoint import load_tree, save_tree
 from funcnn.runs import Options, read_run, stream
 from funcnn.runs import folder as files
 from funcnn.runs.rows import append_rows, read_rows, write_rows
@@ -90,12 +91,16 @@ def test_a_run_that_has_not_begun_is_read_too(whole, tmp_path):
     assert (run.history, run.steps, run.environment, run.digest) == ({}, {}, {}, None)
 
 
-def test_the_models_are_those_of_the_best_and_the_latest_epoch(whole):
-    steps = [progress for progress in stream(classifier()) if not progress.within_epoch]
-    losses = [row["validation/loss"] for row in steps[-1].history]
-    best = steps[int(np.argmin(losses))]
-    assert tree.equal(fn.load(whole / "best.safetensors").params, best.params)
-    assert tree.equal(fn.load(whole / "model.safetensors").params, steps[-1].params)
+def test_the_models_are_those_of_the_best_and_the_latest_epoch(tmp_path):
+    values = {4: 3.0, 8: 1.0, 12: 2.0, 16: 1.0}
+    watched = {"evaluate": lambda params: {"value": values[params[0]]}, "watch": "value", "epochs": 4}
+    carried_out(by_hand(**watched, save=save_tree), tmp_path / "run")
+    saved = {name: load_tree(tmp_path / "run" / f"{name}.safetensors", np.zeros(2))[0] for name in ("best", "model")}
+    assert saved == {"best": 8, "model": 16}
+
+
+def test_the_saved_model_is_that_of_the_run(whole):
+    assert tree.equal(fn.load(whole / "model.safetensors").params, last(stream(classifier())).params)
 
 
 ODD = [0.1 + 0.2, 1 / 3, 1e-300, 5e-324, -0.0, 1e17, 1e22, math.pi, math.inf, -math.inf, math.nan, 2.0**-1074]

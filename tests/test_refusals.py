@@ -41,26 +41,27 @@ VALUES = [
 
 @pytest.mark.parametrize(("name", "message"), NAMES)
 def test_a_metric_has_a_name_that_can_be_a_column(name, message):
-    with pytest.raises(InputError, match=f"^step 1: the state's metrics: expected {message}"):
+    with pytest.raises(InputError, match=f"^begin: the state's metrics: expected {message}"):
         carried_out(by_hand(lambda state: {name: 1.0}))
 
 
 @pytest.mark.parametrize(("value", "message"), VALUES)
 def test_a_metric_is_one_number(value, message):
-    with pytest.raises(InputError, match=f"^step 1: the state's metrics: 'loss': {message}"):
+    with pytest.raises(InputError, match=f"^step 1: metric 'loss': {message}"):
         carried_out(by_hand(lambda state: {"loss": value}))
 
 
-@pytest.mark.parametrize(("value", "message"), VALUES)
-def test_a_later_metric_is_one_number_too(value, message):
-    with pytest.raises(InputError, match=f"^step 3: metric 'loss': {message}"):
-        carried_out(by_hand(lambda state: {"loss": value if state.count == 2 else 1.0}))
+@pytest.mark.parametrize("value", [None, np.ones(3)])
+def test_a_metric_before_the_first_step_is_one_number_too(value):
+    begin = 0.0, Seen(0, fn.frozendict({"loss": value}))
+    with pytest.raises(InputError, match=r"^begin: the state's metrics: 'loss': expected one number, got "):
+        carried_out(by_hand(begin=lambda: begin))
 
 
 def test_metrics_are_numbers_by_name():
     with pytest.raises(InputError, match=r"^step 1: the state's metrics: expected numbers by name, got \[1.0\]"):
         carried_out(by_hand(step=lambda params, state, batch: (params, attrs.evolve(state, metrics=[1.0]))))
-    with pytest.raises(InputError, match=r"^step 1: the state's metrics: expected numbers by name, got None"):
+    with pytest.raises(InputError, match=r"^begin: the state's metrics: expected numbers by name, got None"):
         carried_out(by_hand(begin=lambda: (0.0, 0.0), step=lambda params, state, batch: (params, state)))
 
 
@@ -71,6 +72,12 @@ def test_metrics_keep_their_names(step):
 
     with pytest.raises(InputError, match=f"^step {step}: expected metrics named loss, got loss, more"):
         carried_out(by_hand(metrics))
+
+
+def test_metrics_have_the_names_that_they_had_before_the_first_step():
+    message = "^step 1: expected metrics named loss, got other; give the first state all metrics that later ones have"
+    with pytest.raises(InputError, match=message):
+        carried_out(changed(state={"metrics": fn.frozendict({"other": 1.0})}))
 
 
 @pytest.mark.parametrize(("name", "message"), NAMES)
@@ -123,7 +130,6 @@ def changed(**changes):
         ({"params": np.zeros(2, np.float32)}, r"params was float64 \(2,\), is float32 \(2,\)"),
         ({"params": [np.zeros(2)]}, r"params was float64 \(2,\), is missing; params.0 was missing, is float64 \(2,\)"),
         ({"state": {"count": 1.0}}, "state.count was int, is float"),
-        ({"state": {"metrics": {"other": 1.0}}}, "state.metrics.loss was float, is missing; state.metrics.other was"),
     ],
 )
 def test_the_first_step_keeps_the_tree(changes, found):
@@ -131,6 +137,12 @@ def test_the_first_step_keeps_the_tree(changes, found):
     message = f"^the first step: expected params and state with the tree that they had, got {found}"
     with pytest.raises(InputError, match=f"{message}.*{hint}"):
         carried_out(changed(**changes))
+
+
+def test_the_first_step_keeps_the_kinds_of_nodes():
+    experiment = attrs.evolve(changed(params=[np.zeros(2)]), begin=lambda: ((np.zeros(2),), by_hand().begin()[1]))
+    with pytest.raises(InputError, match=r"^the first step: expected params and state of the same records, tuples and"):
+        carried_out(experiment)
 
 
 def test_a_tree_that_changes_is_found_at_the_first_step_after_a_resume():

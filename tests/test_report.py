@@ -85,7 +85,9 @@ def experiment(*sections, **fields):
 def written(folder, ran, history=(), environment=None, params=(), **plan):
     """The report of an experiment that ended with ``history``."""
     known = {name: getattr(ran, name) for name in ("epochs", "watch", "patience", "tolerance", "formats")}
-    plan = Plan(**{"experiment": "thing", "version": 1, "config": {}, "options": Options(), **known, **plan})
+    plan = Plan(
+        **{"experiment": "thing", "version": 1, "config": {}, "options": Options(), "step": {}, **known, **plan}
+    )
     progress = Progress(params, None, history, step=int(history[-1]["step"]) if history else 0)
     write_report(folder / "report.html", ran, plan, progress, environment or {})
     assert [path.name for path in folder.iterdir()] == ["report.html"]

@@ -221,7 +221,7 @@ def test_data_are_loaded_once_for_all_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(fn, "load_dataset", lambda *where, **how: loaded.append(where) or load(*where, **how))
     monkeypatch.setattr(cluster, "local", nullcontext)
     monkeypatch.setattr(cluster, "outcomes", lambda client, attempt, runs: ((folder, "no") for folder in runs))
-    load_data("mnist_5k")  # which is the only one that is kept
+    load_data("mnist_5k", None)  # which is the only one that is kept
     loaded.clear()
     words = ["--vary", "hidden", 4, 8, "--scaling", "symmetric", "--out", tmp_path / "out"]
     assert sweep(*words, of=mnist.experiment, config=mnist.Config) == 1

@@ -68,7 +68,7 @@ class Plan:
     patience: int | None
     tolerance: float
     formats: Mapping[str, str] = attrs.field(validator=_check_formats)
-    step: Mapping[str, str] = attrs.field(factory=dict)
+    step: Mapping[str, str]
 
     @property
     def title(self) -> str:

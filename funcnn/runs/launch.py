@@ -172,7 +172,8 @@ def _found(folder: Path | None, plan: Plan, mode: Mode) -> Literal["begin", "res
     same = recorded.title == plan.title
     require(same, str(folder), f"a run of {plan.title}", f"one of {recorded.title}", "name another folder")
     differing = changes(attrs.asdict(recorded), attrs.asdict(plan))
-    others = [change for change in differing if not change.startswith(("epochs:", "config.epochs:", "formats."))]
+    free = ("epochs:", "config.epochs:", "formats.") + (() if recorded.step and plan.step else ("step.",))
+    others = [change for change in differing if not change.startswith(free)]
     hint = "name another folder; only epochs can become more, of a step that does not depend on them"
     require(not others, str(folder), "the run that was recorded there", "; ".join(others), hint)
     require(plan.epochs >= len(history), str(folder), f"at least the {len(history)} epochs it has", plan.epochs)

@@ -62,7 +62,7 @@ class Progress:
 def beginning(experiment: Experiment) -> Progress:
     """Before the first step."""
     params, state = _pair("begin", experiment.begin)
-    return Progress(params, _plain(state, _columns("begin", state, 1, ())))
+    return Progress(params, _plain(state, _columns("begin", state, 1)))
 
 
 def stream(experiment: Experiment, start: Progress | None = None) -> Iterator[Progress]:
@@ -84,7 +84,7 @@ def stream(experiment: Experiment, start: Progress | None = None) -> Iterator[Pr
     >>> [(progress.step, len(progress.history)) for progress in stream(experiment)]
     [(1, 0), (2, 0), (2, 1), (3, 1), (4, 1), (4, 2)]
     """
-    progress = start or beginning(experiment)
+    progress = beginning(experiment) if start is None else _settled(start)
     while not has_ended(experiment, progress.history):
         for progress in _epoch(experiment, progress):  # noqa: B020 the next epoch begins where this one ends
             yield progress
@@ -135,7 +135,7 @@ def _epoch(experiment: Experiment, start: Progress) -> Iterator[Progress]:
         before = params, state
         with np.errstate(all="ignore"):  # the metrics tell of overflow and NaN
             params, state = _pair(f"step {done + 1}", experiment.step, params, state, batch)
-        columns = _columns(f"step {done + 1}", state, len(sizes), rows or start.rows)
+        columns = _columns(f"step {done + 1}", state, len(sizes), [*before[1].metrics])
         state = _plain(state, columns)
         if done == start.step:
             _check_tree({"params": before[0], "state": before[1]}, {"params": params, "state": state})
@@ -199,26 +199,33 @@ def _pair(where: str, function: Callable[..., Any], *args: Any) -> tuple[Params,
     return pair[0], pair[1]
 
 
+def _settled(progress: Progress) -> Progress:
+    """The progress with a state as those after it have."""
+    return attrs.evolve(progress, state=_plain(progress.state, _columns("the state", progress.state, 1)))
+
+
 def _plain(state: Any, columns: Mapping[str, list[float]]) -> Any:
     """The state, an attrs record or a named tuple, with the metrics of its latest step as floats that stay."""
-    if type(state.metrics) is frozendict and all(type(value) is float for value in state.metrics.values()):
+    fits = type(state.metrics) is frozendict and [*state.metrics] == [*columns]
+    if fits and all(type(value) is float for value in state.metrics.values()):
         return state
     metrics = frozendict({name: column[-1] for name, column in columns.items()})
     return attrs.evolve(state, metrics=metrics) if attrs.has(type(state)) else state._replace(metrics=metrics)
 
 
-def _columns(where: str, state: Any, steps: int, rows: Sequence[Row]) -> dict[str, list[float]]:
-    """The numbers of each metric of ``state``, one for every step, in the order of the ``rows`` before.
+def _columns(where: str, state: Any, steps: int, names: Sequence[str] | None = None) -> dict[str, list[float]]:
+    """The numbers of each metric, one for every step, in the order of ``names``, which are those of the state before.
 
     Raises:
-        InputError: They are no numbers by name, or have other names than in these rows.
+        InputError: They are no numbers by name, or have other names.
     """
     metrics: Any = getattr(state, "metrics", None)
-    if not rows or not isinstance(metrics, Mapping):
+    if names is None or not isinstance(metrics, Mapping):
         _numbers(f"{where}: the state's metrics", metrics, steps)
-    names = [name for name in rows[0] if name not in COUNTERS] if rows else [*metrics]
+    names = [*metrics] if names is None else names
     if metrics.keys() != {*names}:
-        raise InputError(where, f"metrics named {', '.join(names)}", ", ".join(map(str, metrics)))
+        hint = "give the first state all metrics that later ones have, NaN for what is not measured yet"
+        raise InputError(where, f"metrics named {', '.join(names)}", ", ".join(map(str, metrics)), hint)
     return {name: _column(f"{where}: metric {name!r}", metrics[name], steps) for name in names}
 
 
