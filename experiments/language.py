@@ -57,7 +57,7 @@ class Config:
 def experiment(config: Config) -> Experiment:
     """The model that ``config`` describes: a supervised experiment on all places of the text."""
     key = fn.Key(config.seed)
-    text = "\n".join(topics.values()) if config.text is None else config.text.read_text(encoding="utf-8")
+    text = _topics() if config.text is None else config.text.read_text(encoding="utf-8")
     alphabet, codes = np.unique(list(text[: config.characters]), return_inverse=True)
     held_out = codes[len(codes) * 9 // 10 :]
     fits = len(held_out) > config.context
@@ -86,11 +86,16 @@ def experiment(config: Config) -> Experiment:
         return {**row, "test/bits": row["test/loss"] / math.log(2)}
 
     def sections(params: Params) -> list[Section]:
-        begin = held_out[: config.context]
-        texts = (continued(model, params, key.at("sample", i), begin, 600) for i in range(3))
-        return [text_section(f"Sample {i}", "".join(alphabet[found])) for i, found in enumerate(texts, 1)]
+        begin, drawn = held_out[: config.context], key.at("samples").uniform((600,))
+        texts = {heat: continued(model, params, begin, drawn, heat) for heat in (0.5, 1.0)}
+        return [text_section(f"At temperature {heat}", "".join(alphabet[found])) for heat, found in texts.items()]
 
     return attrs.evolve(learned, evaluate=evaluate, sections=sections)
+
+
+def _topics() -> str:
+    """What ``help()`` shows, without indentation and other runs of spaces."""
+    return "\n".join(" ".join(line.split()) for topic in topics.values() for line in topic.splitlines())
 
 
 def windows(codes: Array, context: int) -> fn.Batch:
@@ -99,12 +104,13 @@ def windows(codes: Array, context: int) -> fn.Batch:
     return fn.Batch(views[:, :-1], views[:, -1])
 
 
-def continued(model: fn.Layer, params: Params, key: fn.Key, begin: Array, count: int) -> Array:
-    """The codes ``begin``, and ``count`` more, each drawn as the model says."""
+def continued(model: fn.Layer, params: Params, begin: Array, drawn: Array, temperature: float) -> Array:
+    """The codes ``begin``, and one for each number of ``drawn`` in [0, 1); a low temperature prefers the likely ones."""
     codes = list(begin)
-    for draw in key.uniform((count,)):
-        likely = fn.predict(fn.serial(model, fn.softmax()), (params, ()), np.array([codes[-len(begin) :]]))[0]
-        codes.append(min(int(np.searchsorted(np.cumsum(likely), draw)), len(likely) - 1))
+    for draw in drawn:
+        logits = fn.predict(model, params, np.array([codes[-len(begin) :]]))
+        shares = np.cumsum(fn.predict(fn.softmax(), (), logits / temperature))
+        codes.append(min(int(np.searchsorted(shares, draw)), len(shares) - 1))
     return np.array(codes)
 
 

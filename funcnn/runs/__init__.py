@@ -15,14 +15,15 @@ from funcnn.runs.stream import ExperimentError, Progress, stream
 if TYPE_CHECKING:
     from funcnn.runs.command import main
     from funcnn.runs.folder import Run, read_run
-    from funcnn.runs.launch import Outcome, run
+    from funcnn.runs.follow import Outcome
+    from funcnn.runs.launch import run
     from funcnn.runs.options import Devices, Options
     from funcnn.runs.replay import Verdict, reproduce
 
 _LATER = {
     "Devices": "options",
     "Options": "options",
-    "Outcome": "launch",
+    "Outcome": "follow",
     "Run": "folder",
     "Verdict": "replay",
     "main": "command",

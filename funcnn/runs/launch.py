@@ -4,29 +4,28 @@
 """
 
 import json
-import math
 import re
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import attrs
-from tqdm.auto import tqdm
 
 from funcnn.arrays import keep_freed_memory
 from funcnn.errors import InputError, require
 from funcnn.files import remove_leftovers
 from funcnn.runs import folder as files
 from funcnn.runs.environment import RESUMED, blas_threads, changes, environment
-from funcnn.runs.experiment import Experiment, Table
+from funcnn.runs.experiment import Experiment
 from funcnn.runs.figures import curves, write_png
 from funcnn.runs.folder import Plan
+from funcnn.runs.follow import Outcome, follow
 from funcnn.runs.options import ALONE, Devices, Options
 from funcnn.runs.report import write_report
-from funcnn.runs.stream import ExperimentError, Progress, beginning, best_epoch, called, stream
+from funcnn.runs.stream import ExperimentError, Progress, beginning, best_epoch, called
 from funcnn.runs.text import Show, table
 from funcnn.training import TrainStep
 
@@ -35,25 +34,6 @@ Mode: TypeAlias = Literal["begin", "resume", "either"]
 
 _PROCESS = threading.Lock()
 """The threads of BLAS and the settings of matplotlib belong to the whole process, so it has one run at a time."""
-
-
-@attrs.frozen(eq=False)
-class Outcome:
-    """How a run ended.
-
-    Attributes:
-        folder: Its folder.
-        progress: The last good progress; ``None`` where there was nothing to do.
-        interrupted: Whether Ctrl-C ended it.
-        failure: What stopped it early, if anything did.
-        error: What a function of the experiment raised, if that is it.
-    """
-
-    folder: Path
-    progress: Progress | None
-    interrupted: bool = False
-    failure: str | None = None
-    error: Exception | None = None
 
 
 def plan_of(experiment: Experiment, name: str, version: int, config: Any, options: Options) -> Plan:
@@ -186,7 +166,7 @@ def _take_part(experiment: Experiment, plan: Plan, first: Progress, folder: Path
     _check_start(plan, start)
     with blas_threads(plan.options.threads):
         keep_freed_memory()
-        return _follow(Path(), experiment, start, lambda progress: None, plan.options.checkpoint_every)
+        return follow(Path(), experiment, start, lambda progress: None, plan.options.checkpoint_every)
 
 
 def _check_start(plan: Plan, start: Progress) -> None:
@@ -220,7 +200,7 @@ def _carry_out(
             shown = len(progress.history)
 
     try:
-        outcome = _follow(folder, experiment, start, on_progress, plan.options.checkpoint_every)
+        outcome = follow(folder, experiment, start, on_progress, plan.options.checkpoint_every)
         with _uninterrupted():
             _leave(folder, experiment, plan, first, outcome)
     except BrokenPipeError:  # whoever reads what is printed has gone
@@ -242,58 +222,6 @@ def _leave(folder: Path, experiment: Experiment, plan: Plan, first: Progress, ou
     except (ExperimentError, InputError):
         if outcome.error is None:  # or else that is the one to raise
             raise
-
-
-def _follow(
-    folder: Path, experiment: Experiment, start: Progress, record: Callable[[Progress], None], every: int
-) -> Outcome:
-    """Follow the stream and ``record`` it after every epoch, and within them after every so many steps.
-
-    What is recorded or comes back has params that are known to give finite losses.
-    """
-    good = latest = start
-    recorded = start.step
-    try:
-        for progress in stream(attrs.evolve(experiment, batches=_with_bar(experiment)), start):
-            if failure := _failure(experiment, progress, latest):
-                return Outcome(folder, good, failure=failure)
-            ended = len(progress.history) > len(latest.history)
-            good = progress if ended else latest  # at the end of an epoch the params themselves are evaluated
-            latest = progress
-            if ended or good.step // every > recorded // every:
-                record(good)
-                recorded = good.step
-    except KeyboardInterrupt:
-        return Outcome(folder, good, interrupted=True)
-    except (ExperimentError, InputError) as error:
-        return Outcome(folder, good, failure=str(error), error=error)
-    return Outcome(folder, good)
-
-
-def _failure(experiment: Experiment, progress: Progress, known: Progress) -> str | None:
-    """What is not finite, if anything: a loss, which is a number whose name ends so, or what is watched."""
-    rows = [(f"step {row['step']}", row) for row in progress.steps_after(known.step)]
-    rows += [(f"epoch {row['epoch']}", row) for row in progress.history[len(known.history) :]]
-    for place, row in rows:
-        for name, value in row.items():
-            if (name.endswith("loss") or name == experiment.watch) and not math.isfinite(value):
-                return f"{name} is {value} at {place}"
-    return None
-
-
-def _with_bar(experiment: Experiment) -> Callable[[int], Iterable[Any]]:
-    """The batches of an epoch behind a progress bar, which shows where there is a terminal or a notebook."""
-    if threading.current_thread() is not threading.main_thread():
-        return experiment.batches  # one of many runs that share a terminal
-
-    def batches(epoch: int) -> Iterable[Any]:
-        table = experiment.batches
-        total = sum(len(rows) for rows in table.rows(epoch)) if isinstance(table, Table) else None
-        title = f"epoch {epoch + 1}/{experiment.epochs}"
-        bar: Iterable[Any] = tqdm(experiment.batches(epoch), title, total, leave=False, disable=None, unit="batch")
-        return bar
-
-    return batches
 
 
 def _write_environment(folder: Path, now: Mapping[str, Any]) -> None:
