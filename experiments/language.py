@@ -105,7 +105,7 @@ def windows(codes: Array, context: int) -> fn.Batch:
 
 
 def continued(model: fn.Layer, params: Params, begin: Array, drawn: Array, temperature: float) -> Array:
-    """The codes ``begin``, and one for each number of ``drawn`` in [0, 1); a low temperature prefers the likely ones."""
+    """The codes ``begin``, and one for each number drawn from [0, 1); a low temperature prefers the likely ones."""
     codes = list(begin)
     for draw in drawn:
         logits = fn.predict(model, params, np.array([codes[-len(begin) :]]))
