@@ -9,6 +9,7 @@ next one is. It learns the texts that Python's own ``help()`` shows, or a file o
 import math
 from pathlib import Path
 from pydoc_data.topics import topics
+from textwrap import fill
 from typing import Annotated
 
 import attrs
@@ -88,14 +89,17 @@ def experiment(config: Config) -> Experiment:
     def sections(params: Params) -> list[Section]:
         begin, drawn = held_out[: config.context], key.at("samples").uniform((600,))
         texts = {heat: continued(model, params, begin, drawn, heat) for heat in (0.5, 1.0)}
-        return [text_section(f"At temperature {heat}", "".join(alphabet[found])) for heat, found in texts.items()]
+        return [
+            text_section(f"At temperature {heat}", fill("".join(alphabet[found]), 100)) for heat, found in texts.items()
+        ]
 
     return attrs.evolve(learned, evaluate=evaluate, sections=sections)
 
 
 def _topics() -> str:
-    """What ``help()`` shows, without indentation and other runs of spaces."""
-    return "\n".join(" ".join(line.split()) for topic in topics.values() for line in topic.splitlines())
+    """The words that ``help()`` shows, without the lines that only draw."""
+    lines = (line for topic in topics.values() for line in topic.splitlines() if any(map(str.isalnum, line)))
+    return " ".join(word for line in lines for word in line.split())
 
 
 def windows(codes: Array, context: int) -> fn.Batch:

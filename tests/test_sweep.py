@@ -195,7 +195,7 @@ def test_what_a_run_raises_is_told_on_one_line(tmp_path, capsys):
     assert sweep("--vary", "loss", "None", "1", "--seeds", 0, "--out", tmp_path / "out") == 1
     printed, error = capsys.readouterr()
     (line,) = [line for line in error.splitlines() if line.startswith("error: ")]
-    assert "loss=None,seed=0: ExperimentError: step 1 raises ValueError: no loss (" in line
+    assert "loss=None,seed=0: ExperimentError: begin raises ValueError: no loss (" in line
     assert f"{tmp_path / 'out'}/loss=1.0,seed=0" in printed
     assert [*digests(tmp_path / "out")] == ["loss=1.0,seed=0"]
 
