@@ -58,7 +58,8 @@ def ended(run: subprocess.Popen[str]) -> int:
     Raises:
         AssertionError: It ended in another way.
     """
-    _, error = run.communicate()
+    open_still = run.stderr is not None and not run.stderr.closed  # it may have ended before
+    error = run.communicate()[1] if open_still else ""
     assert run.returncode in (0, -signal.SIGKILL), f"exit status {run.returncode}: {error}"
     return run.returncode
 
