@@ -11,7 +11,7 @@ import funcnn as fn
 from experiments.plane import dense, on_the_whole_set, regions
 from funcnn.arrays import Array
 from funcnn.data.synthetic import spiral
-from funcnn.runs import Experiment, main, supervised
+from funcnn.runs import Experiment, main
 
 
 @attrs.frozen
@@ -42,21 +42,18 @@ def experiment(config: Config) -> Experiment:
     key = fn.Key(config.seed).at("binary_spiral")
     train, test = (_as_column(spiral(key.at(name), config.samples, 2)) for name in ("train", "test"))
     model = fn.serial(dense(config.hidden), fn.relu(), dense(1))
-    learned = supervised(
+    return on_the_whole_set(
         model,
         fn.sigmoid_binary_cross_entropy(),
-        fn.nnfs.adam(config.learning_rate, config.decay),
         train,
+        config,
         key=key,
-        batch_size=len(train.inputs),
-        epochs=config.epochs,
         evaluate={"fitted": train, "test": test},
         metrics={"accuracy": _above_zero},
         penalty=fn.l2(config.l2, mask="0.*"),
         formats={"accuracy": ".3f"},
         sections=lambda params: [regions(model, params, test)],
     )
-    return on_the_whole_set(learned, train)
 
 
 def _as_column(batch: fn.Batch) -> fn.Batch:

@@ -12,7 +12,7 @@ import funcnn as fn
 from funcnn.arrays import Array
 from funcnn.initializers import normal
 from funcnn.layer import Params
-from funcnn.runs import Experiment, Section, Table
+from funcnn.runs import Experiment, Section, Table, supervised
 from funcnn.runs.figures import STYLE
 from funcnn.runs.sections import figure_section
 
@@ -22,10 +22,13 @@ STEPS = 137
 _COLOURS = ("tab:blue", "tab:orange", "tab:green")
 
 
-def on_the_whole_set(experiment: Experiment, train: fn.Batch) -> Experiment:
-    """The experiment with steps that take all of ``train`` at once, as the book has them."""
-    rows = np.tile(np.arange(len(train.inputs)), (STEPS, 1))
-    return attrs.evolve(experiment, batches=Table(train, lambda epoch: [rows]))
+def on_the_whole_set(model: fn.Layer, loss: fn.Loss, train: fn.Batch, config: Any, **how: Any) -> Experiment:
+    """``supervised`` as the book has it: its Adam, with rate and decay of ``config``, and all of ``train`` a step."""
+    samples = len(train.inputs)
+    optimizer = fn.nnfs.adam(config.learning_rate, config.decay)
+    learned = supervised(model, loss, optimizer, train, batch_size=samples, epochs=config.epochs, **how)
+    rows = np.tile(np.arange(samples), (STEPS, 1))
+    return attrs.evolve(learned, batches=Table(train, lambda epoch: [rows]))
 
 
 def dense(features: int) -> fn.Layer:

@@ -15,7 +15,7 @@ from funcnn.data.synthetic import sine
 from funcnn.initializers import normal
 from funcnn.layer import Params
 from funcnn.metrics import regression_accuracy
-from funcnn.runs import Experiment, Section, main, supervised
+from funcnn.runs import Experiment, Section, main
 from funcnn.runs.sections import figure_section
 
 
@@ -45,20 +45,17 @@ def experiment(config: Config) -> Experiment:
     data = sine(config.samples)
     dense = partial(fn.dense, weights=normal(0.1))
     model = fn.serial(dense(config.hidden), fn.relu(), dense(config.hidden), fn.relu(), dense(1))
-    learned = supervised(
+    return on_the_whole_set(
         model,
         fn.mean_squared_error(),
-        fn.nnfs.adam(config.learning_rate, config.decay),
         data,
+        config,
         key=fn.Key(config.seed).at("sine"),
-        batch_size=config.samples,
-        epochs=config.epochs,
         evaluate={"fitted": data},
         metrics={"accuracy": regression_accuracy(float(np.std(data.targets)) / 250)},
         formats={"accuracy": ".3f", "loss": ".2e"},
         sections=lambda params: [_curve(model, params, data)],
     )
-    return on_the_whole_set(learned, data)
 
 
 def _curve(model: fn.Layer, params: Params, data: fn.Batch) -> Section:

@@ -9,7 +9,7 @@ import attrs
 import funcnn as fn
 from experiments.plane import dense, on_the_whole_set, regions
 from funcnn.data.synthetic import spiral
-from funcnn.runs import Experiment, main, supervised
+from funcnn.runs import Experiment, main
 
 
 @attrs.frozen
@@ -42,21 +42,18 @@ def experiment(config: Config) -> Experiment:
     key = fn.Key(config.seed).at("spirals")
     train, test = (spiral(key.at(name), count, 3) for name, count in (("train", config.samples), ("test", 100)))
     model = fn.serial(dense(config.hidden), fn.relu(), fn.dropout(config.dropout), dense(3))
-    learned = supervised(
+    return on_the_whole_set(
         model,
         fn.softmax_cross_entropy(),
-        fn.nnfs.adam(config.learning_rate, config.decay),
         train,
+        config,
         key=key,
-        batch_size=len(train.inputs),
-        epochs=config.epochs,
         evaluate={"fitted": train, "test": test},
         metrics={"accuracy": fn.accuracy},
         penalty=fn.l2(config.l2, mask="0.*"),
         formats={"accuracy": ".3f"},
         sections=lambda params: [regions(model, params, test)],
     )
-    return on_the_whole_set(learned, train)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
         part.replace(path)
 
 
+def is_leftover(name: str) -> bool:
+    """Whether it is the name of what a writer that was killed has left."""
+    return name.startswith(_PREFIX)
+
+
 def remove_leftovers(folder: str | Path) -> None:
     """Remove what writers that were killed have left in ``folder``."""
     for path in Path(folder).glob(f"{_PREFIX}*"):

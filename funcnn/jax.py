@@ -24,6 +24,7 @@ import numpy as np
 
 from funcnn import tree
 from funcnn.arrays import Array, Shape, number, release_freed_memory
+from funcnn.data.batches import row_tables
 from funcnn.errors import InputError, is_count, require
 from funcnn.keys import Key, Label, words
 from funcnn.layer import Params
@@ -167,14 +168,12 @@ def epoch(
     scan = scanned(step, mesh)
 
     def run(params: Params, state: State, samples: Batch, key: Key) -> tuple[Params, State, Mapping[str, Any]]:
-        order = key.permutation(count_rows("epoch", samples)).astype(np.int32)
-        whole = len(order) // batch_size * batch_size
-        pieces = [rows for rows in (order[:whole].reshape(-1, batch_size), order[None, whole:]) if rows.size]
-        for rows in pieces:
+        tables = row_tables(key, count_rows("epoch", samples), batch_size)
+        for rows in tables:
             check_shared("epoch", mesh, rows.shape[1])
         told = []
-        for rows in pieces:
-            params, state, metrics = scan(params, state, samples, rows)
+        for rows in tables:
+            params, state, metrics = scan(params, state, samples, rows.astype(np.int32))
             told.append(metrics)
         return params, state, tree.map(lambda *parts: jax.numpy.concatenate(parts), *told)
 

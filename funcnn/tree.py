@@ -213,6 +213,26 @@ def same_structure(left: Any, right: Any) -> bool:
     return next(structures) == next(structures)
 
 
+def kind(leaf: Any) -> str:
+    """Dtype and shape of an array, or the type of what is none.
+
+    >>> kind(np.zeros(2)), kind(0.0)
+    ('float64 (2,)', 'float')
+    """
+    return f"{leaf.dtype} {tuple(leaf.shape)}" if hasattr(leaf, "dtype") else type(leaf).__name__
+
+
+def unlike(left: Any, right: Any) -> list[tuple[str, str, str]]:
+    """Path and both kinds of every leaf that differs in its kind, or is missing on one side.
+
+    >>> unlike({"a": 1, "b": 2.0}, {"a": 1, "b": 2, "c": 3})
+    [('b', 'float', 'int'), ('c', 'missing', 'int')]
+    """
+    kinds = [{path: kind(leaf) for path, leaf in leaves_with_paths(tree)} for tree in (left, right)]
+    triples = ((path, *(known.get(path, "missing") for known in kinds)) for path in {**kinds[0], **kinds[1]})
+    return [(path, a, b) for path, a, b in triples if a != b]
+
+
 def equal(left: Any, right: Any) -> bool:
     """Whether structure, dtypes, shapes and every bit of the leaves are the same.
 

@@ -1,12 +1,14 @@
 """Fixtures that several test files share."""
 
 import os
+import shutil
 
 import hypothesis
 import jaxtyping
 import numpy as np
 import pytest
 import threadpoolctl
+from matplotlib.figure import Figure
 
 hypothesis.settings.register_profile(
     "funcnn",
@@ -18,6 +20,25 @@ hypothesis.settings.load_profile("funcnn")
 
 np.dot(np.ones(2), np.ones(2))  # BLAS is there
 threadpoolctl.threadpool_limits(1)  # tests run side by side, and must not wait for each other's threads
+
+
+def no_pictures(figure, file, **how):
+    """Instead of ``Figure.savefig``, which takes most of the time of a small run."""
+    file.write("<svg></svg>") if hasattr(file, "write") else file.write_bytes(b"")
+
+
+@pytest.fixture(scope="module")
+def without_pictures():
+    """Runs of the module write empty pictures."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", no_pictures)
+        yield
+
+
+@pytest.fixture
+def folder(whole, tmp_path):
+    """A copy of ``whole``, the folder of a run, which a test may damage."""
+    return shutil.copytree(whole, tmp_path / "run")
 
 
 @pytest.fixture

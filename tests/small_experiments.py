@@ -209,11 +209,6 @@ def carried_out(experiment, folder, **how):
     return run(experiment, folder, **{"show": None, "source": Path(folder or "").parent, **how})
 
 
-def no_pictures(figure, file, **how):
-    """Instead of ``Figure.savefig``, which takes most of the time of a small run."""
-    file.write("<svg></svg>") if hasattr(file, "write") else file.write_bytes(b"")
-
-
 SAME = ("steps.csv", "digest.txt", "checkpoint.safetensors", "model.safetensors", "best.safetensors")
 """The files of a run that must not depend on how often it was stopped; nor must the history, but for its seconds."""
 

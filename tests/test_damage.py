@@ -4,33 +4,21 @@ import json
 import shutil
 
 import pytest
-from matplotlib.figure import Figure
 
 from funcnn import InputError
 from funcnn.runs import folder as files
 from funcnn.runs import read_run
-from tests.small_experiments import adversarial, carried_out, no_pictures, recorded, regression
+from tests.small_experiments import adversarial, carried_out, recorded, regression
 
-
-@pytest.fixture(autouse=True)
-def _without_pictures(monkeypatch):
-    monkeypatch.setattr(Figure, "savefig", no_pictures)
+pytestmark = pytest.mark.usefixtures("without_pictures")
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(tmp_path_factory, without_pictures):
     """The folder of a run with all its files."""
     folder = tmp_path_factory.mktemp("whole") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", no_pictures)
-        carried_out(regression(), folder)
+    carried_out(regression(), folder)
     return folder
-
-
-@pytest.fixture
-def folder(whole, tmp_path):
-    """Its copy, which a test may damage."""
-    return shutil.copytree(whole, tmp_path / "run")
 
 
 def longer(folder, **how):

@@ -5,7 +5,6 @@ import math
 import attrs
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 import funcnn as fn
 from funcnn import InputError, tree
@@ -19,7 +18,6 @@ from tests.small_experiments import (
     carried_out,
     classifier,
     contents,
-    no_pictures,
     regression,
     two_inputs,
 )
@@ -28,19 +26,15 @@ FEW = ("two_inputs", "adversarial", "tables")
 OFTEN = Options(checkpoint_every=1)
 
 
-@pytest.fixture(autouse=True)
-def _without_pictures(monkeypatch):
-    monkeypatch.setattr(Figure, "savefig", no_pictures)
+pytestmark = pytest.mark.usefixtures("without_pictures")
 
 
 @pytest.fixture(scope="module")
-def wholes(tmp_path_factory):
+def wholes(tmp_path_factory, without_pictures):
     """The folders of runs that ended well."""
     folder = tmp_path_factory.mktemp("whole")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", no_pictures)
-        for name in FEW:
-            carried_out(TABLE[name](), folder / name)
+    for name in FEW:
+        carried_out(TABLE[name](), folder / name)
     return folder
 
 

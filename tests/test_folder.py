@@ -12,7 +12,6 @@ import pytest
 from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
-from matplotlib.figure import Figure
 from toolz import last
 
 import funcnn as fn
@@ -22,7 +21,7 @@ from funcnn.runs import Options, read_run, stream
 from funcnn.runs import folder as files
 from funcnn.runs.rows import append_rows, read_rows, write_rows
 from funcnn.runs.stream import beginning
-from tests.small_experiments import TABLE, by_hand, carried_out, classifier, no_pictures, recorded, without_seconds
+from tests.small_experiments import TABLE, by_hand, carried_out, classifier, recorded, without_seconds
 
 
 @attrs.frozen
@@ -36,25 +35,15 @@ class Config:
 PLAN = {"name": "spirals", "version": 2, "config": Config()}
 
 
-@pytest.fixture(autouse=True)
-def _without_pictures(monkeypatch):
-    monkeypatch.setattr(Figure, "savefig", no_pictures)
+pytestmark = pytest.mark.usefixtures("without_pictures")
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(tmp_path_factory, without_pictures):
     """The folder of a run that was never stopped."""
     folder = tmp_path_factory.mktemp("whole") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", no_pictures)
-        carried_out(classifier(), folder, **PLAN)
+    carried_out(classifier(), folder, **PLAN)
     return folder
-
-
-@pytest.fixture
-def folder(whole, tmp_path):
-    """Its copy, which a test may damage."""
-    return shutil.copytree(whole, tmp_path / "run")
 
 
 def resumed(folder, **changes):
@@ -82,7 +71,8 @@ def test_a_run_is_read_as_columns(whole):
     assert run.steps["loss"][-len(progress.rows) :] == [row["loss"] for row in progress.rows]
     assert run.digest == files.digest(progress)
     assert run.config == {"width": 6, "hidden": [3, 4], "clip": run.config["clip"], "name": None}
-    assert (run.plan.title, run.plan.options, run.plan.epochs) == ("spirals version 2", Options(), 3)
+    found = (run.plan.experiment, run.plan.version, run.plan.options, run.plan.epochs)
+    assert found == ("spirals", 2, Options(), 3)
 
 
 def test_a_run_that_has_not_begun_is_read_too(whole, tmp_path):

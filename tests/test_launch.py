@@ -6,7 +6,6 @@ import shutil
 import attrs
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 import funcnn as fn
 from funcnn import InputError
@@ -20,7 +19,6 @@ from tests.small_experiments import (
     carried_out,
     classifier,
     contents,
-    no_pictures,
     regression,
     stopped,
 )
@@ -33,25 +31,15 @@ class Config:
     clip: float = math.nan
 
 
-@pytest.fixture(autouse=True)
-def _without_pictures(monkeypatch):
-    monkeypatch.setattr(Figure, "savefig", no_pictures)
+pytestmark = pytest.mark.usefixtures("without_pictures")
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(tmp_path_factory, without_pictures):
     """The folder of a run that was never stopped."""
     folder = tmp_path_factory.mktemp("whole") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", no_pictures)
-        carried_out(regression(), folder, config=Config())
+    carried_out(regression(), folder, config=Config())
     return folder
-
-
-@pytest.fixture
-def folder(whole, tmp_path):
-    """Its copy, which a test may change."""
-    return shutil.copytree(whole, tmp_path / "run")
 
 
 NO_RUN = "expected the folder of a run, got no config.json in it"

@@ -12,25 +12,22 @@ import attrs
 import numpy as np
 import pytest
 import threadpoolctl
-from matplotlib.figure import Figure
 from toolz import nth
 
 from funcnn import InputError
 from funcnn.runs import ExperimentError, reproduce, stream
 from funcnn.runs import folder as files
-from tests.small_experiments import TABLE, WAVE, by_hand, carried_out, classifier, contents, no_pictures
+from tests.small_experiments import TABLE, WAVE, by_hand, carried_out, classifier, contents
 
 IDENTICAL = "identical, bit for bit: 12 steps, 3 epochs, and the params"
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory):
+def recorded(tmp_path_factory, without_pictures):
     """The folders of runs."""
     folder = tmp_path_factory.mktemp("recorded")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", no_pictures)
-        for name, experiment in TABLE.items():
-            carried_out(experiment(), folder / name)
+    for name, experiment in TABLE.items():
+        carried_out(experiment(), folder / name)
     return folder
 
 

@@ -2,31 +2,27 @@
 
 import errno
 import os
-import shutil
 from itertools import islice
 from pathlib import Path
 
 import pytest
-from matplotlib.figure import Figure
 
 from funcnn.runs import Options, stream
 from funcnn.runs import folder as files
 from funcnn.runs.stream import beginning
 from tests.kills import Command, main
-from tests.small_experiments import TABLE, assert_same, carried_out, no_pictures, recorded, regression
+from tests.small_experiments import TABLE, assert_same, carried_out, recorded, regression
 
 OFTEN = Options(checkpoint_every=1)
 FEW = ("regression", "adversarial", "tables")
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
 
-@pytest.fixture(autouse=True)
-def _without_pictures(monkeypatch):
-    monkeypatch.setattr(Figure, "savefig", no_pictures)
+pytestmark = pytest.mark.usefixtures("without_pictures")
 
 
 @pytest.fixture(scope="module")
-def wholes(tmp_path_factory):
+def wholes(tmp_path_factory, without_pictures):
     """The folders of runs that were never stopped."""
     folder = tmp_path_factory.mktemp("whole")
     for name in FEW:
@@ -35,19 +31,11 @@ def wholes(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(tmp_path_factory, without_pictures):
     """The folder of a run with all its files."""
     folder = tmp_path_factory.mktemp("whole") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", no_pictures)
-        carried_out(regression(), folder, options=OFTEN)
+    carried_out(regression(), folder, options=OFTEN)
     return folder
-
-
-@pytest.fixture
-def folder(whole, tmp_path):
-    """Its copy, which a test may damage."""
-    return shutil.copytree(whole, tmp_path / "run")
 
 
 def failing(function, call, error, torn):

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from functools import partial
 
+from toolz import concat
+
 from funcnn import tree
 from funcnn.arrays import Array, namespace
 from funcnn.errors import is_count, require
@@ -24,9 +26,25 @@ def batches(key: Key, batch: Batch, batch_size: int) -> Iterator[Batch]:
     [[2, 4], [3, 0], [1]]
     """
     require(is_count(batch_size), "batches", "a batch_size that is a positive whole number", repr(batch_size))
-    order = key.permutation(count_rows("batches", batch))
-    pieces = (order[i : i + batch_size] for i in range(0, order.shape[0], batch_size))
-    return (tree.map(partial(_rows, rows), batch) for rows in pieces)
+    tables = row_tables(key, count_rows("batches", batch), batch_size)
+    return (take_rows(batch, rows) for rows in concat(tables))
+
+
+def row_tables(key: Key, samples: int, batch_size: int) -> list[Array]:
+    """The numbers of the samples in each of the :func:`batches`: a table (steps, batch), and one of a smaller last one.
+
+    >>> [table.tolist() for table in row_tables(Key(0), 5, 2)]
+    [[[2, 4], [3, 0]], [[1]]]
+    """
+    order = key.permutation(samples)
+    whole = samples // batch_size * batch_size
+    return [table for table in (order[:whole].reshape(-1, batch_size), order[None, whole:]) if table.size]
+
+
+def take_rows(batch: Batch, rows: Array) -> Batch:
+    """The samples of ``batch`` with these numbers."""
+    taken: Batch = tree.map(partial(_rows, rows), batch)
+    return taken
 
 
 def _rows(rows: Array, array: Array) -> Array:

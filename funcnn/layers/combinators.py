@@ -131,7 +131,7 @@ def serial_init(
     check_key("serial", key)
     params, shape = [], in_shape
     for i, layer in enumerate(layers):
-        layer_params, shape = _located(f"serial[{i}]", layer.init, key.at(i), shape, dtype=dtype)
+        layer_params, shape = _located("serial", i, layer.init, key.at(i), shape, dtype=dtype)
         params.append(layer_params)
     return tuple(params), shape
 
@@ -170,7 +170,7 @@ def parallel_init(
     if len(in_shape) != len(layers):
         raise InputError("parallel", f"a tuple of {len(layers)} inputs", f"{len(in_shape)}")
     inits = (
-        _located(f"parallel[{i}]", layer.init, key.at(i), shape, dtype=dtype)
+        _located("parallel", i, layer.init, key.at(i), shape, dtype=dtype)
         for i, (layer, shape) in enumerate(zip(layers, in_shape, strict=True))
     )
     return _transposed(inits)
@@ -292,10 +292,7 @@ def _stage(
     name: str, i: int, forward: Callable[..., Any], params: Params, mode: Mode, carried: tuple[Array, tuple[Any, ...]]
 ) -> tuple[Array, tuple[Residuals, ...]]:
     x, residuals = carried
-    try:
-        y, kept = forward(params, x, mode)
-    except InputError as error:
-        raise error.within(f"{name}[{i}]") from None
+    y, kept = _located(name, i, forward, params, x, mode)
     return y, (*residuals, kept)
 
 
@@ -333,9 +330,9 @@ def _first_with_parameters(params: Sequence[Params]) -> int:
     return next((i for i, layer_params in enumerate(params) if tree.leaves(layer_params)), len(params))
 
 
-def _located(place: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Call ``function``; what it refuses, it refuses at ``place``."""
+def _located(name: str, i: int, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call ``function`` of the layer ``i``; what it refuses, it refuses at that place."""
     try:
         return function(*args, **kwargs)
     except InputError as error:
-        raise error.within(place) from None
+        raise error.within(f"{name}[{i}]") from None

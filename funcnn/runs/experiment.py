@@ -10,8 +10,9 @@ from toolz import concat, identity, keyfilter, valfilter
 
 import funcnn as fn
 from funcnn import tree
-from funcnn.arrays import Array, Shapes, namespace
+from funcnn.arrays import Array, Shapes
 from funcnn.checkpoint import save
+from funcnn.data.batches import row_tables, take_rows
 from funcnn.errors import InputError, is_count, is_real, require
 from funcnn.keys import check_key
 from funcnn.layer import Params
@@ -54,8 +55,7 @@ class Table:
 
     def __call__(self, epoch: int) -> Iterator[fn.Batch]:
         """The batches of that epoch."""
-        for chosen in concat(self.rows(epoch)):
-            yield tree.map(lambda leaf, chosen=chosen: namespace(leaf).take(leaf, chosen, axis=0), self.samples)
+        return (take_rows(self.samples, rows) for rows in concat(self.rows(epoch)))
 
 
 def no_numbers(params: Params) -> Row:
@@ -231,18 +231,13 @@ def supervised(
         numbers = {name: fn.evaluate(model, loss, params, each, metrics=of_outputs) for name, each in evaluate.items()}
         return {f"{name}/{metric}": value for name, found in numbers.items() for metric, value in found.items()}
 
-    def rows(epoch: int) -> Sequence[Array]:
-        order = key.at("epoch", epoch).permutation(samples)
-        whole = samples // batch_size * batch_size
-        return [part for part in (order[:whole].reshape(-1, batch_size), order[None, whole:]) if part.size]
-
     def save_model(path: Path, params: Params) -> None:
         save(path, model, as_saved(params), in_shape, scaling=scaling, class_names=class_names)
 
     return Experiment(
         begin=begin,
         step=step,
-        batches=Table(train, rows),
+        batches=Table(train, lambda epoch: row_tables(key.at("epoch", epoch), samples, batch_size)),
         epochs=epochs,
         evaluate=evaluated,
         watch=watch or ("validation/loss" if "validation" in evaluate else "train/loss"),

@@ -33,7 +33,7 @@ from filelock import FileLock, Timeout
 from funcnn import tree
 from funcnn.checkpoint import load_tree, save_tree
 from funcnn.errors import InputError, require
-from funcnn.files import replacing
+from funcnn.files import is_leftover, replacing
 from funcnn.keys import Key
 from funcnn.runs.environment import RESUMED
 from funcnn.runs.experiment import Experiment, Row
@@ -70,11 +70,6 @@ class Plan:
     formats: Mapping[str, str] = attrs.field(validator=_check_formats)
     step: Mapping[str, str]
 
-    @property
-    def title(self) -> str:
-        """What tells experiments from each other."""
-        return f"{self.experiment} version {self.version}"
-
 
 @attrs.frozen(eq=False)
 class Run:
@@ -82,7 +77,6 @@ class Run:
 
     Attributes:
         plan: What ran.
-        config: The config of its experiment.
         history: The finished epochs, a list of numbers for each column.
         steps: The recorded steps, the same.
         environment: Where it ran.
@@ -90,11 +84,15 @@ class Run:
     """
 
     plan: Plan
-    config: Mapping[str, Any]
     history: Mapping[str, Sequence[float]]
     steps: Mapping[str, Sequence[float]]
     environment: Mapping[str, Any]
     digest: str | None
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The config of its experiment."""
+        return self.plan.config
 
 
 def read_run(folder: str | Path) -> Run:
@@ -106,7 +104,7 @@ def read_run(folder: str | Path) -> Run:
     folder = Path(folder)
     plan, tables = read_plan(folder), (read_history(folder), read_steps(folder))
     history, steps = ({name: [row[name] for row in rows] for name in (rows[0] if rows else ())} for rows in tables)
-    return Run(plan, plan.config, history, steps, read_environment(folder), read_digest(folder))
+    return Run(plan, history, steps, read_environment(folder), read_digest(folder))
 
 
 def create(out: Path | None, name: str) -> Path:
@@ -125,7 +123,7 @@ def create(out: Path | None, name: str) -> Path:
 def check_new(out: Path) -> None:
     """Raise unless ``out`` is a folder that is new or empty, but for what a run left that was killed as it began."""
     names = [path.name for path in out.iterdir()] if out.is_dir() else []
-    fits = not out.exists() or (out.is_dir() and all(name == ".lock" or name.startswith(".writing-") for name in names))
+    fits = not out.exists() or (out.is_dir() and all(name == ".lock" or is_leftover(name) for name in names))
     require(fits, "--out", "a folder that is new or empty", out, "name another one, or resume this one")
 
 
@@ -157,6 +155,14 @@ def read_plan(folder: Path) -> Plan:
     path = folder / "config.json"
     require(path.exists(), str(folder), "the folder of a run", "no config.json in it")
     return structured(str(path), _read_json(path), Plan)
+
+
+def read_plan_of(folder: Path, name: str, version: int, hint: str) -> Plan:
+    """What runs in the folder, which must be an experiment of that name and version."""
+    plan = read_plan(folder)
+    expected, found = f"a run of {name} version {version}", f"one of {plan.experiment} version {plan.version}"
+    require((plan.experiment, plan.version) == (name, version), str(folder), expected, found, hint)
+    return plan
 
 
 def structured(where: str, values: Any, kind: type[T]) -> T:

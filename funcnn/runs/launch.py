@@ -148,9 +148,8 @@ def _found(folder: Path | None, plan: Plan, mode: Mode) -> Literal["begin", "res
         if folder is not None:
             files.check_new(folder)
         return "begin"
-    recorded, history = files.read_plan(folder), files.read_history(folder)
-    same = recorded.title == plan.title
-    require(same, str(folder), f"a run of {plan.title}", f"one of {recorded.title}", "name another folder")
+    recorded = files.read_plan_of(folder, plan.experiment, plan.version, "name another folder")
+    history = files.read_history(folder)
     differing = changes(attrs.asdict(recorded), attrs.asdict(plan))
     free = ("epochs:", "config.epochs:", "formats.") + (() if recorded.step and plan.step else ("step.",))
     others = [change for change in differing if not change.startswith(free)]

@@ -8,7 +8,8 @@ import tyro
 from funcnn.errors import is_count, require
 
 
-def _check_count(options: Any, attribute: Any, value: object) -> None:
+def check_count(options: Any, attribute: Any, value: object) -> None:
+    """A validator: raise unless an option is a positive whole number, or the ``None`` that is its default."""
     fits = is_count(value) or (value is None and attribute.default is None)
     require(fits, f"--{attribute.name.replace('_', '-')}", "a positive whole number", value)
 
@@ -25,8 +26,8 @@ class Options:
     """
 
     engine: Literal["numpy", "jax"] = "numpy"
-    threads: int = attrs.field(default=1, validator=_check_count)
-    checkpoint_every: int = attrs.field(default=1000, validator=_check_count)
+    threads: int = attrs.field(default=1, validator=check_count)
+    checkpoint_every: int = attrs.field(default=1000, validator=check_count)
 
 
 @attrs.frozen
@@ -41,10 +42,10 @@ class Devices:
         processes: How many processes there are.
     """
 
-    devices: int | None = attrs.field(default=None, validator=_check_count)
+    devices: int | None = attrs.field(default=None, validator=check_count)
     coordinator: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT")] = None
     process: int = 0
-    processes: int = attrs.field(default=1, validator=_check_count)
+    processes: int = attrs.field(default=1, validator=check_count)
 
     def __attrs_post_init__(self) -> None:
         fits = 0 <= self.process < self.processes

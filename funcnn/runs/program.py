@@ -8,12 +8,12 @@ from typing import Annotated, Any, Literal
 import attrs
 import tyro
 
-from funcnn.errors import is_count, is_real, require
+from funcnn.errors import is_real, require
 from funcnn.runs import folder as files
 from funcnn.runs.experiment import Experiment
 from funcnn.runs.follow import Outcome
 from funcnn.runs.launch import run
-from funcnn.runs.options import Options
+from funcnn.runs.options import Options, check_count
 from funcnn.runs.text import Show
 
 VERBS = {
@@ -36,10 +36,6 @@ class Out:
     out: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
 
 
-def _check_count(again: Any, attribute: Any, value: object) -> None:
-    require(value is None or is_count(value), f"--{attribute.name}", "a positive whole number", value)
-
-
 def _check_tolerance(again: Any, attribute: Any, value: object) -> None:
     require(is_real(value, low=0), "--tolerance", "a number of at least 0", value)
 
@@ -55,8 +51,8 @@ class Again:
     """
 
     tolerance: float = attrs.field(default=0.0, validator=_check_tolerance)
-    threads: int | None = attrs.field(default=None, validator=_check_count)
-    devices: int | None = attrs.field(default=None, validator=_check_count)
+    threads: int | None = attrs.field(default=None, validator=check_count)
+    devices: int | None = attrs.field(default=None, validator=check_count)
 
 
 @attrs.frozen
@@ -80,9 +76,7 @@ class Program:
 
     def recorded(self, folder: Path) -> tuple[Any, Options]:
         """The config and options of a run of this experiment."""
-        plan, mine = files.read_plan(folder), f"{self.name} version {self.version}"
-        hint = "use the command of that experiment"
-        require(plan.title == mine, str(folder), f"a run of {mine}", f"one of {plan.title}", hint)
+        plan = files.read_plan_of(folder, self.name, self.version, "use the command of that experiment")
         return files.structured(str(folder / "config.json"), plan.config, self.kind), plan.options
 
     def run(self, config: Any, recorded: Any, folder: Path | None, options: Options, **how: Any) -> Outcome:

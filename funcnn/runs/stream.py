@@ -259,14 +259,8 @@ def _check_tree(before: Any, after: Any) -> None:
     Raises:
         InputError: Names every leaf that differs.
     """
-    old, new = ({path: _kind(leaf) for path, leaf in tree.leaves_with_paths(each)} for each in (before, after))
-    pairs = ((path, old.get(path, "missing"), new.get(path, "missing")) for path in {**old, **new})
-    found = [f"{path} was {was}, is {is_now}" for path, was, is_now in pairs if was != is_now]
+    found = [f"{path} was {was}, is {is_now}" for path, was, is_now in tree.unlike(before, after)]
     hint = "give the first state every leaf that later ones have, NaN for what is not measured yet"
     require(not found, "the first step", "params and state with the tree that they had", "; ".join(found), hint)
     same = tree.same_structure(before, after)
     require(same, "the first step", "params and state of the same records, tuples and dicts", "others")
-
-
-def _kind(leaf: Any) -> str:
-    return f"{leaf.dtype} {tuple(leaf.shape)}" if hasattr(leaf, "dtype") else type(leaf).__name__

@@ -222,10 +222,8 @@ LAWS: Mapping[str, Callable[[_Run], None]] = {
 
 def _assert_alike(what: str, found: Any, expected: Any) -> None:
     """Both trees have the same leaves, of the same kinds."""
-    left, right = ({path: _kind(leaf) for path, leaf in tree.leaves_with_paths(each)} for each in (found, expected))
-    for path in {**right, **left}:
-        a, b = (kinds.get(path, "missing") for kinds in (left, right))
-        ensure(a == b, f"{what}: {path or 'it'} is {a} instead of {b}")
+    for path, b, a in tree.unlike(expected, found):
+        raise AssertionError(f"{what}: {path or 'it'} is {a} instead of {b}")
 
 
 def _assert_same(what: str, found: Any, expected: Any) -> None:
@@ -253,11 +251,6 @@ def _copied(values: Any) -> Any:
 def _one_nan(leaf: Any) -> Any:
     array = np.asarray(leaf)
     return np.where(np.isnan(array), array.dtype.type("nan"), array) if array.dtype.kind in "fc" else array
-
-
-def _kind(leaf: Any) -> str:
-    """Dtype and shape, or the type of what has none."""
-    return f"{leaf.dtype} {tuple(leaf.shape)}" if hasattr(leaf, "dtype") else type(leaf).__name__
 
 
 def _states() -> tuple[Any, Any]:

@@ -114,14 +114,9 @@ def _counter(steps: int, run: _Run) -> None:
 
 
 def _kinds(steps: int, run: _Run) -> None:
-    expected = {path: _kind(leaf) for path, leaf in _leaves(run.start())}
     for i, pair in enumerate(run.pairs(steps)):
-        found = {path: _kind(leaf) for path, leaf in _leaves(pair)}
-        wrong = [
-            f"{path} is {found.get(path, 'missing')} instead of {expected.get(path, 'missing')}"
-            for path in {**expected, **found}
-            if found.get(path) != expected.get(path)
-        ]
+        unlike = tree.unlike(_named(*run.start()), _named(*pair))
+        wrong = [f"{path} is {found} instead of {expected}" for path, expected, found in unlike]
         ensure(not wrong, f"after {i} steps {'; '.join(wrong)}")
         ensure(tree.same_structure(pair, run.start()), f"after {i} steps the nodes differ: {pair} and {run.start()}")
 
@@ -145,18 +140,13 @@ def _copied(run: _Run) -> None:
 def _assert_same(when: str, found: Any, expected: Any) -> None:
     """Every bit is the same, but for NaN, of which JSON keeps no bits."""
     ensure(tree.same_structure(found, expected), f"{when}, the trees differ: {found} and {expected}")
-    for (path, a), (_, b) in zip(_leaves(found), _leaves(expected), strict=True):
+    for (path, a), (_, b) in zip(*(tree.leaves_with_paths(_named(*each)) for each in (found, expected)), strict=True):
         both_nan = isinstance(a, float) and isinstance(b, float) and a != a and b != b
-        ensure(_kind(a) == _kind(b) and (both_nan or tree.equal(a, b)), f"{when}, {path} is {a} instead of {b}")
+        ensure(tree.kind(a) == tree.kind(b) and (both_nan or tree.equal(a, b)), f"{when}, {path} is {a} instead of {b}")
 
 
-def _leaves(pair: tuple[Params, State]) -> Iterator[tuple[str, Any]]:
-    return tree.leaves_with_paths(dict(zip(("params", "state"), pair, strict=True)))
-
-
-def _kind(leaf: Any) -> str:
-    """Dtype and shape, or the type of what has none."""
-    return f"{leaf.dtype} {np.shape(leaf)}" if hasattr(leaf, "dtype") else type(leaf).__name__
+def _named(params: Params, state: State) -> dict[str, Any]:
+    return {"params": params, "state": state}
 
 
 def _compiled(run: _Run) -> None:
