@@ -35,7 +35,6 @@ from tests.small_experiments import (
 
 JAX = Options(engine="jax")
 
-pytestmark = pytest.mark.xdist_group("compiled")  # one process runs what they share once
 
 
 @pytest.fixture(scope="module")

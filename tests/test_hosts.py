@@ -19,7 +19,6 @@ from tests.test_engine import free_port
 
 QUICK = ["--hidden", 16, "--dropout", 0.3, "--validation", 0.1, "--epochs", 3, "--batch-size", 100, "--engine", "jax"]
 
-pytestmark = pytest.mark.xdist_group("hosts")  # one process runs what they share once
 
 
 @pytest.fixture(autouse=True)

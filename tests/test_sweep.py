@@ -28,7 +28,6 @@ from tests.small_experiments import by_hand, carried_out, regression
 GRID = ["--vary", "learning-rate", "1e-3", "1e-2", "--width", "8", "--epochs", "60", "--seeds", "0", "1"]
 NAMES = [f"learning_rate={rate},seed={seed}" for rate in (0.001, 0.01) for seed in (0, 1)]
 
-pytestmark = pytest.mark.xdist_group("sweep")  # one process runs what they share once
 
 
 @attrs.frozen

@@ -15,7 +15,6 @@ from tests.scripts import WAVE, begun, ended, written
 
 ROOT = Path(__file__).parent.parent
 
-pytestmark = pytest.mark.xdist_group("wheel")  # one process builds it, once
 
 
 @pytest.fixture(scope="module")
