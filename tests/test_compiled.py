@@ -36,7 +36,6 @@ from tests.small_experiments import (
 JAX = Options(engine="jax")
 
 
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The folder of a run that was never stopped."""

@@ -20,7 +20,6 @@ from tests.test_engine import free_port
 QUICK = ["--hidden", 16, "--dropout", 0.3, "--validation", 0.1, "--epochs", 3, "--batch-size", 100, "--engine", "jax"]
 
 
-
 @pytest.fixture(autouse=True)
 def nothing_left_behind():
     """Processes that a failed test started end with it."""

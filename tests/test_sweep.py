@@ -29,7 +29,6 @@ GRID = ["--vary", "learning-rate", "1e-3", "1e-2", "--width", "8", "--epochs", "
 NAMES = [f"learning_rate={rate},seed={seed}" for rate in (0.001, 0.01) for seed in (0, 1)]
 
 
-
 @attrs.frozen
 class Config:
     """A loss; a run that has none fails, in two lines."""

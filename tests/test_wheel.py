@@ -16,7 +16,6 @@ from tests.scripts import WAVE, begun, ended, written
 ROOT = Path(__file__).parent.parent
 
 
-
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     """The wheel, built as ``pip install`` does."""
