@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import funcnn as fn
 from funcnn import tree
+from funcnn.data import DatasetName, Scaling
 from funcnn.errors import require
 
 
@@ -15,13 +17,15 @@ def absolute(path: Path | None) -> Path | None:
 
 
 @lru_cache(maxsize=1)
-def load_data(dataset: str, data_dir: Path | None, *, scaling: str = "unit", seed: int = 0) -> fn.Dataset:
+def load_data(
+    dataset: DatasetName | Literal["folder"], data_dir: Path | None, *, scaling: Scaling = "unit", seed: int = 0
+) -> fn.Dataset:
     """The data set of that name, or for ``"folder"`` that of the images in ``data_dir``, split by ``seed``.
 
     The latest one is kept, so the runs of a sweep share it.
     """
-    if dataset == "folder" and data_dir is not None:
-        return fn.load_folder(data_dir, fn.Key(seed).at("split"), scaling=scaling)
+    if dataset == "folder":
+        return fn.load_folder(data_dir or Path(), fn.Key(seed).at("split"), scaling=scaling)
     return fn.load_dataset(dataset, data_dir=data_dir, scaling=scaling)
 
 

@@ -19,6 +19,7 @@ from experiments.checks import ABOVE_0, AT_LEAST_0, COUNT, COUNTS, SEED, SHARE
 from experiments.digits import absolute, load_data, split
 from experiments.printers import nnfs
 from experiments.standard import folded, standardized, statistics
+from funcnn.data import Scaling
 from funcnn.errors import require
 from funcnn.runs import Experiment, main, supervised
 from funcnn.runs.classifier import classifier_sections
@@ -89,7 +90,7 @@ class Config:
 def experiment(config: Config) -> Experiment:
     """The experiment that ``config`` describes."""
     key, standard = fn.Key(config.seed), config.scaling == "standard"
-    scaling = "unit" if standard else config.scaling
+    scaling: Scaling = "unit" if config.scaling == "standard" else config.scaling
     split_seed = config.seed if config.dataset == "folder" else 0  # the other data sets are split already
     data = load_data(config.dataset, config.data_dir, scaling=scaling, seed=split_seed)
     train, validation = split(key.at("validation"), data.train, config.validation)

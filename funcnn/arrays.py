@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import array_api_compat
 import numpy as np
 
-from funcnn.errors import InputError, is_count
+from funcnn.errors import InputError, is_count, require
 
 Array: TypeAlias = Any
 """An array of any library that follows the array API: NumPy's, JAX's, torch's."""
@@ -36,6 +36,14 @@ def namespace(x: Array) -> ModuleType:
     if isinstance(x, np.ndarray):  # NumPy 2 is its own array-API namespace, and asking costs as much as a small layer
         return np
     return array_api_compat.array_namespace(x)
+
+
+def check_array(where: str, name: str, x: Any) -> None:
+    """Raise unless ``x``, the argument ``name``, is an array of the array API: no list, data frame, or masked array."""
+    if type(x) is np.ndarray:  # as nearly all are
+        return
+    if not array_api_compat.is_array_api_obj(x) or isinstance(x, np.ma.MaskedArray | np.matrix):
+        raise InputError(where, f"{name} as an array", f"a {type(x).__name__}", "make it one: np.asarray(...)")
 
 
 def readonly(x: Any) -> Any:
@@ -75,20 +83,44 @@ def number(x: Any) -> Any:
 
 
 @functools.cache  # a step asks often, and about few
-def is_dtype(xp: ModuleType, dtype: Any, kind: str) -> bool:
+def is_dtype(xp: ModuleType, dtype: Any, kind: str | tuple[str, ...]) -> bool:
     """Whether ``dtype`` of the namespace ``xp`` is of that kind of the array API: "real floating", "integral" ..."""
-    return bool(xp.isdtype(dtype, kind))
+    return "real floating" in kind if str(dtype) == "bfloat16" else bool(xp.isdtype(dtype, kind))
 
 
-def check_floating(where: str, x: Array) -> ModuleType:
-    """The namespace of ``x``, once its dtype is known to be real floating.
+def check_real(where: str, name: str, x: Any) -> None:
+    """Raise unless ``x`` is an array of real numbers, whole ones and truth values among them."""
+    check_array(where, name, x)
+    if not is_dtype(namespace(x), x.dtype, ("real floating", "integral", "bool")):
+        raise InputError(where, f"{name} that are real numbers", x.dtype)
+
+
+@functools.cache
+def bits(xp: ModuleType, dtype: Any) -> int:
+    """How many bits a number of this dtype has if it is floating and has the range of float32 at least, else 0.
+
+    >>> bits(np, np.dtype("float32")), bits(np, np.dtype("float16")), bits(np, np.dtype("int32"))
+    (32, 0, 0)
+    """
+    if str(dtype) == "bfloat16":
+        return 16
+    wide = is_dtype(xp, dtype, "real floating") and float(xp.finfo(dtype).max) > 1e38
+    return int(xp.finfo(dtype).bits) if wide else 0
+
+
+def check_floating(where: str, x: Array, name: str = "inputs") -> ModuleType:
+    """The namespace of ``x``, once its dtype is known to be float32, float64 or, with JAX, bfloat16.
 
     Raises:
-        InputError: ``x`` holds integers or bytes.
+        InputError: It is no array, or holds integers, bytes, or float16, whose range is too small for sums of squares.
     """
+    check_array(where, name, x)
     xp = namespace(x)
-    if not is_dtype(xp, x.dtype, "real floating"):
-        raise InputError(where, "floating inputs", x.dtype, "convert and scale them first, x.astype('float32') / 255")
+    if not bits(xp, x.dtype):
+        hint = "convert and scale them first, x.astype('float32') / 255"
+        if is_dtype(xp, x.dtype, "real floating"):
+            hint = "its range is too small, convert them: x.astype('float32')"
+        raise InputError(where, f"floating {name}", x.dtype, hint)
     return xp
 
 
@@ -96,18 +128,46 @@ def check_like(where: str, x: Array, param: Array) -> ModuleType:
     """The namespace of ``x``, once its dtype is known to be that of ``param``, so that nothing is promoted.
 
     Raises:
-        InputError: It is another.
+        InputError: It is another, or none that :func:`check_floating` takes.
     """
+    xp = check_floating(where, x)
     if x.dtype != param.dtype:
-        check_floating(where, x)
         raise InputError(where, f"inputs of its params' dtype, {param.dtype}", x.dtype, "convert one of them")
-    return namespace(x)
+    return xp
+
+
+def widened(x: Array) -> Array:
+    """``x``, or float32 numbers for those of 16 bits: bfloat16 has three digits, too few to compute with."""
+    if isinstance(x, np.ndarray) and x.dtype.kind == "f":
+        return x
+    xp = namespace(x)
+    return xp.astype(x, xp.float32) if bits(xp, x.dtype) == 16 else x
+
+
+def as_dtype_of(like: Array, x: Array) -> Array:
+    """``x`` in the dtype of ``like``."""
+    return x if x.dtype == like.dtype else namespace(x).astype(x, like.dtype)
+
+
+def in_float32(f: Callable[..., Array], x: Array, *others: Array) -> Array:
+    """f(x, ...), computed in float32 where the numbers have 16 bits, and given back in the dtype of ``x``."""
+    return as_dtype_of(x, f(widened(x), *map(widened, others)))
 
 
 def check_in_shape(where: str, in_shape: Any) -> None:
     """Raise unless ``in_shape``, the shape of one sample, is a tuple of positive whole numbers."""
     if not isinstance(in_shape, tuple | list) or not all(map(is_count, in_shape)):
         raise InputError(where, "a shape of positive whole numbers, such as (784,)", repr(in_shape))
+
+
+def check_dtype(where: str, dtype: Any) -> None:
+    """Raise unless ``dtype``, that of params, is float32, float64 or bfloat16."""
+    names = ("float32", "float64", "bfloat16")
+    try:
+        fits = np.dtype(dtype).name in names
+    except TypeError:
+        fits = False
+    require(fits, where, f"a dtype of {', '.join(names)}", repr(dtype))
 
 
 def keep_freed_memory() -> bool:

@@ -11,7 +11,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -21,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 
 from funcnn import tree
 from funcnn.arrays import Array, Shapes
+from funcnn.data.datasets import SCALINGS
 from funcnn.errors import InputError, require
 from funcnn.files import replacing
 from funcnn.keys import Key
@@ -74,7 +74,11 @@ def save(
     Raises:
         InputError: A part of the model was made by hand, or the params are not those of the model.
     """
-    arrays = {name: np.asarray(leaf, order="C") for name, leaf in _by_path("save", params).items()}
+    require(
+        scaling is None or scaling in SCALINGS, "save", f"a scaling of {', '.join(SCALINGS)}, or None", repr(scaling)
+    )
+    require(not isinstance(class_names, str), "save", "class_names one by one", repr(class_names), "such as ('0', '1')")
+    arrays = {name: _native(leaf) for name, leaf in _by_path("save", params).items()}
     dtype = str(next(iter(arrays.values())).dtype) if arrays else "float32"
     _check("save", _template(model, in_shape, dtype), arrays)
     header = {
@@ -113,7 +117,7 @@ def load(path: str | Path) -> SavedModel:
         in_shape=in_shape,
         scaling=header["scaling"],
         class_names=tuple(header["class_names"]),
-        versions=MappingProxyType(header["versions"]),
+        versions=tree.frozendict(header["versions"]),
     )
 
 
@@ -127,7 +131,7 @@ def save_tree(path: str | Path, values: Any) -> None:
     (3, array([1., 1.]))
     """
     leaves = _by_path("save_tree", values)
-    arrays = {name: np.asarray(leaf, order="C") for name, leaf in leaves.items() if hasattr(leaf, "dtype")}
+    arrays = {name: _native(leaf) for name, leaf in leaves.items() if hasattr(leaf, "dtype")}
     others = {name: _plain_leaf(leaf) for name, leaf in leaves.items() if name not in arrays}
     _write(path, {"leaves": others}, arrays)
 
@@ -159,6 +163,12 @@ def _by_path(where: str, values: Any) -> dict[str, Any]:
     fits = len(leaves) == len(tree.leaves(values))
     require(fits, where, "a path of its own for every array", "two the same", "take the dots out of dict keys")
     return leaves
+
+
+def _native(leaf: Array) -> Array:
+    """The array row by row and in the machine's byte order, as the file has it."""
+    array = np.asarray(leaf, order="C")
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _plain_leaf(leaf: Any) -> Any:

@@ -5,6 +5,7 @@ combinator puts its own place in front, so the message of a nested layer names t
 """
 
 import math
+from collections.abc import Iterable
 from numbers import Integral, Real
 
 
@@ -40,7 +41,17 @@ def is_count(value: object) -> bool:
     >>> [is_count(value) for value in (3, 0, 2.0, True)]
     [True, False, False, False]
     """
-    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) > 0
+    return is_size(value) and value != 0
+
+
+def is_size(value: object) -> bool:
+    """Whether ``value`` is a whole number of at least zero that an array can have as its size."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and 0 <= int(value) < 2**63
+
+
+def is_one_of(value: object, names: Iterable[str]) -> bool:
+    """Whether ``value`` is one of the names; anything but a string is not."""
+    return isinstance(value, str) and value in names
 
 
 def is_real(value: object, low: float = -math.inf, below: float = math.inf) -> bool:
@@ -49,6 +60,9 @@ def is_real(value: object, low: float = -math.inf, below: float = math.inf) -> b
     >>> [is_real(value, low=0) for value in (0, 0.5, -1.0, float("inf"), float("nan"), "0.5", True)]
     [True, True, False, False, False, False, False]
     """
-    return (
-        isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value) and low <= float(value) < below
-    )
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value) and low <= float(value) < below
+    except OverflowError:  # a whole number beyond all floats
+        return False

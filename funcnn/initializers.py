@@ -13,15 +13,22 @@ from typing import Any
 import attrs
 import numpy as np
 
-from funcnn.arrays import Array, Shape
+from funcnn.arrays import Array, Shape, check_dtype, check_in_shape, namespace
 from funcnn.errors import InputError, is_real, require
-from funcnn.keys import Key
+from funcnn.keys import AnyKey, Key, check_key
 from funcnn.spec import DescribedFunction, described
 
 
 @attrs.frozen(eq=False, repr=False)
 class Initializer(DescribedFunction):
     """``initializer(key, shape, dtype) -> array``."""
+
+    def __call__(self, key: AnyKey, shape: Shape, dtype: Any = np.float32) -> Array:
+        check_key(repr(self), key)
+        check_in_shape(repr(self), shape)
+        check_dtype(repr(self), dtype)
+        values = self.function(key, shape, dtype)
+        return values if values.dtype == dtype else namespace(values).astype(values, dtype)  # NumPy widens bfloat16
 
 
 @described
@@ -90,6 +97,7 @@ def fans(shape: Shape) -> tuple[int, int]:
     >>> fans((784, 128)), fans((3, 3, 16, 32))
     ((784, 128), (144, 288))
     """
+    check_in_shape("fans", shape)
     if len(shape) < 2:
         hint = "biases take zeros() or normal(stddev)"
         raise InputError("fans", "weights of two axes or more", shape, hint)

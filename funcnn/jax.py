@@ -16,7 +16,9 @@ Importing this module makes every record of funcnn, users' own too, one of JAX's
 (4, 3)
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial, reduce
 from typing import Any
 
@@ -26,7 +28,7 @@ from funcnn import tree
 from funcnn.arrays import Array, Shape, number, release_freed_memory
 from funcnn.data.batches import row_tables
 from funcnn.errors import InputError, is_count, require
-from funcnn.keys import Key, Label, words
+from funcnn.keys import Key, Label, check_draw, words
 from funcnn.layer import Params
 from funcnn.training import Batch, State, Step, count_rows
 from funcnn.tree import record
@@ -54,18 +56,22 @@ class JaxKey:
 
     def normal(self, shape: Shape, dtype: Any = np.float32) -> Array:
         """Independent draws from the standard normal distribution."""
+        check_draw("normal", shape, dtype)
         return jax.random.normal(self.data, shape, dtype)
 
     def uniform(self, shape: Shape, dtype: Any = np.float32, *, low: float = 0.0, high: float = 1.0) -> Array:
         """Independent draws from the uniform distribution on [low, high)."""
+        check_draw("uniform", shape, dtype, low=low, high=high)
         return jax.random.uniform(self.data, shape, dtype, low, high)
 
     def bernoulli(self, p: float, shape: Shape) -> Array:
         """Independent booleans that are true with probability ``p``."""
+        check_draw("bernoulli", shape, p=p)
         return jax.random.bernoulli(self.data, p, shape)
 
     def permutation(self, n: int) -> Array:
         """The numbers 0 to ``n - 1`` in random order."""
+        check_draw("permutation", n=n)
         return jax.random.permutation(self.data, n)
 
 
@@ -186,7 +192,8 @@ def over_seeds(train: Callable[[JaxKey], Any]) -> Callable[[Sequence[int]], Any]
 
     def run(seeds: Sequence[int]) -> Any:
         keys = [jax_key(Key(seed)).data for seed in seeds]
-        return mapped(JaxKey(jax.numpy.stack(keys)))
+        with _told(()):
+            return mapped(JaxKey(jax.numpy.stack(keys)))
 
     return run
 
@@ -317,15 +324,35 @@ def _tidied(jitted: Any) -> Callable[..., Any]:
 
     def call(params: Params, state: State, *samples: Any) -> Any:
         shapes = tuple(map(np.shape, tree.leaves(samples)))  # those of params and state stay
-        if shapes not in known:
-            known.add(shapes)
-            lowered = jitted.lower(params, state, *samples)
-            release_freed_memory()
-            lowered.compile()  # which the call finds again
-            release_freed_memory()
-        return jitted(params, state, *samples)
+        with _told((params, state)):
+            if shapes not in known:
+                lowered = jitted.lower(params, state, *samples)
+                release_freed_memory()
+                lowered.compile()  # which the call finds again
+                release_freed_memory()
+                known.add(shapes)
+            return jitted(params, state, *samples)
 
     return call
+
+
+@contextmanager
+def _told(given: Any) -> Iterator[None]:
+    """Say in our words what JAX says of a layer that it cannot trace, and of trees that a step has used up."""
+    try:
+        yield
+    except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
+        places = [
+            note for note in getattr(error, "__notes__", []) if re.fullmatch(r"\w+\[\d+\]", note)
+        ]  # JAX notes too
+        where = " ".join(reversed(places)) or "what is compiled"
+        hint = "take functions of xp = funcnn.arrays.namespace(x), not NumPy's, and xp.where for if"
+        raise InputError(where, "array-API expressions, which JAX can trace", type(error).__name__, hint) from error
+    except (RuntimeError, ValueError) as error:
+        if any(isinstance(leaf, jax.Array) and leaf.is_deleted() for leaf in tree.leaves(given)):
+            hint = "keep what it gives back: params, state = step(params, state, batch)"
+            raise InputError("a compiled step", "params and state", "some that a step has used up", hint) from error
+        raise
 
 
 def _plain(mesh: Mesh) -> Mesh:

@@ -8,13 +8,14 @@ reads or changes global random state.
 
 import hashlib
 from collections.abc import Iterable
+from numbers import Real
 from typing import Any, TypeAlias
 
 import attrs
 import numpy as np
 
-from funcnn.arrays import Array, Shape, number
-from funcnn.errors import InputError
+from funcnn.arrays import Array, Shape, check_dtype, number
+from funcnn.errors import InputError, is_real, is_size, require
 
 Label: TypeAlias = int | str
 
@@ -53,6 +54,31 @@ def check_key(where: str, key: AnyKey) -> None:
         raise InputError(where, "a key", repr(key), "make one of a seed: Key(0)")
 
 
+def check_draw(
+    method: str,
+    shape: Any = (),
+    dtype: Any = np.float32,
+    *,
+    low: Any = 0.0,
+    high: Any = 1.0,
+    p: Any = 0.5,
+    n: Any = 0,
+) -> None:
+    """Raise unless a key can draw this; a number that is traced is not known."""
+    where, sizes = f"Key.{method}", shape if isinstance(shape, tuple | list) else (shape,)
+    require(all(map(is_size, sizes)), where, "a shape of whole numbers", repr(shape))
+    check_dtype(where, dtype)
+    traced = any(getattr(number, "shape", None) == () and not isinstance(number, Real) for number in (low, high, p))
+    require(traced or (is_real(low) and is_real(high) and low <= high), where, "finite low <= high", f"{low}, {high}")
+    require(traced or (is_real(p) and 0 <= p <= 1), where, "a probability p in [0, 1]", repr(p))
+    require(is_size(n), where, "n to be a whole number of at least 0", repr(n))
+
+
+def _drawable(dtype: Any) -> Any:
+    """The dtype to draw numbers of: float32 for those of bfloat16."""
+    return dtype if np.dtype(dtype).kind == "f" else np.float32
+
+
 @attrs.frozen(init=False)
 class Key:
     """A seed and a path of labels, from which arrays are drawn.
@@ -80,7 +106,7 @@ class Key:
     seed: int
     path: tuple[Label, ...] = ()
 
-    def __init__(self, seed: Any, path: Iterable[Any] = ()) -> None:
+    def __init__(self, seed: int | np.integer, path: Iterable[Label] = ()) -> None:
         plain = number(seed)
         if not _is_word(plain):
             raise InputError("Key", "a seed that is a whole number in [0, 2**64)", repr(plain))
@@ -94,21 +120,25 @@ class Key:
 
     def normal(self, shape: Shape, dtype: Any = np.float32) -> Array:
         """Independent draws from the standard normal distribution."""
-        return self._generator().standard_normal(shape, dtype)
+        check_draw("normal", shape, dtype)
+        return self._generator().standard_normal(shape, _drawable(dtype)).astype(dtype, copy=False)
 
     def uniform(self, shape: Shape, dtype: Any = np.float32, *, low: float = 0.0, high: float = 1.0) -> Array:
         """Independent draws from the uniform distribution on [low, high)."""
-        draws = self._generator().random(shape, dtype)
+        check_draw("uniform", shape, dtype, low=low, high=high)
+        draws = self._generator().random(shape, _drawable(dtype))
         draws *= high - low
         draws += low
-        return draws
+        return draws.astype(dtype, copy=False)
 
     def bernoulli(self, p: float, shape: Shape) -> Array:
         """Independent booleans that are true with probability ``p``."""
+        check_draw("bernoulli", shape, p=p)
         return self._generator().random(shape, np.float32) < p
 
     def permutation(self, n: int) -> Array:
         """The numbers 0 to ``n - 1`` in random order."""
+        check_draw("permutation", n=n)
         return self._generator().permutation(n)
 
     def _generator(self) -> np.random.Generator:

@@ -6,7 +6,6 @@ A model is a layer too, so everything here works on both. The vocabulary is the 
 ``x`` and ``y`` is the batch; shapes are written without it.
 """
 
-import itertools
 from collections.abc import Callable
 from numbers import Integral
 from typing import Any, TypeAlias
@@ -15,9 +14,9 @@ import attrs
 import numpy as np
 
 from funcnn import tree
-from funcnn.arrays import Array, Shapes
+from funcnn.arrays import Array, Shapes, check_dtype, check_in_shape
 from funcnn.errors import InputError
-from funcnn.keys import Key, Label
+from funcnn.keys import Key, Label, check_key
 from funcnn.spec import Described, map_parts
 
 Params: TypeAlias = Any
@@ -50,6 +49,32 @@ INFERENCE = Inference()
 Mode: TypeAlias = Training | Inference
 
 
+def check_layer(where: str, layer: Any) -> None:
+    """Raise unless it is a layer, and not a constructor that was not called, for instance."""
+    if not isinstance(layer, Layer):
+        raise InputError(where, "a Layer", repr(layer), "call its constructor: dense(10)")
+
+
+def check_mode(where: str, mode: Any) -> None:
+    """Raise unless ``mode`` is one: a flag, as other libraries have it, would silently mean inference."""
+    if not isinstance(mode, Training | Inference):
+        raise InputError(where, "a mode, Training(key) or INFERENCE", repr(mode))
+
+
+def check_init(where: str, key: Any, in_shape: Any, dtype: Any) -> None:
+    """Raise unless a layer can be initialized with these."""
+    check_key(where, key)
+    check_in_shape(where, in_shape)
+    check_dtype(where, dtype)
+
+
+def check_params(where: str, params: Any, kind: type) -> None:
+    """Raise unless ``params`` are those of the layer, and not what ``init`` gives whole, for instance."""
+    if not isinstance(params, kind):
+        hint = "init gives two things: params, out_shape = layer.init(key, in_shape)"
+        raise InputError(where, f"params that are {kind.__name__}", f"a {type(params).__name__}", hint)
+
+
 @attrs.frozen(eq=False, repr=False)
 class Layer(Described):
     """Three pure functions; constructors such as :func:`funcnn.dense` make them.
@@ -74,6 +99,7 @@ def predict(layer: Layer, params: Params, x: Array) -> Array:
     >>> predict(fn.relu(), (), np.array([[-1.0, 2.0]]))
     array([[0., 2.]])
     """
+    check_layer("predict", layer)
     y, _ = layer.forward(params, x, INFERENCE)
     return y
 
@@ -88,6 +114,7 @@ def pullback(
     >>> pull(np.array([[5.0, 5.0]]))
     ((), array([[0., 5.]]))
     """
+    check_layer("pullback", layer)
     y, residuals = layer.forward(params, x, mode)
 
     def pull(dy: Array, *, need_dx: bool = True) -> tuple[Params, Array | None]:
@@ -97,21 +124,22 @@ def pullback(
 
 
 def summary(layer: Layer, in_shape: Shapes) -> str:
-    """A table of the innermost layers with their places, output shapes, numbers of parameters and multiply-adds.
+    """A table of the innermost layers: path of the params, output shape, numbers of parameters and of multiply-adds.
 
     Raises:
         InputError: The shapes do not fit.
 
     >>> import funcnn as fn
     >>> print(summary(fn.serial(fn.dense(128), fn.relu(), fn.dense(10)), (784,)))
-    layer           output shape  parameters  multiply-adds
-    [0] dense(128)  (128,)           100,480        100,352
-    [1] relu()      (128,)                 0              0
-    [2] dense(10)   (10,)              1,290          1,280
-    total                            101,770        101,632
+    layer         output shape  parameters  multiply-adds
+    0 dense(128)  (128,)           100,480        100,352
+    1 relu()      (128,)                 0              0
+    2 dense(10)   (10,)              1,290          1,280
+    total                          101,770        101,632
     """
+    check_layer("summary", layer)
     rows: list[tuple[str, str, int, int]] = []
-    _noting(layer, "", rows).init(Key(0), in_shape)
+    _noting(layer, rows).init(Key(0), in_shape)
     *_, parameters, products = zip(*rows, strict=True)
     total = ("total", "", sum(parameters), sum(products))
     cells = [
@@ -153,20 +181,25 @@ def multiply_adds(layer: Layer, params: Params, in_shape: Shapes) -> int:
     return sum(counts)
 
 
-def _noting(layer: Layer, path: str, rows: list[tuple[str, str, int, int]]) -> Layer:
-    """``layer``, made again so that the ``init`` of every innermost layer adds its row to ``rows``."""
-    places = itertools.count()
+def _noting(layer: Layer, rows: list[tuple[str, str, int, int]]) -> Layer:
+    """``layer``, made again so that the ``init`` of every innermost layer adds its row to ``rows``.
+
+    Its place is the path of its key, which is that of its params in the tree.
+    """
+    composed = False
 
     def noting(part: Described) -> Described:
-        return _noting(part, f"{path}[{next(places)}]", rows) if isinstance(part, Layer) else part
+        nonlocal composed
+        composed = composed or isinstance(part, Layer)
+        return _noting(part, rows) if isinstance(part, Layer) else part
 
-    composed = map_parts(noting, layer)
-    if next(places):
-        return composed
+    again = map_parts(noting, layer)
+    if composed:
+        return again
 
     def init(key: Key, in_shape: Shapes, **options: Any) -> tuple[Params, Shapes]:
         params, out_shape = layer.init(key, in_shape, **options)
-        name, count = f"{path} {layer}".lstrip(), tree.size(params)
+        name, count = f"{'.'.join(map(str, key.path))} {layer}".lstrip(), tree.size(params)
         rows.append((name, str(out_shape), count, multiply_adds(layer, params, in_shape)))
         return params, out_shape
 

@@ -3,7 +3,10 @@
 Targets of a classification are integers (batch,) or distributions (batch, classes), one-hot or soft; other targets
 have the shape of the outputs, whose losses are averaged within a sample. A loss is the mean over the samples,
 weighted where weights (batch,) are given: sum(w l) / sum(w), so that a weight of two is the sample twice
-(:func:`class_weights` makes such weights). Nothing broadcasts: shapes that do not fit are refused.
+(:func:`class_weights` makes such weights) and a weight of zero no sample, whatever its outputs and targets hold.
+Keras divides by the number of samples instead. Nothing broadcasts: shapes that do not fit are refused.
+
+Outputs are float32 or float64, or bfloat16 with JAX, of which the value is computed and given in float32.
 """
 
 import math
@@ -15,17 +18,19 @@ import attrs
 from jaxtyping import Float, Int, Num
 
 from funcnn import special
-from funcnn.arrays import Array, check_floating, is_dtype, namespace
+from funcnn.arrays import Array, as_dtype_of, check_array, is_dtype, namespace, widened
 from funcnn.errors import InputError, is_real, require
 from funcnn.spec import Described, described
 from funcnn.targets import (
     Targets,
     Weights,
+    check_distributions,
     check_labels,
     check_nothing,
     check_probabilities,
     check_signs,
     distributions,
+    present,
     shares_of,
 )
 
@@ -93,12 +98,12 @@ def kl_divergence() -> Loss:
     Raises:
         InputError: Outputs that are not floating, targets of another shape, or weights that are not (batch,).
     """
-    return _elementwise("kl_divergence", _kl, _kl_slope, within=_sum)
+    return _elementwise("kl_divergence", _kl, _kl_slope, within=_sum, check=check_distributions)
 
 
 @described
 def sigmoid_binary_cross_entropy() -> Loss:
-    """log(1 + exp(z)) - t z for logits z, stable: binary cross-entropy, for each output of its own.
+    """log(1 + exp(z)) - t z for logits z, stable for any of them: binary cross-entropy, for each output of its own.
 
     Targets are 0 or 1, or probabilities, in the shape of the outputs.
 
@@ -157,7 +162,7 @@ def huber(delta: float = 1.0) -> Loss:
 
 @described
 def hinge() -> Loss:
-    """max(0, 1 - t y) for scores y and targets t of -1 or 1, both (batch, ...) (Cortes and Vapnik 1995).
+    """max(0, 1 - t y) for scores y and targets t of -1 or 1, not 0 or 1, both (batch, ...) (Cortes and Vapnik 1995).
 
     Raises:
         InputError: Outputs that are not floating, targets of another shape or value, or weights that are not (batch,).
@@ -175,7 +180,10 @@ def class_weights(targets: Int[Array, "batch"], weights: Sequence[float]) -> Flo
     >>> class_weights(np.array([0, 1, 1]), (2.0, 0.5)).tolist()
     [2.0, 0.5, 0.5]
     """
+    check_array("class_weights", "targets", targets)
     xp = namespace(targets)
+    fits = isinstance(weights, tuple | list) and all(is_real(weight, low=0) for weight in weights)
+    require(fits, "class_weights", "a list of weights of at least 0", repr(weights))
     if targets.ndim != 1 or not is_dtype(xp, targets.dtype, "integral"):
         raise InputError("class_weights", "labels as integers (batch,)", f"{targets.dtype} {targets.shape}")
     check_labels("class_weights", targets, len(weights))
@@ -192,14 +200,13 @@ def elementwise_forward(
     weights: Weights = None,
 ) -> tuple[Float[Array, ""], tuple[Array, Array, Array]]:
     """f(y, t) for each output, taken together ``within`` each sample; the residuals are y, t and the shares."""
-    xp = check_floating(name, outputs)
-    if outputs.shape != targets.shape or outputs.shape[0] == 0:
-        expected = f"targets in the outputs' shape {outputs.shape}, of at least one sample"
-        raise InputError(name, expected, targets.shape, "reshape one of them")
+    outputs, targets, weights = present(name, outputs, targets, weights)
+    if outputs.shape != targets.shape:
+        raise InputError(name, f"targets in the outputs' shape {outputs.shape}", targets.shape, "reshape one of them")
     check(name, targets)
-    targets = xp.astype(targets, outputs.dtype)
-    shares = shares_of(name, outputs, weights)
-    return shares @ within(f(outputs, targets)), (outputs, targets, shares)
+    targets = as_dtype_of(outputs, targets)
+    shares = shares_of(widened(outputs), weights)
+    return shares @ within(f(widened(outputs), widened(targets))), (outputs, targets, shares)
 
 
 def elementwise_vjp(
@@ -209,7 +216,7 @@ def elementwise_vjp(
     outputs, targets, shares = residuals
     share_of_output = 1.0 if within is _sum else outputs.shape[0] / math.prod(outputs.shape)
     spread = namespace(outputs).reshape(shares, (-1, *[1] * (outputs.ndim - 1)))
-    return df(outputs, targets) * (spread * share_of_output)
+    return as_dtype_of(outputs, df(widened(outputs), widened(targets)) * (spread * share_of_output))
 
 
 def softmax_cross_entropy_forward(
@@ -220,23 +227,27 @@ def softmax_cross_entropy_forward(
     label_smoothing: float = 0.0,
 ) -> tuple[Float[Array, ""], tuple[Array, Array, Array]]:
     """The loss; the residuals are probabilities, target distributions and each sample's share of the mean."""
-    xp = check_floating("softmax_cross_entropy", outputs)
+    given, targets, weights = present("softmax_cross_entropy", outputs, targets, weights)
+    outputs, xp = widened(given), namespace(given)
     targets = distributions("softmax_cross_entropy", outputs, targets)
-    shares = shares_of("softmax_cross_entropy", outputs, weights)
+    shares = shares_of(outputs, weights)
     if label_smoothing:
         targets = (1 - label_smoothing) * targets + label_smoothing / outputs.shape[1]
     shifted = outputs - xp.max(outputs, axis=-1, keepdims=True)
     exponentials = xp.exp(shifted)
-    sums = xp.sum(exponentials, axis=-1, keepdims=True)
-    surprises = xp.log(sums) - shifted  # infinite where a logit is -inf, which nobody asks for where the target is 0
-    losses = xp.vecdot(targets, xp.where(targets == 0, targets, surprises))
-    return shares @ losses, (exponentials / sums, targets, shares)
+    # The sum of the exponentials is 1 and little more where the target's logit stands out: what is more is kept apart.
+    others, own = xp.vecdot(exponentials, 1 - targets), xp.vecdot(exponentials, targets)
+    surprises = xp.log1p(others + (own - 1))[:, None] - shifted  # infinite where a logit is -inf
+    finite = xp.minimum(surprises, xp.finfo(outputs.dtype).max)  # which nobody asks for where the target is 0
+    losses = xp.vecdot(targets, xp.where(targets == 0, finite, surprises))
+    probabilities = exponentials / xp.sum(exponentials, axis=-1, keepdims=True)
+    return shares @ losses, (probabilities, targets, as_dtype_of(given, shares))
 
 
 def softmax_cross_entropy_vjp(residuals: tuple[Array, Array, Array]) -> Float[Array, "batch classes"]:
     """dz = (p - t) / batch, for targets that sum to 1."""
     probabilities, targets, shares = residuals
-    return (probabilities - targets) * shares[:, None]
+    return as_dtype_of(shares, (probabilities - targets) * shares[:, None])
 
 
 def categorical_cross_entropy_forward(
@@ -245,18 +256,19 @@ def categorical_cross_entropy_forward(
     weights: Weights = None,
 ) -> tuple[Float[Array, ""], tuple[Array, Array, Array]]:
     """The loss; the residuals are clipped probabilities, target distributions and shares of the mean."""
-    xp = check_floating("categorical_cross_entropy", outputs)
+    given, targets, weights = present("categorical_cross_entropy", outputs, targets, weights)
+    outputs, xp = widened(given), namespace(given)
     targets = distributions("categorical_cross_entropy", outputs, targets)
-    shares = shares_of("categorical_cross_entropy", outputs, weights)
+    shares = shares_of(outputs, weights)
     clipped = _clipped(outputs)
     losses = -xp.vecdot(targets, xp.log(clipped))
-    return shares @ losses, (clipped, targets, shares)
+    return shares @ losses, (clipped, targets, as_dtype_of(given, shares))
 
 
 def categorical_cross_entropy_vjp(residuals: tuple[Array, Array, Array]) -> Float[Array, "batch classes"]:
     """dp = -t / p / batch, with the clipped p."""
     clipped, targets, shares = residuals
-    return -targets / clipped * shares[:, None]
+    return as_dtype_of(shares, -targets / clipped * shares[:, None])
 
 
 def _elementwise(
@@ -316,11 +328,12 @@ def _hinge_slope(y: Array, t: Array) -> Array:
 
 
 def _sigmoid_bce(z: Array, t: Array) -> Array:
-    return special.softplus(z) - t * z
+    xp = namespace(z)
+    return xp.maximum(z, 0) - t * z + xp.log1p(xp.exp(-xp.abs(z)))
 
 
 def _sigmoid_bce_slope(z: Array, t: Array) -> Array:
-    return special.sigmoid(z) - t
+    return (1 - t) * special.sigmoid(z) - t * special.sigmoid(-z)
 
 
 def _bce(p: Array, t: Array) -> Array:

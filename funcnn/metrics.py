@@ -12,10 +12,10 @@ from typing import Any
 
 from toolz import merge_with
 
-from funcnn.arrays import Array, is_dtype, namespace, number
+from funcnn.arrays import Array, check_real, is_dtype, namespace, number, widened
 from funcnn.errors import InputError, is_count, is_real, require
 from funcnn.spec import DescribedFunction, described
-from funcnn.targets import check_distributions
+from funcnn.targets import check_distributions, check_labels, check_probabilities, present
 
 
 def accuracy(outputs: Array, targets: Array, weights: Array | None = None) -> Any:
@@ -33,8 +33,8 @@ def accuracy(outputs: Array, targets: Array, weights: Array | None = None) -> An
     >>> accuracy(np.array([[0.1, 0.9], [0.8, 0.2]]), np.array([1, 1]))
     0.5
     """
-    labels = _labels("accuracy", outputs, targets, weights)
-    return _share(namespace(outputs).argmax(outputs, axis=-1) == labels, weights)
+    outputs, labels, weights = _classified("accuracy", outputs, targets, weights)
+    return _share(_right(outputs, labels), weights)
 
 
 @described
@@ -65,8 +65,8 @@ def binary_accuracy(outputs: Array, targets: Array, weights: Array | None = None
     >>> binary_accuracy(np.array([[0.9, 0.2, 0.6]]), np.array([[1, 0, 0]])) == 2 / 3
     True
     """
-    _check_same_shape("binary_accuracy", outputs, targets, weights)
-    return _mean((outputs > threshold) == (targets > 0.5), weights)
+    right, weights = _right_sides("binary_accuracy", outputs, targets, weights, threshold)
+    return _mean(right, weights)
 
 
 def exact_match(outputs: Array, targets: Array, weights: Array | None = None, *, threshold: float = 0.5) -> Any:
@@ -76,9 +76,8 @@ def exact_match(outputs: Array, targets: Array, weights: Array | None = None, *,
     >>> exact_match(np.array([[0.9, 0.2], [0.9, 0.6]]), np.array([[1, 0], [1, 0]]))
     0.5
     """
-    _check_same_shape("exact_match", outputs, targets, weights)
-    xp = namespace(outputs)
-    right = (outputs > threshold) == (targets > 0.5)
+    right, weights = _right_sides("exact_match", outputs, targets, weights, threshold)
+    xp = namespace(right)
     return _share(xp.all(xp.reshape(right, (right.shape[0], -1)), axis=1), weights)
 
 
@@ -98,13 +97,14 @@ def regression_accuracy(precision: float) -> DescribedFunction:
 
 
 def negative_log_likelihood(outputs: Array, targets: Array, weights: Array | None = None) -> Any:
-    """The mean of -log p of the target, for probabilities (batch, classes).
+    """The mean of -log p of the target for probabilities (batch, classes); infinite at p = 0, which scikit-learn clips.
 
     >>> import numpy as np
     >>> round(negative_log_likelihood(np.array([[0.5, 0.5]]), np.array([0])), 4)
     0.6931
     """
-    labels, xp = _labels("negative_log_likelihood", outputs, targets, weights), namespace(outputs)
+    outputs, labels, weights = _classified("negative_log_likelihood", outputs, targets, weights)
+    xp = namespace(outputs)
     chosen = xp.take_along_axis(outputs, labels[:, None], axis=1)[:, 0]
     return _mean(-xp.log(chosen), weights)
 
@@ -112,14 +112,18 @@ def negative_log_likelihood(outputs: Array, targets: Array, weights: Array | Non
 def confusion_matrix(outputs: Array, targets: Array, weights: Array | None = None) -> Array:
     """How often, or with what weight, each class (row) is taken for each (column); those of batches add up.
 
+    Outputs that are NaN are wrong: the sample counts in equal parts for each of the other classes.
+
     >>> import numpy as np
     >>> confusion_matrix(np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]]), np.array([1, 1, 0]))
     array([[0., 1.],
            [1., 1.]])
     """
-    labels, xp = _labels("confusion_matrix", outputs, targets, weights), namespace(outputs)
+    outputs, labels, weights = _classified("confusion_matrix", outputs, targets, weights)
+    xp = namespace(outputs)
     rows, columns = (_one_hot(indices, outputs) for indices in (labels, xp.argmax(outputs, axis=-1)))
-    return (rows if weights is None else rows * xp.astype(weights, outputs.dtype)[:, None]).T @ columns
+    columns = xp.where(_is_number(outputs)[:, None], columns, (1 - rows) / (outputs.shape[1] - 1))
+    return (rows if weights is None else rows * weights[:, None]).T @ columns
 
 
 def precision(matrix: Array) -> Array:
@@ -129,6 +133,7 @@ def precision(matrix: Array) -> Array:
     >>> precision(np.array([[3.0, 1.0], [1.0, 1.0]]))
     array([0.75, 0.5 ])
     """
+    _check_table("precision", matrix, None)
     return _ratio(_diagonal(matrix), namespace(matrix).sum(matrix, axis=0))
 
 
@@ -139,11 +144,13 @@ def recall(matrix: Array) -> Array:
     >>> recall(np.array([[3.0, 1.0], [0.0, 0.0]]))
     array([0.75, 0.  ])
     """
+    _check_table("recall", matrix, None)
     return _ratio(_diagonal(matrix), namespace(matrix).sum(matrix, axis=1))
 
 
 def f1(matrix: Array) -> Array:
     """2 precision recall / (precision + recall) of each class; 0 where both are (van Rijsbergen 1979)."""
+    _check_table("f1", matrix, None)
     xp = namespace(matrix)
     return _ratio(2 * _diagonal(matrix), xp.sum(matrix, axis=0) + xp.sum(matrix, axis=1))
 
@@ -157,12 +164,15 @@ def reliability(outputs: Array, targets: Array, weights: Array | None = None, *,
         InputError: ``bins`` is no positive whole number, or targets or weights have another shape.
     """
     require(is_count(bins), "reliability", "bins to be a positive whole number", repr(bins))
-    labels, xp = _labels("reliability", outputs, targets, weights), namespace(outputs)
-    confidence = xp.max(outputs, axis=-1)
-    correct = xp.astype(xp.argmax(outputs, axis=-1) == labels, outputs.dtype)
-    weight = xp.ones_like(confidence) if weights is None else xp.astype(weights, outputs.dtype)
-    bin_of = xp.clip(xp.astype(xp.ceil(confidence * bins), xp.int32) - 1, 0, bins - 1)
-    members = xp.astype(bin_of[:, None] == xp.arange(bins), outputs.dtype)
+    outputs, labels, weights = _classified("reliability", outputs, targets, weights)
+    xp = namespace(outputs)
+    largest = xp.max(widened(outputs), axis=-1)
+    confidence = xp.astype(largest, _float(xp))
+    correct = xp.astype(_right(outputs, labels), _float(xp))
+    weight = xp.ones_like(confidence) if weights is None else weights
+    known = xp.where(_is_number(outputs), largest, xp.zeros_like(largest))
+    bin_of = xp.clip(xp.astype(xp.ceil(known * bins), xp.int32) - 1, 0, bins - 1)
+    members = xp.astype(bin_of[:, None] == xp.arange(bins), weight.dtype)
     return members.T @ xp.stack([weight, weight * confidence, weight * correct], axis=1)
 
 
@@ -173,6 +183,7 @@ def calibration_error(table: Array) -> Any:
     >>> calibration_error(np.array([[10.0, 9.0, 5.0]]))
     0.4
     """
+    _check_table("calibration_error", table, 3)
     xp = namespace(table)
     return number(xp.sum(xp.abs(table[:, 2] - table[:, 1]))) / number(xp.sum(table[:, 0]))
 
@@ -183,7 +194,10 @@ def weighted_mean(parts: Iterable[tuple[float, Mapping[str, Any]]]) -> dict[str,
     >>> weighted_mean([(3, {"loss": 1.0}), (1, {"loss": 5.0})])
     {'loss': 2.0}
     """
-    weights, metrics = zip(*parts, strict=True)
+    pairs = [*parts] if isinstance(parts, Iterable) else []
+    fits = bool(pairs) and all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs)
+    require(fits, "weighted_mean", "pairs of weight and metrics", repr(parts))
+    weights, metrics = zip(*pairs, strict=True)
     total = sum(weights)
 
     def mean(values: Sequence[Any]) -> float:
@@ -194,7 +208,8 @@ def weighted_mean(parts: Iterable[tuple[float, Mapping[str, Any]]]) -> dict[str,
 
 
 def _top_k(k: int, outputs: Array, targets: Array, weights: Array | None = None) -> Any:
-    labels, xp = _labels("top_k_accuracy", outputs, targets, weights), namespace(outputs)
+    outputs, labels, weights = _classified("top_k_accuracy", outputs, targets, weights)
+    xp = namespace(outputs)
     own = xp.take_along_axis(outputs, labels[:, None], axis=1)
     earlier = xp.arange(outputs.shape[1])[None, :] < labels[:, None]
     ahead = ~(outputs <= own) | ((outputs == own) & earlier)  # NaN is ahead of all: a network that diverged is wrong
@@ -202,36 +217,53 @@ def _top_k(k: int, outputs: Array, targets: Array, weights: Array | None = None)
 
 
 def _close(precision: float, outputs: Array, targets: Array, weights: Array | None = None) -> Any:
-    _check_same_shape("regression_accuracy", outputs, targets, weights)
+    outputs, targets, weights = _alike("regression_accuracy", outputs, targets, weights)
     return _mean(namespace(outputs).abs(outputs - targets) < precision, weights)
 
 
-def _labels(where: str, outputs: Array, targets: Array, weights: Array | None) -> Array:
-    """The targets as integers (batch,), once all shapes fit."""
+def _classified(where: str, outputs: Array, targets: Array, weights: Array | None) -> tuple[Array, Array, Array | None]:
+    """Outputs, labels (batch,) and weights, once they fit each other."""
+    outputs, targets, weights = present(where, outputs, targets, weights)
     if outputs.ndim != 2 or outputs.shape[1] < 2:
         hint = "for anything else choose other metrics: binary_accuracy, or none"
         raise InputError(where, "outputs (batch, classes) of two classes or more", outputs.shape, hint)
-    if targets.shape not in (outputs.shape, outputs.shape[:1]) or outputs.shape[0] == 0:
-        expected = f"targets {outputs.shape[:1]} or {outputs.shape} of at least one sample"
-        raise InputError(where, expected, targets.shape)
-    _check_weights(where, outputs, weights)
+    if targets.shape not in (outputs.shape, outputs.shape[:1]):
+        raise InputError(where, f"targets {outputs.shape[:1]} or {outputs.shape}", targets.shape)
     if targets.ndim == 2:
         check_distributions(where, targets)
-        return namespace(outputs).argmax(targets, axis=-1)
+        return outputs, namespace(outputs).argmax(targets, axis=-1), weights
     if not is_dtype(namespace(targets), targets.dtype, "integral"):
         raise InputError(where, "integers or distributions as targets", targets.dtype, "a regression has no accuracy")
-    return targets
+    check_labels(where, targets, outputs.shape[1])
+    return outputs, targets, weights
 
 
-def _check_same_shape(where: str, outputs: Array, targets: Array, weights: Array | None) -> None:
-    if targets.shape != outputs.shape or outputs.shape[0] == 0:
-        raise InputError(where, f"targets {outputs.shape} of at least one sample", targets.shape)
-    _check_weights(where, outputs, weights)
+def _alike(where: str, outputs: Array, targets: Array, weights: Array | None) -> tuple[Array, Array, Array | None]:
+    outputs, targets, weights = present(where, outputs, targets, weights)
+    if targets.shape != outputs.shape:
+        raise InputError(where, f"targets {outputs.shape}", targets.shape)
+    return outputs, targets, weights
 
 
-def _check_weights(where: str, outputs: Array, weights: Array | None) -> None:
-    if weights is not None and weights.shape != outputs.shape[:1]:
-        raise InputError(where, f"weights {outputs.shape[:1]}", weights.shape)
+def _right_sides(
+    where: str, outputs: Array, targets: Array, weights: Array | None, threshold: float
+) -> tuple[Array, Array | None]:
+    """Whether output and target are on one side of the threshold, which NaN is not; and the weights."""
+    require(is_real(threshold), where, "a threshold that is a number", repr(threshold))
+    outputs, targets, weights = _alike(where, outputs, targets, weights)
+    check_probabilities(where, targets)
+    return ((outputs > threshold) == (targets > 0.5)) & (outputs == outputs), weights
+
+
+def _right(outputs: Array, labels: Array) -> Array:
+    """Whether the largest output stands at the label, and none is NaN."""
+    return (namespace(outputs).argmax(outputs, axis=-1) == labels) & _is_number(outputs)
+
+
+def _is_number(outputs: Array) -> Array:
+    """Whether no output of a sample is NaN."""
+    largest = namespace(outputs).max(outputs, axis=-1)
+    return largest == largest
 
 
 def _share(correct: Array, weights: Array | None) -> Any:
@@ -258,7 +290,14 @@ def _float(xp: ModuleType) -> Any:
 
 def _one_hot(labels: Array, outputs: Array) -> Array:
     xp = namespace(outputs)
-    return xp.astype(labels[:, None] == xp.arange(outputs.shape[1]), outputs.dtype)
+    return xp.astype(labels[:, None] == xp.arange(outputs.shape[1]), _float(xp))
+
+
+def _check_table(where: str, table: Array, columns: int | None) -> None:
+    """Raise unless it has so many columns, or else as many as rows."""
+    check_real(where, "a table", table)
+    if table.ndim != 2 or table.shape[0] == 0 or table.shape[1] != (columns or table.shape[0]):
+        raise InputError(where, f"a table (rows, {columns or 'rows'})", table.shape)
 
 
 def _diagonal(matrix: Array) -> Array:

@@ -6,8 +6,7 @@ takes the weights of dense and convolutional layers, and neither biases nor tabl
 """
 
 from collections.abc import Callable
-from fnmatch import fnmatchcase
-from functools import partial
+from itertools import compress
 from typing import Any
 
 import attrs
@@ -45,7 +44,7 @@ def l1(strength: float, mask: str = "*weights") -> Penalty:
 
 @described
 def l2(strength: float, mask: str = "*weights") -> Penalty:
-    """strength sum w^2; the gradient is 2 strength w.
+    """strength sum w^2; the gradient is 2 strength w. The ``alpha`` of scikit-learn is l2(alpha / (2 batch)).
 
     >>> import numpy as np
     >>> l2(0.5).gradient({"weights": np.array([-2.0, 1.0]), "biases": np.array([9.0])})
@@ -58,19 +57,19 @@ def _penalty(
     name: str, strength: float, mask: str, f: Callable[[Array], Array], df: Callable[[Array], Array]
 ) -> Penalty:
     require(is_real(strength, low=0), name, "a strength of at least 0", repr(strength))
-    return Penalty(partial(_value, strength, mask, f), partial(_gradient, strength, mask, df))
+    require(isinstance(mask, str), name, "a mask that is a pattern of paths", repr(mask), 'such as "*weights"')
 
+    def value(params: Params) -> Any:
+        chosen = tree.leaves(tree.matching(name, mask, params))
+        return strength * sum(namespace(leaf).sum(f(leaf)) for leaf in compress(tree.leaves(params), chosen))
 
-def _value(strength: float, mask: str, f: Callable[[Array], Array], params: Params) -> Any:
-    chosen = (leaf for path, leaf in tree.leaves_with_paths(params) if fnmatchcase(path, mask))
-    return strength * sum(namespace(leaf).sum(f(leaf)) for leaf in chosen)
+    def gradient(params: Params) -> Any:
+        def of_leaf(chosen: bool, leaf: Array) -> Array:
+            return strength * df(leaf) if chosen else namespace(leaf).zeros_like(leaf)
 
+        return tree.map(of_leaf, tree.matching(name, mask, params), params)
 
-def _gradient(strength: float, mask: str, df: Callable[[Array], Array], params: Params) -> Any:
-    def gradient(path: str, leaf: Array) -> Array:
-        return strength * df(leaf) if fnmatchcase(path, mask) else namespace(leaf).zeros_like(leaf)
-
-    return tree.map_with_paths(gradient, params)
+    return Penalty(value, gradient)
 
 
 def _absolute(w: Array) -> Array:

@@ -12,13 +12,19 @@ import attrs
 from toolz import compose
 
 from funcnn.arrays import namespace, number
-from funcnn.errors import is_count, is_real, require
+from funcnn.errors import InputError, is_count, is_real, require
 from funcnn.spec import DescribedFunction, described
 
 
 @attrs.frozen(eq=False, repr=False)
 class Schedule(DescribedFunction):
     """``schedule(step) -> float``; ``step`` is 0 at the first update."""
+
+    def __call__(self, step: Any) -> Any:
+        known = (type(step) is int and step < 2**63) or is_real(step)
+        if not known and getattr(step, "shape", None) != ():  # nor traced
+            raise InputError(repr(self), "the number of finished updates", repr(step))
+        return self.function(step)
 
 
 Rate: TypeAlias = float | Callable[[Any], Any]
@@ -61,6 +67,7 @@ def exponential_decay(value: float, rate: float, steps: int = 1, staircase: bool
     _check("exponential_decay", "value", value)
     require(is_real(rate) and rate > 0, "exponential_decay", "a rate above 0", repr(rate))
     _check_steps("exponential_decay", steps)
+    require(isinstance(staircase, bool), "exponential_decay", "True or False for staircase", repr(staircase))
     return Schedule(partial(_exponential_decay, value, rate, steps, staircase))
 
 
@@ -99,8 +106,10 @@ def join(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
     >>> [warm_then_decay(step) for step in (0, 2, 4, 6)]
     [0.0, 0.5, 1.0, 0.5]
     """
+    require(isinstance(schedules, tuple | list), "join", "a list of schedules", repr(schedules))
     for i, schedule in enumerate(schedules):
         _check_schedule(f"join[{i}]", schedule)
+    require(isinstance(boundaries, tuple | list), "join", "a list of boundaries", repr(boundaries))
     require(len(schedules) == len(boundaries) + 1, "join", "one boundary between each two schedules", boundaries)
     rising = all(map(is_count, boundaries)) and list(boundaries) == sorted(set(boundaries))
     require(rising, "join", "boundaries that are rising positive whole numbers", boundaries)
@@ -109,11 +118,12 @@ def join(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
 
 @described
 def piecewise(values: Sequence[float], boundaries: Sequence[int]) -> Schedule:
-    """``values[i]`` until ``boundaries[i]``, then the next one.
+    """``values[i]`` before ``boundaries[i]``, the next one from there on; Keras changes one step later.
 
     >>> [piecewise([1.0, 0.1], [100])(step) for step in (99, 100)]
     [1.0, 0.1]
     """
+    require(isinstance(values, tuple | list), "piecewise", "a list of values", repr(values))
     return join([constant(value) for value in values], boundaries)
 
 
@@ -133,7 +143,7 @@ def warm_up(schedule: Schedule, steps: int) -> Schedule:
 def one_cycle(peak: float, steps: int, warm_share: float = 0.3, start_divisor: float = 25.0) -> Schedule:
     """Up to ``peak`` by a cosine in the first share of the steps, then down to 0 (Smith and Topin 2018).
 
-    It starts at peak / start_divisor.
+    It starts at peak / start_divisor, and is 0 after ``steps`` updates; PyTorch's ``OneCycleLR`` ends one step earlier.
 
     >>> [round(one_cycle(1.0, steps=100)(step), 3) for step in (0, 30, 65, 100)]
     [0.04, 1.0, 0.5, 0.0]
@@ -182,7 +192,7 @@ def _inverse_time_decay(value: float, decay: float, step: Any) -> Any:
 
 
 def _exponential_decay(value: float, rate: float, steps: int, staircase: bool, step: Any) -> Any:
-    return value * rate ** (step // steps if staircase else step / steps)
+    return value * rate ** (step // _traceable(steps) if staircase else step / float(steps))
 
 
 def _polynomial(value: float, end: float, steps: int, power: float, step: Any) -> Any:
@@ -197,12 +207,17 @@ def _cosine(value: float, end: float, steps: int, step: Any) -> Any:
 
 def _done(step: Any, steps: int) -> Any:
     """The share of the steps that is done, at most 1."""
-    return _where(step < steps, step / steps, 1.0)
+    return _where(step < _traceable(steps), step / float(steps), 1.0)
+
+
+def _traceable(steps: int) -> float:
+    """A number of steps, also where a traced counter of 32 bits cannot be compared with it."""
+    return steps if steps < 2**31 else float(steps)
 
 
 def _join(schedules: Sequence[Schedule], boundaries: Sequence[int], step: Any) -> Any:
     value = schedules[0](step)
-    for schedule, boundary in zip(schedules[1:], boundaries, strict=True):
+    for schedule, boundary in zip(schedules[1:], map(_traceable, boundaries), strict=True):
         value = _where(step < boundary, value, schedule(_where(step < boundary, 0, step - boundary)))
     return value
 

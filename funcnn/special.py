@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from funcnn.arrays import Array, namespace
+from funcnn.arrays import Array, in_float32, namespace
 
 _ERFC = (
     *(-0.6513268598908547, 0.6419697923564902, 0.019476473204185836, -0.009561514786808632, -0.0009465953444820369),
@@ -26,14 +26,34 @@ def sigmoid(x: Array) -> Array:
     True
     """
     xp = namespace(x)
-    largest = math.log(float(xp.finfo(x.dtype).max)) - 1  # whose exponential is finite
-    return 1 / (1 + xp.exp(-xp.clip(x, -largest, largest)))
+    tail = xp.exp(-xp.abs(x))
+    return xp.where(x < 0, tail, xp.ones_like(tail)) / (1 + tail)
 
 
 def softplus(x: Array) -> Array:
     """log(1 + exp(x)), which overflows nowhere."""
     xp = namespace(x)
     return xp.logaddexp(x, xp.zeros_like(x))
+
+
+def log_softmax(x: Array) -> Array:
+    """x - log sum exp(x) over the last axis; where one x stands out its result is small, and keeps its digits.
+
+    >>> import numpy as np
+    >>> bool(abs(log_softmax(np.array([20.0, 0.0]))[0] / -math.exp(-20) - 1) < 1e-8)
+    True
+    """
+    xp = namespace(x)
+    shifted = x - xp.max(x, axis=-1, keepdims=True)
+    at_most = shifted == 0
+    others = xp.sum(xp.where(at_most, xp.zeros_like(x), xp.exp(shifted)), axis=-1, keepdims=True)
+    ties = xp.sum(xp.astype(at_most, x.dtype), axis=-1, keepdims=True) - 1
+    return shifted - xp.log1p(others + ties)
+
+
+def within(x: Array) -> Array:
+    """``x`` cut to where a sigmoid or normal tail beside it is not yet exactly 0 or 1: no infinity times 0."""
+    return namespace(x).clip(x, -1e4, 1e4)
 
 
 def erf(x: Array) -> Array:
@@ -61,7 +81,32 @@ def normal_cdf(x: Array) -> Array:
 
 def normal_pdf(x: Array) -> Array:
     """The density of a standard normal variable at x."""
+    x = within(x)
     return namespace(x).exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+
+
+def norm(x: Array, axis: Any) -> Array:
+    """sqrt(sum x^2) over the axes, which stay with length one; finite wherever that is.
+
+    >>> import numpy as np
+    >>> norm(np.array([3e20, 4e20], np.float32), axis=0)
+    array([5.e+20], dtype=float32)
+    """
+    with np.errstate(over="ignore"):
+        plain = _root(x, axis)
+    if isinstance(x, np.ndarray) and np.isfinite(plain).all():
+        return plain
+    unit = unit_of(x, axis)
+    return unit * _root(x / unit, axis)
+
+
+def unit_of(x: Array, axis: Any) -> Array:
+    """What to divide by before squares are summed over the axes: the largest magnitude if it is huge, else 1."""
+    xp = namespace(x)
+    largest = xp.max(xp.abs(x), axis=axis, keepdims=True)
+    return xp.where(
+        (largest > float(xp.finfo(x.dtype).max) ** 0.4) & xp.isfinite(largest), largest, xp.ones_like(largest)
+    )
 
 
 def segment_sum(rows: Array, segments: Array, count: int) -> Array:
@@ -73,21 +118,31 @@ def segment_sum(rows: Array, segments: Array, count: int) -> Array:
            [0.],
            [4.]])
     """
+    if not isinstance(rows, np.ndarray):
+        return in_float32(lambda rows: _segment_sum(rows, segments, count), rows)
+    sums = np.zeros((count, *rows.shape[1:]), dtype=rows.dtype)
+    np.add.at(sums, segments, rows)
+    return sums
+
+
+def _segment_sum(rows: Array, segments: Array, count: int) -> Array:
     xp = namespace(rows)
     sums = xp.zeros((count, *rows.shape[1:]), dtype=rows.dtype)
-    if isinstance(rows, np.ndarray):
-        np.add.at(sums, segments, rows)
-        return sums
     if hasattr(rows, "at"):  # JAX
         return sums.at[segments].add(rows)
     one_hot = xp.astype(xp.arange(count)[:, None] == segments[None, :], rows.dtype)  # the array API has no sum by index
     return xp.reshape(one_hot @ xp.reshape(rows, (rows.shape[0], -1)), sums.shape)
 
 
+def _root(x: Array, axis: Any) -> Array:
+    xp = namespace(x)
+    return xp.sqrt(xp.sum(x * x, axis=axis, keepdims=True))
+
+
 def _tail(x: Array) -> Array:
     """1 - erf(z) for z = |x|, to 1e-15 of itself."""
     xp = namespace(x)
-    z = xp.abs(x)
+    z = xp.abs(within(x))
     t = 2 / (2 + z)
     u = 2 * t - 1
     after = last = xp.zeros_like(u)

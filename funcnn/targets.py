@@ -4,16 +4,58 @@ Values are checked on NumPy alone, where they are known; traced ones are not.
 """
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Int, Num
 
-from funcnn.arrays import Array, is_dtype, namespace
+from funcnn.arrays import Array, as_dtype_of, check_floating, check_real, is_dtype, namespace
 from funcnn.errors import InputError
 
 Targets: TypeAlias = Int[Array, "batch"] | Num[Array, "batch classes"]
 Weights: TypeAlias = Num[Array, "batch"] | None
+
+
+def present(where: str, outputs: Array, targets: Array, weights: Weights) -> tuple[Array, Array, Weights]:
+    """The arguments of a loss or metric, checked, without a trace of the samples whose weight is 0.
+
+    In their rows stand outputs and targets of the sample with the largest weight, so that whatever they held, NaN
+    among it, changes neither the value nor a gradient. Weights come back in the namespace's own floating dtype.
+
+    Raises:
+        InputError: An argument is no array, there is no sample, or weights are not (batch,), not at least 0, or their
+            sum is not finite and above 0.
+    """
+    check_floating(where, outputs, "outputs")
+    check_real(where, "targets", targets)
+    if outputs.ndim == 0 or outputs.shape[0] == 0:
+        raise InputError(where, "outputs of at least one sample", outputs.shape)
+    if weights is None:
+        return outputs, targets, None
+    check_weights(where, weights)
+    if weights.shape != outputs.shape[:1]:
+        raise InputError(where, f"weights {outputs.shape[:1]}", weights.shape)
+    if targets.shape[:1] != outputs.shape[:1]:
+        raise InputError(where, f"targets of {outputs.shape[0]} samples", targets.shape)
+    weights, xp = as_floating(weights), namespace(outputs)
+    rows = xp.where(xp.asarray(weights > 0), xp.arange(outputs.shape[0]), xp.argmax(xp.asarray(weights)))
+    return xp.take(outputs, rows, axis=0), xp.take(xp.asarray(targets), rows, axis=0), weights
+
+
+def check_weights(where: str, weights: Array) -> None:
+    """Raise unless weights are real numbers of at least 0 with a finite sum above 0."""
+    check_real(where, "weights", weights)
+    if isinstance(weights, np.ndarray) and not (weights.size and weights.min() >= 0 and 0 < _sum(weights) < np.inf):
+        found = f"a least of {weights.min()} and a sum of {_sum(weights)}" if weights.size else "none"
+        raise InputError(where, "finite weights of at least 0, not all of them 0", found)
+
+
+def as_floating(weights: Array) -> Array:
+    """Weights of any real dtype as floating numbers, of the namespace's own dtype at least."""
+    xp = namespace(weights)
+    own = xp.asarray(0.0).dtype
+    floating = is_dtype(xp, weights.dtype, "real floating")
+    return xp.astype(weights, xp.result_type(weights.dtype, own) if floating else own)
 
 
 def distributions(where: str, outputs: Array, targets: Targets) -> Array:
@@ -23,8 +65,8 @@ def distributions(where: str, outputs: Array, targets: Targets) -> Array:
         InputError: The shapes do not fit, or targets are neither labels of the classes nor distributions over them.
     """
     xp = namespace(outputs)
-    if outputs.ndim != 2 or outputs.shape[0] == 0:
-        raise InputError(where, "outputs (batch, classes) of at least one sample", outputs.shape)
+    if outputs.ndim != 2:
+        raise InputError(where, "outputs (batch, classes)", outputs.shape)
     if targets.shape == outputs.shape:
         check_distributions(where, targets)
         return xp.astype(targets, outputs.dtype)
@@ -45,6 +87,8 @@ def check_distributions(where: str, targets: Array) -> None:
 
 def check_labels(where: str, targets: Array, classes: int) -> None:
     """Raise unless each label is one of the classes."""
+    if isinstance(targets, np.ndarray) and targets.size and targets.astype(np.uint64).max() < classes:
+        return  # in one pass: a negative label is a huge one without a sign
     _check(where, f"labels from 0 to {classes - 1}", targets, lambda labels: (labels >= 0) & (labels < classes))
 
 
@@ -62,28 +106,21 @@ def check_nothing(where: str, targets: Array) -> None:
     """Any value will do."""
 
 
-def shares_of(where: str, outputs: Array, weights: Weights) -> Array:
-    """Each sample's share (batch,) of the mean: 1 / batch, or its weight over the sum of all weights.
-
-    Raises:
-        InputError: The weights are not (batch,), or a weight is negative, or their sum is not finite and above 0.
-    """
-    xp = namespace(outputs)
-    batch = outputs.shape[0]
+def shares_of(outputs: Array, weights: Weights) -> Array:
+    """Each sample's share (batch,) of the mean: 1 / batch, or its weight over the sum of all weights."""
+    xp, batch = namespace(outputs), outputs.shape[0]
     if weights is None:
         return xp.full((batch,), 1 / batch, dtype=outputs.dtype)
-    if weights.shape != (batch,):
-        raise InputError(where, f"weights ({batch},)", weights.shape)
-    if isinstance(weights, np.ndarray) and not (weights.min() >= 0 and 0 < weights.sum() < np.inf):
-        found = f"a least of {weights.min()} and a sum of {weights.sum()}"
-        raise InputError(where, "finite weights of at least 0, not all of them 0", found)
-    weights = xp.astype(weights, outputs.dtype)
-    return weights / xp.sum(weights)
+    return as_dtype_of(outputs, xp.asarray(weights / namespace(weights).sum(weights)))
+
+
+def _sum(weights: Array) -> Any:
+    return as_floating(weights).sum()
 
 
 def _are_distributions(targets: Array) -> Array:
-    """Whether each row (batch,) is at least 0 and sums to 1."""
-    return (targets.min(axis=1) >= 0) & (abs(targets.sum(axis=1) - 1) < 1e-3)
+    """Whether each row (batch, ..., classes) is at least 0 and sums to 1."""
+    return (targets.min(axis=-1) >= 0) & (abs(targets.sum(axis=-1) - 1) < 1e-3)
 
 
 def _check(where: str, expected: str, targets: Array, fit: Callable[[Array], Array]) -> None:

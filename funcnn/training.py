@@ -22,11 +22,12 @@ from funcnn import tree
 from funcnn.arrays import Array, namespace, number
 from funcnn.errors import InputError, is_count, require
 from funcnn.keys import AnyKey, Key, check_key
-from funcnn.layer import INFERENCE, Layer, Mode, Params, Training
+from funcnn.layer import INFERENCE, Layer, Mode, Params, Training, check_layer
 from funcnn.losses import Loss
 from funcnn.metrics import weighted_mean
 from funcnn.optimizers import Optimizer, Updates, apply_updates, global_norm
 from funcnn.penalties import Penalty
+from funcnn.targets import as_floating, check_weights
 from funcnn.tree import frozendict, record
 
 
@@ -185,8 +186,7 @@ def train_step(
     >>> state.step, list(state.metrics), state.metrics["learning_rate"]
     (1, ['loss', 'accuracy', 'learning_rate'], 0.5)
     """
-    require(isinstance(model, Layer), "train_step", "a Layer", repr(model), "call its constructor: dense(10)")
-    require(isinstance(loss, Loss), "train_step", "a Loss", repr(loss), "call its constructor: softmax_cross_entropy()")
+    _check_parts("train_step", model, loss)
     fits = hasattr(optimizer, "init") and hasattr(optimizer, "update")
     require(fits, "train_step", "an Optimizer", repr(optimizer), "call its constructor: adam()")
     require(penalty is None or isinstance(penalty, Penalty), "train_step", "a Penalty", repr(penalty), "l2(1e-4)")
@@ -209,6 +209,8 @@ def loss_and_gradient(
     model: Layer, loss: Loss, params: Params, batch: Batch, mode: Mode = INFERENCE
 ) -> tuple[Array, Updates, Array]:
     """The loss of the batch, its gradient as a tree like ``params``, and the outputs."""
+    _check_parts("loss_and_gradient", model, loss)
+    check_batch("loss_and_gradient", batch)
     outputs, residuals = model.forward(params, batch.inputs, mode)
     value, loss_residuals = loss.forward(outputs, batch.targets, batch.weights)
     grads, _ = model.vjp(params, residuals, loss.vjp(loss_residuals), need_dx=False)
@@ -226,8 +228,10 @@ def per_example_gradients(model: Layer, loss: Loss, params: Params, batch: Batch
     >>> per_example_gradients(fn.dense(2), fn.softmax_cross_entropy(), params, batch).weights.shape
     (3, 3, 2)
     """
+    _check_parts("per_example_gradients", model, loss)
     rows = count_rows("per_example_gradients", batch)
-    samples = (Batch(batch.inputs[i : i + 1, ...], batch.targets[i : i + 1, ...]) for i in range(rows))
+    alone = Batch(batch.inputs, batch.targets)
+    samples = (tree.map(operator.itemgetter((slice(i, i + 1), ...)), alone) for i in range(rows))
     grads = [loss_and_gradient(model, loss, params, sample, mode)[1] for sample in samples]
     return tree.map(lambda *leaves: namespace(leaves[0]).stack(leaves), *grads)
 
@@ -249,12 +253,14 @@ def evaluate(
         InputError: ``batch_size`` is no positive whole number, the batch is empty or weighs nothing, its rows do not
             match, or a metric is one of a step, or not one number.
     """
+    _check_parts("evaluate", model, loss)
     check_metrics("evaluate", metrics)
     found = [name for name, metric in metrics.items() if isinstance(metric, StepMetric)]
     require(not found, "evaluate", "metrics of outputs and targets", f"{', '.join(found)}, measured by a step")
     require(is_count(batch_size), "evaluate", "a batch_size that is a positive whole number", repr(batch_size))
     rows = count_rows("evaluate", batch)
-    require(total_weight(batch) > 0, "evaluate", "a weight above 0", "none")
+    if batch.weights is not None:
+        check_weights("evaluate", batch.weights)
     slices = (slice(start, min(start + batch_size, rows)) for start in range(0, rows, batch_size))
     pieces = (tree.map(operator.itemgetter((piece, ...)), batch) for piece in slices)
     counted = ((weight, piece) for piece in pieces if (weight := total_weight(piece)) > 0)
@@ -267,7 +273,7 @@ def count_rows(where: str, batch: Batch) -> int:
     Raises:
         InputError: There are none, or inputs, targets and weights differ in their number.
     """
-    require(isinstance(batch, Batch), where, "a Batch", type(batch).__name__, "of a Dataset, give train or test")
+    check_batch(where, batch)
     counts: dict[str, int] = {path: array.shape[0] for path, array in tree.leaves_with_paths(batch)}
     if len(set(counts.values())) != 1 or 0 in counts.values():
         found = ", ".join(f"{path} {count}" for path, count in counts.items())
@@ -275,11 +281,24 @@ def count_rows(where: str, batch: Batch) -> int:
     return next(iter(counts.values()))
 
 
+def check_batch(where: str, batch: Any) -> None:
+    """Raise unless it is a Batch."""
+    if not isinstance(batch, Batch):
+        raise InputError(where, "a Batch", type(batch).__name__, "of a Dataset, give train or test")
+
+
+def _check_parts(where: str, model: Any, loss: Any) -> None:
+    check_layer(where, model)
+    if not isinstance(loss, Loss):
+        raise InputError(where, "a Loss", repr(loss), "call its constructor: softmax_cross_entropy()")
+
+
 def total_weight(batch: Batch) -> float:
     """What the metrics of ``batch`` are a mean over: its samples, or the sum of their weights."""
     if batch.weights is None:
         return float(tree.leaves(batch.inputs)[0].shape[0])
-    return float(namespace(batch.weights).sum(batch.weights))
+    weights = as_floating(batch.weights)
+    return float(namespace(weights).sum(weights))
 
 
 def _advance(step: Step, pair: tuple[Params, State], batch: Batch) -> tuple[Params, State]:

@@ -6,8 +6,10 @@ names that only a caller knows, such as metrics, is a :class:`frozendict`. ``Non
 """
 
 import builtins
+import difflib
 import itertools
 from collections.abc import Callable, Iterator, Mapping
+from fnmatch import fnmatchcase
 from functools import partial
 from operator import attrgetter
 from typing import Any, TypeVar, dataclass_transform
@@ -17,7 +19,7 @@ import numpy as np
 import optree
 
 from funcnn.arrays import namespace, readonly
-from funcnn.errors import require
+from funcnn.errors import InputError, require
 
 _NAMESPACE = "funcnn"
 
@@ -63,6 +65,7 @@ def record(cls: type[T]) -> type[T]:
     frozen: Any = attrs.frozen(cls, eq=False, field_transformer=_as_views)
     names = tuple(field.name for field in attrs.fields(frozen))
     children: Callable[[Any], tuple[Any, ...]] = attrgetter(*names) if len(names) > 1 else partial(_children, names)
+    frozen.__reduce__ = lambda node: (frozen, children(node))  # a copy is made by the call, which protects its arrays
     _register(
         frozen,
         lambda node: (children(node), None, names),
@@ -87,7 +90,7 @@ class frozendict(Mapping[str, Any]):  # noqa: N801 as the builtin of Python 3.15
     __slots__ = ("_values",)
 
     def __init__(self, values: Mapping[str, Any]) -> None:
-        self._values = dict(values)
+        self._values = {name: readonly(value) for name, value in values.items()}
 
     def __getitem__(self, name: str) -> Any:
         return self._values[name]
@@ -100,6 +103,9 @@ class frozendict(Mapping[str, Any]):  # noqa: N801 as the builtin of Python 3.15
 
     def __repr__(self) -> str:
         return repr(self._values)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return frozendict, (self._values,)
 
 
 def on_node(listener: Callable[[type, Flatten, Unflatten], None]) -> None:
@@ -171,6 +177,23 @@ def unflatten(template: Any, values: list[Any]) -> Any:
     return optree.tree_unflatten(optree.tree_structure(template, namespace=_NAMESPACE), values)
 
 
+def matching(where: str, pattern: str, tree: Any) -> Any:
+    """A tree like ``tree`` of whether the path of each leaf matches a pattern in the manner of a shell.
+
+    Raises:
+        InputError: No leaf matches, so that nothing would be done; those with the nearest paths are named.
+
+    >>> matching("freeze", "*.weights", {"0": {"weights": 1.0, "biases": 2.0}})
+    {'0': {'weights': True, 'biases': False}}
+    """
+    paths = [path for path, _ in leaves_with_paths(tree)]
+    found = [fnmatchcase(path, pattern) for path in paths]
+    if paths and not any(found):
+        nearest = ", ".join(difflib.get_close_matches(pattern, paths, n=3, cutoff=0))
+        raise InputError(where, "a pattern that matches the path of a leaf", repr(pattern), f"the nearest: {nearest}")
+    return unflatten(tree, found)
+
+
 def evolve_at(tree: Any, path: str, f: Callable[[Any], Any]) -> Any:
     """The tree with ``f`` applied to the one leaf at ``path``.
 
@@ -222,6 +245,16 @@ def kind(leaf: Any) -> str:
     return f"{leaf.dtype} {tuple(leaf.shape)}" if hasattr(leaf, "dtype") else type(leaf).__name__
 
 
+def alike(left: Any, right: Any) -> bool:
+    """Whether structure, shapes and dtypes are the same, so that leaves can be added without broadcasting.
+
+    >>> alike((np.zeros(2), 1.0), (np.ones(2), 2.0)), alike((np.zeros(2),), (np.zeros(1),))
+    (True, False)
+    """
+    (a, structure), (b, other) = (optree.tree_flatten(tree, namespace=_NAMESPACE) for tree in (left, right))
+    return bool(structure == other) and all(builtins.map(_same_kind, a, b))
+
+
 def unlike(left: Any, right: Any) -> list[tuple[str, str, str]]:
     """Path and both kinds of every leaf that differs in its kind, or is missing on one side.
 
@@ -265,6 +298,12 @@ def size(tree: Any) -> int:
     16
     """
     return sum(int(np.prod(np.shape(leaf))) for leaf in leaves(tree))
+
+
+def _same_kind(left: Any, right: Any) -> bool:
+    if type(left) is np.ndarray is type(right):  # as nearly all are
+        return bool(left.dtype == right.dtype and left.shape == right.shape)
+    return kind(left) == kind(right)
 
 
 def _same_bits(left: Any, right: Any) -> bool:

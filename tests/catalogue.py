@@ -237,8 +237,7 @@ OPTIMIZERS = [
     fn.skip_if_not_finite(fn.adam(0.01)),
     fn.accumulate(fn.adam(0.01), times=3),
     fn.chain(fn.sgd(0.1), fn.exponential_moving_average(0.9)),
-    fn.chain(fn.sgd(0.1), fn.max_norm(100.0)),
-    fn.chain(fn.sgd(0.1), fn.freeze("b.*")),
+    fn.chain(fn.sgd(0.1), fn.max_norm(100.0, mask="*")),
     fn.nnfs.sgd(0.1, decay=0.01, momentum=0.9),
     fn.nnfs.adagrad(0.5),
     fn.nnfs.rmsprop(0.01, decay=0.1),
@@ -254,7 +253,7 @@ EXCEPTIONS = [
     (fn.chain(fn.add_decayed_weights(0.1), fn.sgd(0.1)), [DECAYS]),
     (fn.chain(fn.sgd(0.1), fn.max_norm(0.5, mask="*")), [DECAYS]),
     (fn.chain(fn.clip_by_global_norm(1.0), fn.sgd(0.1)), [LOOKS_AROUND]),
-    (fn.chain(fn.sgd(0.1), fn.freeze("w")), [LOOKS_AROUND]),
+    *((fn.chain(fn.sgd(0.1), fn.freeze(mask)), [LOOKS_AROUND]) for mask in ("w", "b.*")),
 ]
 """Optimizers and the laws that they break on purpose."""
 

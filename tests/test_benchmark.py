@@ -18,7 +18,6 @@ from experiments.benchmark.tables import Results, disagreements, ratio, seconds,
 from experiments.benchmark.task import Task
 from experiments.benchmark.workloads import Workload
 
-
 AGREEING = ("funcnn", "funcnn-jax-epoch", "jax-optax-scan", "numpy-loop")
 PEERS_OF_THE_RUN = (*AGREEING, "scikit-learn", "floor", "torch-fused")
 TOOLS = {"funcnn", "jax", "keras", "optax", "sklearn", "torch"}

@@ -109,8 +109,8 @@ def test_integer_one_hot_and_soft_targets_agree(loss):
         (np.ones((2, 3)), np.array([0, 1]), np.array([np.inf, 1]), "finite weights of at least 0"),
         (np.ones((2, 3)), np.ones((2, 4)), None, r"got float64 \(2, 4\)"),
         (np.ones((0, 3)), np.zeros(0, np.int64), None, r"at least one sample, got \(0, 3\)"),
-        (np.ones(3), np.array([0, 1, 1]), None, r"outputs \(batch, classes\) of at least one sample, got \(3,\)"),
-        (np.ones((2, 3), np.int64), np.array([0, 1]), None, "floating inputs, got int64"),
+        (np.ones(3), np.array([0, 1, 1]), None, r"outputs \(batch, classes\), got \(3,\)"),
+        (np.ones((2, 3), np.int64), np.array([0, 1]), None, "floating outputs, got int64"),
         (np.ones((2, 3)), np.array([0, 1]), np.ones((2, 1)), r"weights \(2,\), got \(2, 1\)"),
         (
             np.ones((2, 3)),
@@ -277,7 +277,7 @@ def test_class_weights_count_samples_of_a_class():
         (np.ones((3, 1)), np.ones(3), r"targets in the outputs' shape \(3, 1\), .*got \(3,\); reshape one"),
         (np.ones(3), np.ones((3, 1)), r"targets in the outputs' shape \(3,\), .*got \(3, 1\)"),
         (np.ones((0, 2)), np.ones((0, 2)), "of at least one sample"),
-        (np.ones((3, 1), int), np.ones((3, 1)), "floating inputs, got int64"),
+        (np.ones((3, 1), int), np.ones((3, 1)), "floating outputs, got int64"),
     ],
 )
 def test_targets_do_not_broadcast(make, outputs, targets, message):

@@ -44,9 +44,7 @@ def test_accuracy():
 
 
 def test_targets_of_another_shape_are_refused():
-    with pytest.raises(
-        InputError, match=r"accuracy: expected targets \(3,\) or \(3, 2\) of at least one sample, got \(3, 1\)"
-    ):
+    with pytest.raises(InputError, match=r"accuracy: expected targets \(3,\) or \(3, 2\), got \(3, 1\)"):
         accuracy(OUTPUTS, np.array([[1], [1], [0]]))
 
 
@@ -70,11 +68,9 @@ def test_weights_do_not_broadcast():
 @pytest.mark.parametrize(("name", "metric"), NAMED.items(), ids=NAMED)
 def test_every_metric_refuses_shapes_that_do_not_fit(name, metric):
     metric(OUTPUTS[:1], OUTPUTS[:1])
-    with pytest.raises(
-        InputError, match=rf"^{name}: expected targets .*\(3, 2\) of at least one sample, got \(2, 2\)$"
-    ):
+    with pytest.raises(InputError, match=rf"^{name}: expected targets .*\(3, 2\), got \(2, 2\)$"):
         metric(OUTPUTS, OUTPUTS[:2])
-    with pytest.raises(InputError, match=rf"^{name}: expected targets .* of at least one sample, got \(0, 2\)$"):
+    with pytest.raises(InputError, match=rf"^{name}: expected outputs of at least one sample, got \(0, 2\)$"):
         metric(OUTPUTS[:0], OUTPUTS[:0])
     with pytest.raises(InputError, match=rf"^{name}: expected weights \(3,\), got \(2,\)$"):
         metric(OUTPUTS, OUTPUTS, np.ones(2))
@@ -88,16 +84,10 @@ def test_jax_gives_the_same(metric):
         assert np.asarray(found) == pytest.approx(np.asarray(metric(outputs, outputs, weights)), rel=1e-6)
 
 
-def test_tables_keep_the_dtype():
-    outputs, weights = OUTPUTS.astype(np.float32), np.ones(3)
-    matrix = metrics.confusion_matrix(outputs, outputs, weights)
-    assert metrics.reliability(outputs, outputs, weights).dtype == metrics.precision(matrix).dtype == np.float32
-    assert matrix.dtype == np.float32
-
-
-def test_half_precision_counts_exactly():
-    outputs = np.tile(np.array([[0.0, 1.0]], np.float16), (70_001, 1))
-    assert accuracy(outputs, np.ones(70_001, np.int64)) == 1.0
+@pytest.mark.parametrize("table", [metrics.confusion_matrix, metrics.reliability])
+def test_tables_count_exactly_whatever_the_outputs(table):
+    outputs, weights = np.tile(np.float32([[0.0, 1.0]]), (1000, 1)), np.full(1000, np.float32(0.1))
+    assert table(outputs, np.ones(1000, np.int8), weights).max() == pytest.approx(np.sum(weights, dtype=float), 1e-14)
 
 
 @given(st.lists(st.tuples(st.integers(1, 50), st.floats(-10, 10)), min_size=1, max_size=10))

@@ -8,7 +8,7 @@ from toolz import concat
 from funcnn import tree
 from funcnn.arrays import Array, namespace
 from funcnn.errors import is_count, require
-from funcnn.keys import Key
+from funcnn.keys import Key, check_key
 from funcnn.training import Batch, count_rows
 
 
@@ -25,6 +25,7 @@ def batches(key: Key, batch: Batch, batch_size: int) -> Iterator[Batch]:
     >>> [piece.targets.tolist() for piece in batches(Key(0), samples, 2)]
     [[2, 4], [3, 0], [1]]
     """
+    check_key("batches", key)
     require(is_count(batch_size), "batches", "a batch_size that is a positive whole number", repr(batch_size))
     tables = row_tables(key, count_rows("batches", batch), batch_size)
     return (take_rows(batch, rows) for rows in concat(tables))

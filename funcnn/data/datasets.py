@@ -4,20 +4,25 @@ A data set is its bytes: each file is known by the MD5 of its uncompressed conte
 file that is damaged or is another data set's never passes for it.
 """
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Literal, TypeAlias
 
 import attrs
 import numpy as np
 
-from funcnn.arrays import Array, aligned_empty
+from funcnn.arrays import Array, aligned_empty, check_array
 from funcnn.data.download import downloaded
 from funcnn.data.idx import parse_idx, read_bytes
 from funcnn.data.sources import DATA_DIR_VARIABLE, FILES, SOURCES, verified
-from funcnn.errors import InputError, require
+from funcnn.errors import InputError, is_one_of, require
 from funcnn.training import Batch
+
+DatasetName: TypeAlias = Literal["mnist_5k", "mnist", "fashion_mnist"]
+Scaling: TypeAlias = Literal["unit", "symmetric"]
 
 SCALINGS: Mapping[str, tuple[float, float]] = MappingProxyType({"unit": (0.0, 255.0), "symmetric": (127.5, 127.5)})
 """By name, the offset and the divisor of pixels: "unit" is x / 255, "symmetric" is (x - 127.5) / 127.5."""
@@ -42,7 +47,7 @@ class Dataset:
     scaling: str
 
 
-def load_dataset(name: str, *, data_dir: str | Path | None = None, scaling: str = "unit") -> Dataset:
+def load_dataset(name: DatasetName, *, data_dir: str | Path | None = None, scaling: Scaling = "unit") -> Dataset:
     """Load ``"mnist_5k"``, ``"mnist"`` or ``"fashion_mnist"``.
 
     ``mnist_5k`` comes with funcnn. The others are read from ``data_dir``, or else from the folder that the
@@ -51,7 +56,8 @@ def load_dataset(name: str, *, data_dir: str | Path | None = None, scaling: str 
 
     Args:
         name: The data set.
-        data_dir: A folder with the four idx files, gzipped or plain; then nothing is downloaded.
+        data_dir: A folder with the four idx files, gzipped or plain, named as the source names them or with a dot in
+            place of the last hyphen but one (``train-images.idx3-ubyte``); then nothing is downloaded.
         scaling: ``"unit"`` for pixels in [0, 1], ``"symmetric"`` for [-1, 1].
 
     Raises:
@@ -63,8 +69,8 @@ def load_dataset(name: str, *, data_dir: str | Path | None = None, scaling: str 
     ((4000, 784), (1000, 784), dtype('float32'))
     """
     where = f"load_dataset({name!r})"
-    require(name in SOURCES, "load_dataset", f"one of {', '.join(SOURCES)}", repr(name))
-    require(scaling in SCALINGS, where, f"a scaling of {', '.join(SCALINGS)}", repr(scaling))
+    require(is_one_of(name, SOURCES), "load_dataset", f"one of {', '.join(SOURCES)}", repr(name))
+    require(is_one_of(scaling, SCALINGS), where, f"a scaling of {', '.join(SCALINGS)}", repr(scaling))
     folder = _folder(where, name, data_dir)
     contents = (downloaded(name, file) if folder is None else _read(where, name, file, folder) for file in FILES)
     images, labels, test_images, test_labels = map(parse_idx, contents, FILES)
@@ -83,8 +89,12 @@ def scale(pixels: Array, scaling: str) -> Array:
     >>> scale(np.array([[[0, 255]]], dtype=np.uint8), "symmetric")
     array([[-1.,  1.]], dtype=float32)
     """
+    check_array("scale", "pixels", pixels)
+    fits = pixels.ndim > 1 and pixels.dtype.kind in "uif"
+    require(fits, "scale", "pixels (samples, ...), at least one each", f"{pixels.dtype} {pixels.shape}")
+    require(is_one_of(scaling, SCALINGS), "scale", f"a scaling of {', '.join(SCALINGS)}", repr(scaling))
     offset, divisor = SCALINGS[scaling]
-    flat = pixels.reshape(len(pixels), -1)
+    flat = pixels.reshape(len(pixels), math.prod(pixels.shape[1:]))
     inputs = aligned_empty(flat.shape, np.float32)
     np.subtract(flat, np.float32(offset), out=inputs)
     inputs /= divisor
@@ -108,7 +118,9 @@ def _folder(where: str, name: str, data_dir: str | Path | None) -> Path | None:
 
 def _read(where: str, name: str, file: str, folder: Path) -> bytes:
     """The verified bytes of one file of a local folder."""
-    path = next((path for path in (folder / f"{file}.gz", folder / file) if path.exists()), None)
+    dotted = file.replace("-idx", ".idx")  # as many archives unpack them
+    names = (f"{file}.gz", file, f"{dotted}.gz", dotted)
+    path = next((folder / name for name in names if (folder / name).exists()), None)
     if path is None:
         raise InputError(where, f"{file}.gz or {file} in {folder}", "neither", "put the four idx files there")
     return verified(name, file, read_bytes(path), str(path))

@@ -7,15 +7,17 @@ import numpy as np
 from jaxtyping import UInt8
 
 from funcnn.arrays import Array
-from funcnn.data.datasets import SCALINGS, Dataset, scale
+from funcnn.data.datasets import SCALINGS, Dataset, Scaling, scale
 from funcnn.data.images import image_paths
 from funcnn.data.normalize import INKS, read_as_mnist
-from funcnn.errors import InputError, is_real, require
-from funcnn.keys import Key
+from funcnn.errors import InputError, is_one_of, is_real, require
+from funcnn.keys import Key, check_key
 from funcnn.training import Batch
 
 
-def load_folder(path: str | Path, key: Key, *, test: float = 0.2, scaling: str = "unit", ink: str = "auto") -> Dataset:
+def load_folder(
+    path: str | Path, key: Key, *, test: float = 0.2, scaling: Scaling = "unit", ink: str = "auto"
+) -> Dataset:
     """The images in the folders of ``path``, which are named by the labels.
 
     Each image is made what MNIST would have of it by :func:`funcnn.data.as_mnist`, as ``experiments.predict`` does.
@@ -25,18 +27,19 @@ def load_folder(path: str | Path, key: Key, *, test: float = 0.2, scaling: str =
     Args:
         path: The folder of folders.
         key: Draws the images to hold out.
-        test: The share of images to hold out, in (0, 1); at least one is, and at least one is not.
+        test: The share of each label's images to hold out, in (0, 1); at least one is, and at least one is not.
         scaling: ``"unit"`` for pixels in [0, 1], ``"symmetric"`` for [-1, 1].
         ink: Whether ink is ``"dark"`` or ``"light"`` in all images, or ``"auto"``.
 
     Raises:
-        InputError: ``path`` is no folder, has fewer than two labels or one without images, or some files are no
-            images or blank; they are listed.
+        InputError: ``path`` is no folder, has fewer than two labels or one with fewer than two images, or some files
+            are no images or blank; they are listed.
         ModuleNotFoundError: The extra ``experiments`` is not installed.
     """
     where, folder = f"load_folder({str(path)!r})", Path(path)
-    require(scaling in SCALINGS, where, f"a scaling of {', '.join(SCALINGS)}", repr(scaling))
-    require(ink in INKS, where, f"an ink of {', '.join(INKS)}", repr(ink))
+    check_key(where, key)
+    require(is_one_of(scaling, SCALINGS), where, f"a scaling of {', '.join(SCALINGS)}", repr(scaling))
+    require(is_one_of(ink, INKS), where, f"an ink of {', '.join(INKS)}", repr(ink))
     require(is_real(test, low=0, below=1) and test > 0, where, "a share of test images in (0, 1)", repr(test))
     require(folder.is_dir(), where, "a folder", "none")
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
@@ -46,9 +49,7 @@ def load_folder(path: str | Path, key: Key, *, test: float = 0.2, scaling: str =
     require(not empty, where, "images in every label's folder", f"none in {', '.join(empty)}")
     inputs = scale(_read_all(where, [path for found in paths for path in found], ink), scaling)
     targets = np.repeat(np.arange(len(names)), [len(found) for found in paths])
-    order = key.permutation(len(targets))
-    held_out = min(max(1, round(test * len(order))), len(order) - 1)
-    tested, trained = order[:held_out], order[held_out:]
+    tested, trained = _split(where, key, targets, names, test)
     return Dataset(
         name=folder.resolve().name,
         train=Batch(inputs[trained], targets[trained]),
@@ -56,6 +57,17 @@ def load_folder(path: str | Path, key: Key, *, test: float = 0.2, scaling: str =
         class_names=tuple(names),
         scaling=scaling,
     )
+
+
+def _split(where: str, key: Key, targets: Array, names: Sequence[str], test: float) -> tuple[Array, Array]:
+    """The numbers of the images to test on and to train on, in random order, each label in both in its share."""
+    order, parts = key.permutation(len(targets)), []
+    for label, name in enumerate(names):
+        own = order[targets[order] == label]
+        require(len(own) > 1, where, f"two images of {name!r} or more, to train and to test on", len(own))
+        parts.append(np.split(own, [min(max(1, round(test * len(own))), len(own) - 1)]))
+    tested, trained = (np.isin(order, np.concatenate(part)) for part in zip(*parts, strict=True))
+    return order[tested], order[trained]
 
 
 def _read_all(where: str, paths: Sequence[Path], ink: str) -> UInt8[Array, "samples 28 28"]:

@@ -5,14 +5,18 @@ Files may be gzipped or plain. A file that is not exactly what its header says i
 
 import gzip
 import math
+import sys
 import zlib
 from pathlib import Path
 
 import numpy as np
 
-from funcnn.arrays import Array
+from funcnn.arrays import Array, check_array
 from funcnn.errors import InputError
 from funcnn.files import replacing
+
+MAX_AXES = 64
+"""How many axes an array of NumPy's can have."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
 
@@ -32,12 +36,14 @@ def write_idx(path: str | Path, array: Array) -> None:
     """Write ``array`` as an idx file, gzipped where the name ends in ``.gz``; the same array gives the same bytes.
 
     Raises:
-        InputError: The dtype has no idx type.
+        InputError: ``array`` is no array, or its dtype has no idx type.
     """
+    check_array("write_idx", "array", array)
     types = {np.dtype(dtype).newbyteorder("="): code for code, dtype in _TYPES.items()}
-    if array.dtype not in types:
+    native = array.dtype.newbyteorder("=")
+    if native not in types:
         raise InputError("write_idx", f"a dtype of {', '.join(map(str, types))}", array.dtype)
-    code = types[array.dtype]
+    code = types[native]
     header = bytes([0, 0, code, array.ndim]) + np.asarray(array.shape, ">u4").tobytes()
     content = header + array.astype(_TYPES[code]).tobytes()
     with replacing(path) as part:
@@ -67,7 +73,13 @@ def parse_idx(content: bytes, where: str) -> Array:
     start = 4 + 4 * axes
     if len(content) < start:
         raise InputError(where, f"a header of {start} bytes", f"{len(content)} bytes", "the file is truncated")
+    if axes > MAX_AXES:
+        raise InputError(
+            where, f"at most {MAX_AXES} axes, as NumPy has them", axes, "the file is damaged, get it again"
+        )
     shape = tuple(np.frombuffer(content, ">u4", axes, offset=4).tolist())
+    if math.prod(filter(None, shape)) * dtype.itemsize > sys.maxsize:  # though a size of 0 may make it empty
+        raise InputError(where, "sizes that fit into memory", shape, "the file is damaged, get it again")
     expected, found = math.prod(shape) * dtype.itemsize, len(content) - start
     if found != expected:
         fault = "is truncated" if found < expected else "has trailing bytes"

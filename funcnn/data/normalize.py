@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 from toolz import pipe
 
-from funcnn.arrays import Array, Shape
+from funcnn.arrays import Array, Shape, check_array
 from funcnn.data.images import pillow, read_image
-from funcnn.errors import InputError, require
+from funcnn.errors import InputError, is_one_of, require
 
 INKS = ("auto", "dark", "light")
 """Whether ink is darker or lighter than its ground; "auto" tells by the border, which is ground."""
@@ -53,7 +53,10 @@ def as_mnist(pixels: UInt8[Array, "height width 4"], ink: str = "auto") -> UInt8
     >>> places.min(axis=0).tolist(), places.max(axis=0).tolist()
     ([4, 13], [23, 14])
     """
-    require(ink in INKS, "as_mnist", f"an ink of {', '.join(INKS)}", repr(ink))
+    require(is_one_of(ink, INKS), "as_mnist", f"an ink of {', '.join(INKS)}", repr(ink))
+    check_array("as_mnist", "pixels", pixels)
+    fits = pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 4 and pixels.size > 0
+    require(fits, "as_mnist", "pixels (height, width, 4) uint8, at least one", f"{pixels.dtype} {pixels.shape}")
     return pipe(pixels, _grey, partial(_with_light_ink, ink=ink), _window, _strokes, _fitted, _centred)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from funcnn.arrays import Array
 from funcnn.errors import is_count, require
-from funcnn.keys import Key
+from funcnn.keys import Key, check_key
 from funcnn.training import Batch
 
 
@@ -24,6 +24,7 @@ def spiral(key: Key, samples: int, classes: int) -> Batch:
     >>> spiral(Key(0), 100, 3).inputs.shape
     (300, 2)
     """
+    check_key("spiral", key)
     require(is_count(samples), "spiral", "samples to be a positive whole number", repr(samples))
     require(is_count(classes), "spiral", "classes to be a positive whole number", repr(classes))
     radius = np.linspace(0, 1, samples)

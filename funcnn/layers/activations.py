@@ -13,10 +13,10 @@ import numpy as np
 from jaxtyping import Float
 
 from funcnn import special
-from funcnn.arrays import Array, Shape, check_floating, namespace
-from funcnn.errors import is_real, require
+from funcnn.arrays import Array, Shape, check_floating, in_float32, namespace
+from funcnn.errors import is_one_of, is_real, require
 from funcnn.keys import Key
-from funcnn.layer import Layer, Mode
+from funcnn.layer import Layer, Mode, check_init
 from funcnn.spec import described
 
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
@@ -35,7 +35,7 @@ def elementwise(f: Callable[[Array], Array], df: Callable[[Array], Array], *, of
     >>> y, pull(np.array([1.0]))
     (array([9.]), ((), array([6.])))
     """
-    require(of in ("x", "y"), "elementwise", "of to be 'x' or 'y'", repr(of))
+    require(is_one_of(of, ("x", "y")), "elementwise", "of to be 'x' or 'y'", repr(of))
     return Layer(init_same_shape, partial(elementwise_forward, f, of == "y"), partial(elementwise_vjp, df))
 
 
@@ -54,6 +54,8 @@ def relu() -> Layer:
 def leaky_relu(slope: float = 0.01) -> Layer:
     """y = x where x > 0, else slope x (Maas et al. 2013); 0 <= slope < 1."""
     require(is_real(slope, low=0, below=1), "leaky_relu", "a slope in [0, 1)", repr(slope))
+    if slope == 0:  # since 0 times infinity is no number
+        return relu()
     return elementwise(partial(_leaky, slope), partial(_leaky_slope, slope))
 
 
@@ -130,7 +132,7 @@ def log_softmax() -> Layer:
 
 def init_same_shape(key: Key, in_shape: Shape, *, dtype: Any = np.float32) -> tuple[tuple[()], Shape]:
     """No parameters, and the output shape is the input shape."""
-    del key, dtype  # nothing is drawn
+    check_init("an activation", key, in_shape, dtype)
     return (), in_shape
 
 
@@ -140,7 +142,7 @@ def elementwise_forward(
     """y = f(x); the residual is y or x."""
     del params, mode  # it has none, and is deterministic
     check_floating("an activation", x)
-    y = f(x)
+    y = in_float32(f, x)
     return y, y if keep_y else x
 
 
@@ -153,7 +155,7 @@ def elementwise_vjp(
     need_dx: bool = True,
 ) -> tuple[tuple[()], Float[Array, "*shape"] | None]:
     """dx = dy df(residual)."""
-    return params, dy * df(residuals) if need_dx else None
+    return params, dy * in_float32(df, residuals) if need_dx else None
 
 
 def _relu(x: Array) -> Array:
@@ -192,32 +194,42 @@ def _elu_slope(alpha: float, scale: float, y: Array) -> Array:
 
 
 def _gelu(x: Array) -> Array:
-    return x * special.normal_cdf(x)
+    return _times_tail(x, special.normal_cdf(x))
 
 
 def _gelu_slope(x: Array) -> Array:
-    return special.normal_cdf(x) + x * special.normal_pdf(x)
+    return special.normal_cdf(x) + special.within(x) * special.normal_pdf(x)
 
 
 _GELU_SCALE, _GELU_CUBE = math.sqrt(2 / math.pi), 0.044715
 
 
+def _gelu_sigmoid(u: Array) -> Array:
+    return special.sigmoid(2 * _GELU_SCALE * (u + _GELU_CUBE * u * u * u))
+
+
 def _gelu_tanh(x: Array) -> Array:
-    return x * special.sigmoid(2 * _GELU_SCALE * (x + _GELU_CUBE * x * x * x))
+    return _times_tail(x, _gelu_sigmoid(special.within(x)))
 
 
 def _gelu_tanh_slope(x: Array) -> Array:
-    s = special.sigmoid(2 * _GELU_SCALE * (x + _GELU_CUBE * x * x * x))
-    return s + x * s * (1 - s) * 2 * _GELU_SCALE * (1 + 3 * _GELU_CUBE * x * x)
+    u = special.within(x)
+    s = _gelu_sigmoid(u)
+    return s + u * s * (1 - s) * 2 * _GELU_SCALE * (1 + 3 * _GELU_CUBE * u * u)
 
 
 def _silu(x: Array) -> Array:
-    return x * special.sigmoid(x)
+    return _times_tail(x, special.sigmoid(x))
 
 
 def _silu_slope(x: Array) -> Array:
     s = special.sigmoid(x)
-    return s + x * s * (1 - s)
+    return s + special.within(x) * s * (1 - s)
+
+
+def _times_tail(x: Array, tail: Array) -> Array:
+    """x times what is exactly 0 for very negative x, infinite ones too."""
+    return namespace(x).maximum(x, -1e4) * tail
 
 
 def _sigmoid_slope(y: Array) -> Array:
@@ -237,9 +249,8 @@ def softmax_forward(
 ) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
     """Stable for any finite inputs, since the largest is subtracted first; the residual is y."""
     del params, mode  # it has none, and is deterministic
-    xp = check_floating("softmax()", x)
-    y = xp.exp(x - xp.max(x, axis=-1, keepdims=True))
-    y /= xp.sum(y, axis=-1, keepdims=True)
+    check_floating("softmax()", x)
+    y = in_float32(_softmax, x)
     return y, y
 
 
@@ -247,10 +258,7 @@ def softmax_vjp(
     params: tuple[()], residuals: Float[Array, "*shape"], dy: Float[Array, "*shape"], *, need_dx: bool = True
 ) -> tuple[tuple[()], Float[Array, "*shape"] | None]:
     """dx = y (dy - <dy, y>), the inner product over the last axis."""
-    if not need_dx:
-        return params, None
-    y = residuals
-    return params, y * (dy - namespace(dy).sum(dy * y, axis=-1, keepdims=True))
+    return params, in_float32(_softmax_vjp, dy, residuals) if need_dx else None
 
 
 def log_softmax_forward(
@@ -258,9 +266,8 @@ def log_softmax_forward(
 ) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
     """Stable for any finite inputs, since the largest is subtracted first; the residual is y."""
     del params, mode  # it has none, and is deterministic
-    xp = check_floating("log_softmax()", x)
-    y = x - xp.max(x, axis=-1, keepdims=True)
-    y -= xp.log(xp.sum(xp.exp(y), axis=-1, keepdims=True))
+    check_floating("log_softmax()", x)
+    y = in_float32(special.log_softmax, x)
     return y, y
 
 
@@ -268,7 +275,20 @@ def log_softmax_vjp(
     params: tuple[()], residuals: Float[Array, "*shape"], dy: Float[Array, "*shape"], *, need_dx: bool = True
 ) -> tuple[tuple[()], Float[Array, "*shape"] | None]:
     """dx = dy - exp(y) sum(dy), the sum over the last axis."""
-    if not need_dx:
-        return params, None
-    xp = namespace(dy)
-    return params, dy - xp.exp(residuals) * xp.sum(dy, axis=-1, keepdims=True)
+    return params, in_float32(_log_softmax_vjp, dy, residuals) if need_dx else None
+
+
+def _softmax(x: Array) -> Array:
+    xp = namespace(x)
+    y = xp.exp(x - xp.max(x, axis=-1, keepdims=True))
+    y /= xp.sum(y, axis=-1, keepdims=True)
+    return y
+
+
+def _softmax_vjp(dy: Array, y: Array) -> Array:
+    return y * (dy - namespace(y).sum(dy * y, axis=-1, keepdims=True))
+
+
+def _log_softmax_vjp(dy: Array, y: Array) -> Array:
+    xp = namespace(y)
+    return dy - xp.exp(y) * xp.sum(dy, axis=-1, keepdims=True)

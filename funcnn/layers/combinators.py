@@ -17,10 +17,10 @@ import numpy as np
 from toolz import concat, juxt, pipe
 
 from funcnn import tree
-from funcnn.arrays import Array, Shape, Shapes, namespace
+from funcnn.arrays import Array, Shape, Shapes, check_dtype, namespace
 from funcnn.errors import InputError, is_count, require
 from funcnn.keys import Key, check_key
-from funcnn.layer import Layer, Mode, Params, Residuals
+from funcnn.layer import Layer, Mode, Params, Residuals, check_mode, check_params
 from funcnn.layers.activations import init_same_shape
 from funcnn.spec import described
 
@@ -129,6 +129,7 @@ def serial_init(
 ) -> tuple[tuple[Params, ...], Shapes]:
     """The params of each layer for the output shape of the one before, and the last output shape."""
     check_key("serial", key)
+    check_dtype("serial", dtype)
     params, shape = [], in_shape
     for i, layer in enumerate(layers):
         layer_params, shape = _located("serial", i, layer.init, key.at(i), shape, dtype=dtype)
@@ -167,8 +168,9 @@ def parallel_init(
     layers: Sequence[Layer], key: Key, in_shape: Sequence[Shapes], *, dtype: Any = np.float32
 ) -> tuple[tuple[Params, ...], tuple[Shapes, ...]]:
     """The params and output shape of each layer for the input shape of its own."""
-    if len(in_shape) != len(layers):
-        raise InputError("parallel", f"a tuple of {len(layers)} inputs", f"{len(in_shape)}")
+    check_key("parallel", key)
+    if not isinstance(in_shape, tuple | list) or len(in_shape) != len(layers):
+        raise InputError("parallel", f"a tuple of {len(layers)} input shapes", repr(in_shape))
     inits = (
         _located("parallel", i, layer.init, key.at(i), shape, dtype=dtype)
         for i, (layer, shape) in enumerate(zip(layers, in_shape, strict=True))
@@ -241,7 +243,7 @@ def concatenate_init(
 ) -> tuple[tuple[Params, ...], Shape]:
     """The params of each layer, and the output shape with all their features."""
     params, shapes = parallel_init(layers, key, [in_shape] * len(layers), dtype=dtype)
-    if len({shape[:-1] for shape in shapes}) != 1:
+    if len({shape[:-1] for shape in shapes}) != 1 or () in shapes:
         raise InputError("concatenate", "layers with the same output shape but for the last axis", shapes)
     return params, (*shapes[0][:-1], sum(shape[-1] for shape in shapes))
 
@@ -251,6 +253,8 @@ def concatenate_forward(
 ) -> tuple[Array, tuple[tuple[Residuals, ...], tuple[int, ...]]]:
     """The outputs side by side; the residuals are those of each layer, and where each one's features end."""
     outputs, residuals = _side_by_side(juxt(_stages("parallel", layers, params, mode))((x, ())))
+    if any(y.ndim < 2 for y in outputs):
+        raise InputError("concatenate", "outputs (batch, ..., features)", [y.shape for y in outputs])
     ends = tuple(itertools.accumulate(y.shape[-1] for y in outputs))
     return namespace(outputs[0]).concat(outputs, axis=-1), (residuals, ends)
 
@@ -282,6 +286,11 @@ Stage: TypeAlias = Callable[[tuple[Any, Any]], tuple[Any, Any]]
 
 def _stages(name: str, layers: Sequence[Layer], params: Sequence[Params], mode: Mode) -> list[Stage]:
     """Each layer as a stage; what one refuses, it refuses at its place."""
+    check_mode(name, mode)
+    check_params(name, params, tuple)
+    if len(params) != len(layers):
+        hint = "init gives two things: params, out_shape = model.init(key, in_shape)"
+        raise InputError(name, f"the params of {len(layers)} layers", f"those of {len(params)}", hint)
     return [
         partial(_stage, name, i, layer.forward, layer_params, mode.at(i))
         for i, (layer, layer_params) in enumerate(zip(layers, params, strict=True))
@@ -331,8 +340,11 @@ def _first_with_parameters(params: Sequence[Params]) -> int:
 
 
 def _located(name: str, i: int, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Call ``function`` of the layer ``i``; what it refuses, it refuses at that place."""
+    """Call ``function`` of the layer ``i``; what it refuses, it refuses at that place, which any other error notes."""
     try:
         return function(*args, **kwargs)
     except InputError as error:
         raise error.within(f"{name}[{i}]") from None
+    except Exception as error:
+        error.add_note(f"{name}[{i}]")
+        raise

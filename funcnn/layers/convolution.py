@@ -14,11 +14,21 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from jaxtyping import Float
 
-from funcnn.arrays import Array, Shape, check_floating, check_in_shape, check_like, namespace
-from funcnn.errors import InputError, is_count, require
+from funcnn.arrays import (
+    Array,
+    Shape,
+    as_dtype_of,
+    check_array,
+    check_floating,
+    check_like,
+    in_float32,
+    namespace,
+    widened,
+)
+from funcnn.errors import InputError, is_count, is_one_of, require
 from funcnn.initializers import Initializer, check_initializer, he_normal, zeros
 from funcnn.keys import Key
-from funcnn.layer import Layer, Mode
+from funcnn.layer import Layer, Mode, check_init, check_params
 from funcnn.spec import described
 from funcnn.tree import record
 
@@ -59,7 +69,7 @@ def conv2d(
         InputError: A size is no positive whole number, or padding another word; later, inputs of another shape.
     """
     require(is_count(features), "conv2d", "features to be a positive whole number", repr(features))
-    require(padding in ("same", "valid"), "conv2d", "a padding of 'same' or 'valid'", repr(padding))
+    require(is_one_of(padding, ("same", "valid")), "conv2d", "a padding of 'same' or 'valid'", repr(padding))
     check_initializer("conv2d weights", weights)
     check_initializer("conv2d biases", biases)
     kernel, stride = _pair("conv2d", "kernel", kernel), _pair("conv2d", "stride", stride)
@@ -109,6 +119,7 @@ def conv2d_init(
 ) -> tuple[Conv2dParams, Shape]:
     """Params for inputs (batch, height, width, in), and the output shape."""
     where = f"conv2d({features}, {kernel})"
+    check_init(where, key, in_shape, dtype)
     height, width, channels = _image(where, in_shape)
     params = Conv2dParams(
         weights=weights(key.at("weights"), (*kernel, channels, features), dtype),
@@ -125,8 +136,10 @@ def conv2d_forward(
 ) -> tuple[Float[Array, "batch rows columns out"], Array]:
     """The residuals are x; its windows are stacked again for the VJP, since they are as many times larger."""
     del mode  # deterministic
+    check_params("conv2d", params, Conv2dParams)
     *kernel, channels, features = params.weights.shape
     where = f"conv2d({features}, {tuple(kernel)})"
+    check_array(where, "inputs", x)
     if x.ndim != 4 or x.shape[3] != channels:
         raise InputError(where, f"inputs (batch, height, width, {channels})", x.shape)
     xp = check_like(where, x, params.weights)
@@ -186,8 +199,8 @@ def max_pool2d_vjp(
     """dx is dy where the maximum stood first."""
     if not need_dx:
         return params, None
-    xp = namespace(dy)
     x, y = residuals
+    xp = namespace(y)  # that of dy may be NumPy's beside arrays of another
     rest, dplaces = dy, []
     for place in _places(x, size, stride):
         dplaces.append(xp.astype(place == y, dy.dtype) * rest)
@@ -202,7 +215,8 @@ def avg_pool2d_forward(
     """The residual is the size of the image."""
     del params, mode  # it has none, and is deterministic
     _check_images(f"avg_pool2d({size})", x, size)
-    return reduce(operator.add, _places(x, size, stride)) / math.prod(size), x.shape[1:3]
+    y = in_float32(lambda x: reduce(operator.add, _places(x, size, stride)) / math.prod(size), x)
+    return y, x.shape[1:3]
 
 
 def avg_pool2d_vjp(
@@ -233,8 +247,8 @@ def windows(x: Array, size: Pair, stride: Pair) -> Array:
 
 def windows_vjp(dwindows: Array, image: Shape, stride: Pair) -> Array:
     """Every window laid back on an image of this height and width, and added up."""
-    by_row = _laid_back(dwindows, image[1], stride[1], axis=2)  # (batch, rows, width, kernel height, channels)
-    return _laid_back(by_row, image[0], stride[0], axis=1)
+    by_row = _laid_back(widened(dwindows), image[1], stride[1], axis=2)  # (batch, rows, width, kernel height, channels)
+    return as_dtype_of(dwindows, _laid_back(by_row, image[0], stride[0], axis=1))
 
 
 def _laid_back(parts: Array, length: int, stride: int, axis: int) -> Array:
@@ -318,8 +332,8 @@ def _pool_init(
     name: str, size: Pair, stride: Pair, key: Key, in_shape: Shape, *, dtype: Any = np.float32
 ) -> tuple[tuple[()], Shape]:
     """No parameters, and as many rows and columns as there are windows."""
-    del key, dtype  # nothing is drawn
     where = f"{name}({size})"
+    check_init(where, key, in_shape, dtype)
     height, width, channels = _image(where, in_shape)
     _check_size(where, (height, width), size)
     return (), (*_counts((height, width), size, stride), channels)
@@ -327,6 +341,7 @@ def _pool_init(
 
 def _check_images(where: str, x: Array, size: Pair) -> ModuleType:
     """The namespace of ``x``, once it is known to be images that hold a window."""
+    check_array(where, "inputs", x)
     if x.ndim != 4:
         raise InputError(where, "inputs (batch, height, width, channels)", x.shape)
     _check_size(where, x.shape[1:3], size)
@@ -334,7 +349,6 @@ def _check_images(where: str, x: Array, size: Pair) -> ModuleType:
 
 
 def _image(where: str, in_shape: Shape) -> tuple[int, int, int]:
-    check_in_shape(where, in_shape)
     if len(in_shape) != 3:
         shape = ", ".join(map(str, in_shape))
         hint = "put reshape(height, width, channels) before it"

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from funcnn.arrays import Array, Shape, check_in_shape, check_like, namespace
+from funcnn.arrays import Array, Shape, check_array, check_like, namespace
 from funcnn.errors import InputError, is_count, require
 from funcnn.initializers import Initializer, check_initializer, he_normal, zeros
 from funcnn.keys import Key
-from funcnn.layer import Layer, Mode
+from funcnn.layer import Layer, Mode, check_init, check_params
 from funcnn.spec import described
 from funcnn.tree import record
 
@@ -50,7 +50,7 @@ def dense_init(
     features: int, weights: Initializer, biases: Initializer, key: Key, in_shape: Shape, *, dtype: Any = np.float32
 ) -> tuple[DenseParams, Shape]:
     """Params for inputs (batch, in), and the output shape (features,)."""
-    check_in_shape(f"dense({features})", in_shape)
+    check_init(f"dense({features})", key, in_shape, dtype)
     if len(in_shape) != 1:
         raise InputError(f"dense({features})", "inputs (batch, in)", _batched(in_shape), "put flatten() before it")
     params = DenseParams(
@@ -65,6 +65,7 @@ def dense_forward(
 ) -> tuple[Float[Array, "batch out"], Float[Array, "batch in"]]:
     """y = x W + b; the residual is x."""
     del mode  # deterministic
+    check_params("dense", params, DenseParams)
     _check_inputs(params, x)
     y = x @ params.weights
     y += params.biases
@@ -82,6 +83,7 @@ def dense_vjp(
 def _check_inputs(params: DenseParams, x: Array) -> None:
     inputs, features = params.weights.shape
     where = f"dense({features})"
+    check_array(where, "inputs", x)
     if x.ndim != 2 or x.shape[1] != inputs:
         hint = "put flatten() before it" if x.ndim > 2 else "one sample alone is x[None]" if x.ndim == 1 else ""
         raise InputError(where, f"inputs (batch, {inputs})", x.shape, hint)

@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float
 
 from funcnn.arrays import Array, check_floating, namespace
 from funcnn.errors import is_real, require
-from funcnn.layer import Layer, Mode, Training
+from funcnn.layer import Layer, Mode, Training, check_mode
 from funcnn.layers.activations import init_same_shape
 from funcnn.spec import described
 
@@ -32,6 +32,7 @@ def dropout_forward(
     """The residual is the mask while training, and empty at inference."""
     del params  # it has none
     check_floating(f"dropout({rate})", x)
+    check_mode(f"dropout({rate})", mode)
     if not isinstance(mode, Training) or rate == 0:
         return x, ()
     kept = mode.key.bernoulli(1 - rate, x.shape)

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from funcnn.arrays import Array, Shape, is_dtype, namespace
+from funcnn.arrays import Array, Shape, check_array, is_dtype, namespace
 from funcnn.errors import InputError, is_count, require
 from funcnn.initializers import Initializer, check_initializer, normal
 from funcnn.keys import Key
-from funcnn.layer import Layer, Mode
+from funcnn.layer import Layer, Mode, check_init, check_params
 from funcnn.spec import described
 from funcnn.special import segment_sum
 from funcnn.tree import record
@@ -42,6 +42,7 @@ def embedding_init(
     vocabulary: int, features: int, table: Initializer, key: Key, in_shape: Shape, *, dtype: Any = np.float32
 ) -> tuple[EmbeddingParams, Shape]:
     """A random table, and an axis of features more."""
+    check_init(f"embedding({vocabulary}, {features})", key, in_shape, dtype)
     return EmbeddingParams(table(key.at("table"), (vocabulary, features), dtype)), (*in_shape, features)
 
 
@@ -50,9 +51,11 @@ def embedding_forward(
 ) -> tuple[Float[Array, "*shape features"], Int[Array, "*shape"]]:
     """The residual is x."""
     del mode  # deterministic
-    xp = namespace(x)
+    check_params("embedding", params, EmbeddingParams)
     vocabulary, features = params.table.shape
     where = f"embedding({vocabulary}, {features})"
+    check_array(where, "inputs", x)
+    xp = namespace(x)
     if not is_dtype(xp, x.dtype, "integral"):
         raise InputError(where, "integers", x.dtype)
     if isinstance(x, np.ndarray) and x.size and (x.min() < 0 or x.max() >= vocabulary):  # values, so not traced

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from funcnn.arrays import Array, Shape, check_like, namespace
+from funcnn import special
+from funcnn.arrays import Array, Shape, as_dtype_of, check_array, check_like, namespace, widened
 from funcnn.errors import InputError, is_real, require
 from funcnn.keys import Key
-from funcnn.layer import Layer, Mode
+from funcnn.layer import Layer, Mode, check_init, check_params
 from funcnn.spec import described
 from funcnn.tree import record
 
@@ -62,8 +63,7 @@ def rms_norm(eps: float = 1e-5) -> Layer:
 
 def layer_norm_init(key: Key, in_shape: Shape, *, dtype: Any = np.float32) -> tuple[LayerNormParams, Shape]:
     """A scale of ones and an offset of zeros for the last axis; the shape stays."""
-    del key  # nothing is drawn
-    features = _features("layer_norm", in_shape)
+    features = _features("layer_norm", key, in_shape, dtype)
     return LayerNormParams(np.ones(features, dtype), np.zeros(features, dtype)), in_shape
 
 
@@ -71,10 +71,12 @@ def layer_norm_forward(
     eps: float, params: LayerNormParams, x: Float[Array, "*shape"], mode: Mode
 ) -> tuple[Float[Array, "*shape"], tuple[Array, Array]]:
     """The residuals are the normalized inputs and 1 / sqrt(variance + eps)."""
-    xp = _check_features("layer_norm()", x, params.scale)
-    normalized, inverse = _normalized(eps, x - xp.mean(x, axis=-1, keepdims=True))
     del mode  # deterministic
-    return normalized * params.scale + params.offset, (normalized, inverse)
+    check_params("layer_norm()", params, LayerNormParams)
+    xp = _check_features("layer_norm()", x, params.scale)
+    wide = widened(x)
+    normalized, inverse = _normalized(eps, wide - xp.mean(wide, axis=-1, keepdims=True))
+    return as_dtype_of(x, normalized * params.scale + params.offset), (normalized, inverse)
 
 
 def layer_norm_vjp(
@@ -82,17 +84,18 @@ def layer_norm_vjp(
 ) -> tuple[LayerNormParams, Float[Array, "*shape"] | None]:
     """dx is g / sqrt(variance + eps) without its components along 1 and the normalized inputs, g = dy scale."""
     normalized, inverse = residuals
-    dparams = LayerNormParams(scale=_over_batch(dy * normalized), offset=_over_batch(dy))
+    dscale, doffset = _over_batch(dy * normalized), _over_batch(dy)
+    dparams = LayerNormParams(as_dtype_of(params.scale, dscale), as_dtype_of(params.scale, doffset))
     if not need_dx:
         return dparams, None
-    g = dy * params.scale
-    return dparams, inverse * _without(g - namespace(dy).mean(g, axis=-1, keepdims=True), normalized)
+    g = widened(dy) * params.scale
+    dx = inverse * _without(g - namespace(g).mean(g, axis=-1, keepdims=True), normalized)
+    return dparams, as_dtype_of(dy, dx)
 
 
 def rms_norm_init(key: Key, in_shape: Shape, *, dtype: Any = np.float32) -> tuple[RMSNormParams, Shape]:
     """A scale of ones for the last axis; the shape stays."""
-    del key  # nothing is drawn
-    return RMSNormParams(np.ones(_features("rms_norm", in_shape), dtype)), in_shape
+    return RMSNormParams(np.ones(_features("rms_norm", key, in_shape, dtype), dtype)), in_shape
 
 
 def rms_norm_forward(
@@ -100,9 +103,10 @@ def rms_norm_forward(
 ) -> tuple[Float[Array, "*shape"], tuple[Array, Array]]:
     """The residuals are the normalized inputs and 1 / sqrt(mean(x^2) + eps)."""
     del mode  # deterministic
+    check_params("rms_norm()", params, RMSNormParams)
     _check_features("rms_norm()", x, params.scale)
-    normalized, inverse = _normalized(eps, x)
-    return normalized * params.scale, (normalized, inverse)
+    normalized, inverse = _normalized(eps, widened(x))
+    return as_dtype_of(x, normalized * params.scale), (normalized, inverse)
 
 
 def rms_norm_vjp(
@@ -110,11 +114,12 @@ def rms_norm_vjp(
 ) -> tuple[RMSNormParams, Float[Array, "*shape"] | None]:
     """dx is g / sqrt(mean(x^2) + eps) without its component along the normalized inputs, g = dy scale."""
     normalized, inverse = residuals
-    dparams = RMSNormParams(_over_batch(dy * normalized))
-    return dparams, inverse * _without(dy * params.scale, normalized) if need_dx else None
+    dparams = RMSNormParams(as_dtype_of(params.scale, _over_batch(dy * normalized)))
+    return dparams, as_dtype_of(dy, inverse * _without(widened(dy) * params.scale, normalized)) if need_dx else None
 
 
-def _features(name: str, in_shape: Shape) -> int:
+def _features(name: str, key: Key, in_shape: Shape, dtype: Any) -> int:
+    check_init(name, key, in_shape, dtype)  # nothing is drawn
     if not in_shape:
         raise InputError(name, "inputs (batch, ..., features)", "(batch,)")
     return in_shape[-1]
@@ -122,6 +127,7 @@ def _features(name: str, in_shape: Shape) -> int:
 
 def _check_features(where: str, x: Array, scale: Array) -> ModuleType:
     """The namespace of ``x``, once it is known to have a feature for each element of ``scale``."""
+    check_array(where, "inputs", x)
     if x.ndim < 2 or x.shape[-1] != scale.shape[0]:
         raise InputError(where, f"inputs (batch, ..., {scale.shape[0]})", x.shape)
     return check_like(where, x, scale)
@@ -129,9 +135,17 @@ def _check_features(where: str, x: Array, scale: Array) -> ModuleType:
 
 def _normalized(eps: float, x: Array) -> tuple[Array, Array]:
     """x over its root mean square, and one over that root."""
-    xp = namespace(x)
-    inverse = 1 / xp.sqrt(xp.mean(x * x, axis=-1, keepdims=True) + eps)
+    with np.errstate(over="ignore"):
+        inverse = _inverse(eps, x)
+    if not isinstance(x, np.ndarray) or not inverse.all():  # a square may be infinite
+        unit = special.unit_of(x, axis=-1)
+        inverse = _inverse(eps / unit / unit, x / unit) / unit
     return x * inverse, inverse
+
+
+def _inverse(eps: Any, x: Array) -> Array:
+    xp = namespace(x)
+    return 1 / xp.sqrt(xp.mean(x * x, axis=-1, keepdims=True) + eps)
 
 
 def _without(g: Array, direction: Array) -> Array:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
-from funcnn.arrays import Array, Shape, check_in_shape, namespace
+from funcnn.arrays import Array, Shape, check_array, namespace
 from funcnn.errors import InputError, is_count, require
 from funcnn.keys import Key
-from funcnn.layer import Layer, Mode
+from funcnn.layer import Layer, Mode, check_init
 from funcnn.spec import described
 
 
@@ -40,7 +40,7 @@ def reshape(*shape: int) -> Layer:
 
 def reshape_init(shape: Shape, key: Key, in_shape: Shape, *, dtype: Any = np.float32) -> tuple[tuple[()], Shape]:
     """No parameters; the output shape is ``shape``."""
-    del key, dtype  # nothing is drawn
+    check_init(f"reshape{shape}", key, in_shape, dtype)
     _check_elements(shape, in_shape)
     return (), shape
 
@@ -50,14 +50,14 @@ def reshape_forward(
 ) -> tuple[Shaped[Array, "batch ..."], Shape]:
     """The residual is the shape of x."""
     del params, mode  # it has none, and is deterministic
+    _check_batch(f"reshape{shape}", x)
     _check_elements(shape, x.shape[1:])
     return namespace(x).reshape(x, (x.shape[0], *shape)), x.shape
 
 
 def flatten_init(key: Key, in_shape: Shape, *, dtype: Any = np.float32) -> tuple[tuple[()], Shape]:
     """No parameters; the output shape is one axis of all features."""
-    del key, dtype  # nothing is drawn
-    check_in_shape("flatten", in_shape)
+    check_init("flatten()", key, in_shape, dtype)
     return (), (math.prod(in_shape),)
 
 
@@ -66,6 +66,7 @@ def flatten_forward(
 ) -> tuple[Shaped[Array, "batch features"], Shape]:
     """The residual is the shape of x."""
     del params, mode  # it has none, and is deterministic
+    _check_batch("flatten()", x)
     return namespace(x).reshape(x, (x.shape[0], math.prod(x.shape[1:]))), x.shape
 
 
@@ -74,6 +75,11 @@ def flatten_vjp(
 ) -> tuple[tuple[()], Shaped[Array, "batch ..."] | None]:
     """dx is dy in the shape of x."""
     return params, namespace(dy).reshape(dy, residuals) if need_dx else None
+
+
+def _check_batch(where: str, x: Array) -> None:
+    check_array(where, "inputs", x)
+    require(x.ndim > 0, where, "inputs (batch, ...)", x.shape)
 
 
 def _check_elements(shape: Shape, in_shape: Shape) -> None:

@@ -10,10 +10,11 @@ from functools import partial
 from typing import Any, TypeAlias
 
 import attrs
+import numpy as np
 
 from funcnn import tree
-from funcnn.arrays import Array, namespace
-from funcnn.errors import require
+from funcnn.arrays import Array, as_dtype_of, check_array, check_floating, namespace, widened
+from funcnn.errors import InputError, require
 from funcnn.layer import Params
 from funcnn.spec import Described, described
 
@@ -60,10 +61,53 @@ def require_optimizer(where: str, optimizer: object) -> None:
 def apply_updates(params: Params, updates: Updates) -> Params:
     """params + updates, leaf by leaf.
 
-    >>> apply_updates((1.0, 2.0), (0.5, -0.5))
-    (1.5, 1.5)
+    Raises:
+        InputError: The updates have not the tree, shapes and dtypes of the params.
+
+    >>> import numpy as np
+    >>> apply_updates((np.ones(2),), (np.array([0.5, -0.5]),))
+    (array([1.5, 0.5]),)
     """
-    return tree.map(_add, params, updates)
+    (updated,) = by_leaf(1, _add, updates, params)
+    return updated
+
+
+def by_leaf(count: int, rule: Callable[..., tuple[Array, ...]], grads: Updates, *rest: Any) -> tuple[Any, ...]:
+    """Trees of the ``count`` arrays that ``rule(g, *others)`` gives for each leaf, the first in the dtype of g.
+
+    Where a gradient has 16 bits, the rule has 32 of it and of all others.
+
+    Raises:
+        InputError: Another tree has other leaves, shapes or dtypes than the gradients: nothing broadcasts.
+    """
+
+    def checked(g: Array, *others: Array) -> tuple[Array, ...]:
+        if type(g) is not np.ndarray:
+            check_array("an optimizer", "gradients and updates", g)
+        wide = widened(g)
+        for other in others:
+            if other.shape != g.shape or (other.dtype != wide.dtype and other.dtype != g.dtype):
+                raise _UnlikeError
+        first, *after = rule(wide, *map(widened, others))
+        return as_dtype_of(g, first), *after
+
+    try:
+        return tree.map_to(count, checked, grads, *rest)
+    except (_UnlikeError, AttributeError, ValueError):  # the last two of another tree, or of what is no array
+        for other in rest:
+            _refuse_unlike(grads, other)
+        raise
+
+
+def _refuse_unlike(grads: Updates, expected: Any) -> None:
+    unlike = [f"{path or 'the array'} is {b} instead of {a}" for path, a, b in tree.unlike(expected, grads)]
+    if unlike or not tree.same_structure(grads, expected):
+        what = "gradients and updates with the tree, shapes and dtypes of the params"
+        raise InputError("an optimizer", what, "; ".join(unlike) or "another tree")
+
+
+class _UnlikeError(Exception):
+    """Two leaves at one place have different shapes or dtypes."""
 
 
 def zeros_like(params: Params) -> Updates:
@@ -71,17 +115,32 @@ def zeros_like(params: Params) -> Updates:
     return tree.map(_zeros, params)
 
 
+def start_like(params: Params) -> Updates:
+    """Zeros in the place of every leaf, of 32 bits at least: what a state begins with.
+
+    Raises:
+        InputError: A leaf is no array of floating numbers.
+    """
+    return tree.map_with_paths(_start, params)
+
+
 def stateless(update: Callable[[Updates, Params], Updates]) -> Optimizer:
     """The optimizer that applies ``update(grads, params)`` and remembers nothing."""
     return Optimizer(_nothing, partial(_stateless_update, update))
 
 
-def _zeros(param: Array) -> Array:
-    return namespace(param).zeros_like(param)
+def _zeros(leaf: Array) -> Array:
+    check_array("zeros_like", "leaves", leaf)
+    return namespace(leaf).zeros_like(leaf)
+
+
+def _start(path: str, param: Array) -> Array:
+    xp = check_floating("an optimizer", param, f"params {path}".rstrip())
+    return xp.zeros_like(widened(param))
 
 
 def _nothing(params: Params) -> tuple[()]:
-    del params  # nothing to remember
+    start_like(params)  # nothing to remember, but something to refuse
     return ()
 
 
@@ -91,8 +150,8 @@ def _stateless_update(
     return update(grads, params), state
 
 
-def _add(param: Array, update: Array) -> Array:
-    return param + update
+def _add(update: Array, param: Array) -> tuple[Array]:
+    return (param + update,)
 
 
 def _chain_init(optimizers: Sequence[Optimizer], params: Params) -> tuple[Any, ...]:

@@ -10,9 +10,9 @@ from typing import Any, Literal, TypeAlias
 
 from funcnn import tree
 from funcnn.arrays import Array, namespace
-from funcnn.errors import is_real, require
+from funcnn.errors import is_one_of, is_real, require
 from funcnn.layer import Params
-from funcnn.optimizers.base import Optimizer, Updates, chain, zeros_like
+from funcnn.optimizers.base import Optimizer, Updates, by_leaf, chain, start_like
 from funcnn.optimizers.transforms import add_decayed_weights
 from funcnn.schedules import Rate, as_schedule
 from funcnn.spec import described
@@ -88,9 +88,9 @@ def sgd(learning_rate: Rate, momentum: float = 0.0, nesterov: bool = False) -> O
     array([-0.1,  0.2])
     """
     as_schedule("sgd", learning_rate)  # a bad one is refused by the name that was called
+    momentum_part = accumulate_momentum(momentum, nesterov)
     require(momentum != 0 or not nesterov, "sgd", "a momentum above 0 for nesterov", momentum)
-    parts = [accumulate_momentum(momentum, nesterov)] if momentum != 0 else []
-    return chain(*parts, scale_by_learning_rate(learning_rate))
+    return chain(*([momentum_part] if momentum != 0 else []), scale_by_learning_rate(learning_rate))
 
 
 @described
@@ -139,7 +139,10 @@ def adamw(
 
 @described
 def nadam(learning_rate: Rate = 1e-3, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> Optimizer:
-    """Adam with Nesterov's momentum: m' = beta1 m / (1 - beta1^(t+1)) + (1 - beta1) g / (1 - beta1^t) (Dozat 2016)."""
+    """Adam with Nesterov's momentum: m' = beta1 m / (1 - beta1^(t+1)) + (1 - beta1) g / (1 - beta1^t) (Dozat 2016).
+
+    beta1 is the same at every step, as in Optax; PyTorch and Keras let it grow by Dozat's schedule.
+    """
     as_schedule("nadam", learning_rate)
     return chain(scale_by_adam(beta1, beta2, eps, nesterov=True), scale_by_learning_rate(learning_rate))
 
@@ -169,17 +172,20 @@ def rmsprop(
 ) -> Optimizer:
     """v = decay v + (1 - decay) g^2, update = -rate g / sqrt(v + eps), then momentum (Tieleman and Hinton 2012).
 
-    Defaults as in Optax. PyTorch and the book *Neural Networks from Scratch* have eps outside.
+    Defaults as in Optax. PyTorch and the book *Neural Networks from Scratch* have eps outside. The velocity takes the
+    rate in, as in Optax: where the rate changes, PyTorch, which multiplies by it last, takes other steps.
     """
     as_schedule("rmsprop", learning_rate)
-    parts = [accumulate_momentum(momentum)] if momentum != 0 else []
-    return chain(scale_by_rms(decay, eps, eps_placement), scale_by_learning_rate(learning_rate), *parts)
+    parts = [scale_by_rms(decay, eps, eps_placement), scale_by_learning_rate(learning_rate)]
+    momentum_part = accumulate_momentum(momentum)
+    return chain(*parts, *([momentum_part] if momentum != 0 else []))
 
 
 @described
 def accumulate_momentum(momentum: float, nesterov: bool = False) -> Optimizer:
     """v = momentum v + g; gives v (Polyak 1964), or g + momentum v with ``nesterov`` (Sutskever et al. 2013)."""
     require(is_real(momentum, low=0, below=1), "accumulate_momentum", "a momentum in [0, 1)", repr(momentum))
+    require(isinstance(nesterov, bool), "accumulate_momentum", "True or False for nesterov", repr(nesterov))
     return Optimizer(_momentum_init, partial(_momentum_update, momentum, nesterov))
 
 
@@ -187,6 +193,7 @@ def accumulate_momentum(momentum: float, nesterov: bool = False) -> Optimizer:
 def scale_by_adam(beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, nesterov: bool = False) -> Optimizer:
     """m' / (sqrt(v') + eps), as :func:`adam` says (or :func:`nadam`, with ``nesterov``), before the learning rate."""
     _check_adam("scale_by_adam", beta1, beta2, eps)
+    require(isinstance(nesterov, bool), "scale_by_adam", "True or False for nesterov", repr(nesterov))
     return Optimizer(_moments_init, partial(_moments_update, beta1, beta2, eps, nesterov))
 
 
@@ -226,11 +233,13 @@ def _check_adam(where: str, beta1: float, beta2: float, eps: float) -> None:
 
 def _check_eps(where: str, eps: float, placement: str) -> None:
     require(is_real(eps) and eps > 0, where, "an eps above 0", repr(eps))
-    require(placement in ("inside", "outside"), where, "an eps_placement of 'inside' or 'outside'", repr(placement))
+    require(
+        is_one_of(placement, ("inside", "outside")), where, "an eps_placement of 'inside' or 'outside'", repr(placement)
+    )
 
 
 def _momentum_init(params: Params) -> MomentumState:
-    return MomentumState(zeros_like(params))
+    return MomentumState(start_like(params))
 
 
 def _momentum_update(
@@ -238,15 +247,16 @@ def _momentum_update(
 ) -> tuple[Updates, MomentumState]:
     del params  # the gradients are enough
 
-    def accumulated(g: Array, v: Array) -> Array:
-        return g + momentum * v
+    def rule(g: Array, v: Array) -> tuple[Array, Array]:
+        v = g + momentum * v
+        return g + momentum * v if nesterov else v, v
 
-    velocity = tree.map(accumulated, grads, state.velocity)
-    return tree.map(accumulated, grads, velocity) if nesterov else velocity, MomentumState(velocity)
+    updates, velocity = by_leaf(2, rule, grads, state.velocity)
+    return updates, MomentumState(velocity)
 
 
 def _moments_init(params: Params) -> MomentsState:
-    return MomentsState(0, zeros_like(params), zeros_like(params))
+    return MomentsState(0, start_like(params), start_like(params))
 
 
 def _moments_update(
@@ -259,7 +269,7 @@ def _moments_update(
 
 
 def _adam_init(schedule: Callable[[Any], Any], params: Params) -> AdamState:
-    return AdamState(0, schedule(0), zeros_like(params), zeros_like(params))
+    return AdamState(0, schedule(0), start_like(params), start_like(params))
 
 
 def _adam_update(
@@ -308,12 +318,12 @@ def _adam_step(
         update *= scale
         return update, m, v
 
-    updates, sums, squares = tree.map_to(3, rule, grads, sums, squares)
+    updates, sums, squares = by_leaf(3, rule, grads, sums, squares)
     return updates, sums, squares
 
 
 def _squares_init(start: float, params: Params) -> SquaresState:
-    return SquaresState(tree.map(lambda zeros: zeros + start, zeros_like(params)))
+    return SquaresState(tree.map(lambda zeros: zeros + start, start_like(params)))
 
 
 def _squares_update(
@@ -327,18 +337,18 @@ def _squares_update(
         v = old * v + new * g * g
         return g / (sqrt(v + eps) if placement == "inside" else sqrt(v) + eps), v
 
-    updates, nu = tree.map_to(2, rule, grads, state.nu)
+    updates, nu = by_leaf(2, rule, grads, state.nu)
     return updates, SquaresState(nu)
 
 
 def _learning_rate_init(schedule: Callable[[Any], Any], params: Params) -> LearningRateState:
-    del params  # any will do
+    start_like(params)  # any will do that are floating
     return LearningRateState(0, schedule(0))
 
 
 def _learning_rate_update(
     schedule: Callable[[Any], Any], grads: Updates, state: LearningRateState, params: Params
 ) -> tuple[Updates, LearningRateState]:
-    del params  # the gradients are enough
     rate = schedule(state.step)
-    return tree.map(lambda g: -rate * g, grads), LearningRateState(state.step + 1, rate)
+    (updates,) = by_leaf(1, lambda g, param: (-rate * g,), grads, params)
+    return updates, LearningRateState(state.step + 1, rate)

@@ -6,18 +6,27 @@ them, in the manner of a shell: ``"*weights"`` leaves the biases out, ``"0.*"`` 
 
 import operator
 from collections.abc import Callable
-from fnmatch import fnmatchcase
 from functools import partial, reduce
 from operator import attrgetter
 from typing import Any
 
+import numpy as np
 from toolz import compose
 
-from funcnn import tree
-from funcnn.arrays import Array, namespace, number
+from funcnn import special, tree
+from funcnn.arrays import Array, check_floating, namespace, number
 from funcnn.errors import is_count, is_real, require
 from funcnn.layer import Params
-from funcnn.optimizers.base import Optimizer, Updates, apply_updates, require_optimizer, stateless, zeros_like
+from funcnn.optimizers.base import (
+    Optimizer,
+    Updates,
+    apply_updates,
+    by_leaf,
+    require_optimizer,
+    start_like,
+    stateless,
+    zeros_like,
+)
 from funcnn.spec import described
 from funcnn.special import one_minus_power
 from funcnn.tree import record
@@ -73,13 +82,13 @@ def add_decayed_weights(rate: float, mask: str = "*") -> Optimizer:
     Before a rule it is the gradient of an l2 penalty rate |params|^2 / 2; after it, decoupled weight decay.
     """
     require(is_real(rate, low=0), "add_decayed_weights", "a rate of at least 0", repr(rate))
-    return stateless(partial(_decay, rate, mask))
+    return _masked("add_decayed_weights", mask, lambda g, param: g + rate * param)
 
 
 @described
 def freeze(mask: str) -> Optimizer:
     """No update under ``mask``; at the end of a chain, so that nothing comes after it."""
-    return stateless(partial(_freeze, mask))
+    return _masked("freeze", mask, _freeze)
 
 
 @described
@@ -89,7 +98,7 @@ def max_norm(bound: float, mask: str = "*weights") -> Optimizer:
     The norm is taken over all axes but the last. It stands at the end of a chain.
     """
     require(is_real(bound) and bound > 0, "max_norm", "a bound above 0", repr(bound))
-    return stateless(partial(_max_norm, bound, mask))
+    return _masked("max_norm", mask, partial(_max_norm, bound))
 
 
 @described
@@ -125,6 +134,8 @@ def exponential_moving_average(decay: float) -> Optimizer:
 
 def averaged(decay: float, state: AverageState) -> Params:
     """The average of the params in the state of ``exponential_moving_average(decay)``, after one update or more."""
+    fits = isinstance(state, AverageState) and is_real(decay, low=0, below=1)
+    require(fits, "averaged", "a decay in [0, 1), and the state of exponential_moving_average", f"{decay!r}, {state!r}")
     return tree.map(lambda average: average / one_minus_power(decay, state.step), state.average)
 
 
@@ -135,49 +146,56 @@ def global_norm(updates: Updates) -> Any:
     >>> float(global_norm((np.array([3.0]), np.array([[4.0]]))))
     5.0
     """
-    squares = [namespace(leaf).sum(leaf * leaf) for leaf in tree.leaves(updates)]
-    return sum(squares) ** 0.5
+    leaves = tree.leaves(updates)
+    for leaf in leaves:
+        check_floating("global_norm", leaf, "leaves")
+    with np.errstate(over="ignore"):
+        norm = sum(namespace(leaf).sum(leaf * leaf) for leaf in leaves) ** 0.5
+    if not leaves or (isinstance(norm, np.generic) and np.isfinite(norm)):
+        return norm
+    norms = [special.norm(namespace(leaf).reshape(leaf, (-1,)), axis=0) for leaf in leaves]
+    return special.norm(namespace(leaves[0]).concat(norms), axis=0)[0]
 
 
 def _clip(bound: float, grads: Updates, params: Params) -> Updates:
-    del params  # the gradients are enough
-    return tree.map(lambda g: namespace(g).clip(g, -bound, bound), grads)
+    (clipped,) = by_leaf(1, lambda g, param: (namespace(g).clip(g, -bound, bound),), grads, params)
+    return clipped
 
 
 def _clip_by_norm(bound: float, grads: Updates, params: Params) -> Updates:
-    del params  # the gradients are enough
     norm = global_norm(grads)
 
-    def clipped(g: Array) -> Array:
+    def rule(g: Array, param: Array) -> tuple[Array]:
         xp = namespace(g)
         scale = bound / xp.maximum(xp.asarray(norm, dtype=g.dtype), xp.asarray(bound, dtype=g.dtype))
-        return g * scale
+        return (g * scale,)
 
-    return tree.map(clipped, grads)
-
-
-def _decay(rate: float, mask: str, grads: Updates, params: Params) -> Updates:
-    return tree.map_with_paths(lambda path, g, p: g + rate * p if fnmatchcase(path, mask) else g, grads, params)
+    (clipped,) = by_leaf(1, rule, grads, params)
+    return clipped
 
 
-def _freeze(mask: str, grads: Updates, params: Params) -> Updates:
-    del params  # the gradients are enough
-    return tree.map_with_paths(lambda path, g: namespace(g).zeros_like(g) if fnmatchcase(path, mask) else g, grads)
+def _masked(name: str, mask: str, f: Callable[[Array, Array], Array]) -> Optimizer:
+    """The optimizer that gives ``f(update, param)`` under ``mask``, and other updates as they are."""
+    require(isinstance(mask, str), name, "a mask that is a pattern of paths", repr(mask), 'such as "*weights"')
+
+    def update(updates: Updates, params: Params) -> Updates:
+        (changed,) = by_leaf(1, lambda update, param: (f(update, param),), updates, params)
+        chosen = tree.matching(name, mask, params)
+        return tree.map(lambda chosen, new, old: new if chosen else old, chosen, changed, updates)
+
+    return stateless(update)
 
 
-def _max_norm(bound: float, mask: str, updates: Updates, params: Params) -> Updates:
-    def constrained(path: str, update: Array, param: Array) -> Array:
-        if not fnmatchcase(path, mask):
-            return update
-        xp = namespace(param)
-        new = param + update
-        axes = tuple(range(new.ndim - 1))
-        norms = xp.sqrt(xp.sum(new * new, axis=axes))
-        over = norms > bound
-        scale = bound / xp.where(over, norms, xp.full_like(norms, bound))
-        return xp.where(xp.broadcast_to(over, new.shape), new * scale - param, update)
+def _freeze(update: Array, param: Array) -> Array:
+    return namespace(update).zeros_like(update)
 
-    return tree.map_with_paths(constrained, updates, params)
+
+def _max_norm(bound: float, update: Array, param: Array) -> Array:
+    xp, new = namespace(param), param + update
+    norms = special.norm(new, axis=tuple(range(new.ndim - 1)))
+    over = norms > bound
+    scale = bound / xp.where(over, norms, xp.full_like(norms, bound))
+    return xp.where(xp.broadcast_to(over, new.shape), new * scale - param, update)
 
 
 def _chosen(condition: Any, chosen: Any, other: Any) -> Any:
@@ -189,7 +207,8 @@ def _chosen(condition: Any, chosen: Any, other: Any) -> Any:
 
 
 def _all_finite(grads: Updates) -> Any:
-    parts = (namespace(leaf).all(namespace(leaf).isfinite(leaf)) for leaf in tree.leaves(grads))
+    finite = ((check_floating("skip_if_not_finite", leaf, "gradients"), leaf) for leaf in tree.leaves(grads))
+    parts = (xp.all(xp.isfinite(leaf)) for xp, leaf in finite)
     return number(reduce(operator.and_, parts, True))
 
 
@@ -210,30 +229,30 @@ def _skip_update(optimizer: Optimizer, grads: Updates, state: SkipState, params:
 
 
 def _accumulate_init(optimizer: Optimizer, params: Params) -> AccumulationState:
-    return AccumulationState(0, zeros_like(params), optimizer.init(params))
+    return AccumulationState(0, start_like(params), optimizer.init(params))
 
 
 def _accumulate_update(
     optimizer: Optimizer, times: int, grads: Updates, state: AccumulationState, params: Params
 ) -> tuple[Updates, AccumulationState]:
-    count, total, nothing = state.count + 1, apply_updates(state.total, grads), zeros_like(grads)
+    count, nothing = state.count + 1, zeros_like(grads)
+    _, total = by_leaf(2, lambda g, total: (g, total + g), grads, state.total)
     waiting = nothing, AccumulationState(count, total, state.inner)
     full = count == times
     if full is False:  # known, not traced: the optimizer need not run
         return waiting
     updates, inner = optimizer.update(tree.map(lambda leaf: leaf / times, total), state.inner, params)
-    updates, new_state = _chosen(full, (updates, AccumulationState(0 * count, nothing, inner)), waiting)
+    updates, new_state = _chosen(full, (updates, AccumulationState(0 * count, zeros_like(total), inner)), waiting)
     return updates, new_state
 
 
 def _average_init(params: Params) -> AverageState:
-    return AverageState(0, zeros_like(params))
+    return AverageState(0, start_like(params))
 
 
 def _average_update(
     decay: float, updates: Updates, state: AverageState, params: Params
 ) -> tuple[Updates, AverageState]:
-    average = tree.map(
-        lambda old, param: decay * old + (1 - decay) * param, state.average, apply_updates(params, updates)
-    )
+    new = apply_updates(params, updates)
+    _, average = by_leaf(2, lambda param, old: (param, decay * old + (1 - decay) * param), new, state.average)
     return updates, AverageState(state.step + 1, average)

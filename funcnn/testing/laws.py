@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 
 from funcnn import tree
-from funcnn.arrays import Array, Shape
+from funcnn.arrays import Array, Shape, Shapes
 from funcnn.keys import Key
 from funcnn.layer import Params
 from funcnn.spec import from_plain, to_plain
@@ -38,8 +38,43 @@ class Case:
 
 Law: TypeAlias = Callable[[Case], None]
 
+Inputs: TypeAlias = Callable[[Key, Shape], Array]
+"""``inputs(key, shape)`` draws inputs in float64, or integers."""
+
 Draw: TypeAlias = Callable[[Key, int], tuple[Array, Array]]
 """``draw(key, batch)`` gives outputs and targets in the domain of a loss or metric, floating ones in float64."""
+
+
+def normal_inputs(key: Key, shape: Shape) -> Array:
+    """Inputs from the standard normal distribution."""
+    return key.normal(shape, np.float64)
+
+
+def batch_of(shape: Shapes, key: Key, batch: int, draw: Inputs) -> Any:
+    """An array (batch, *shape) that ``draw`` makes, or a tuple of arrays for a tuple of shapes."""
+    if all(isinstance(size, int) for size in shape):
+        return draw(key, (batch, *shape))
+    return tuple(batch_of(part, key.at(i), batch, draw) for i, part in enumerate(shape))
+
+
+def spoiled(draw: Draw, case: Case, junk: float) -> tuple[Any, Any, Array]:
+    """Outputs, targets and weights with two samples more, whose weight is 0: of ``junk``, or labels that are none."""
+
+    def longer(leaf: Array) -> Array:
+        row = np.full_like(leaf[:1], junk if leaf.dtype.kind == "f" else -1)
+        return np.concatenate([row, leaf, row])
+
+    outputs, targets, weights = weighted(draw, case)
+    return tree.map(longer, outputs), tree.map(longer, targets), np.pad(weights, 1)
+
+
+def repeated(values: Any, times: Array) -> Any:
+    """Each sample as many times."""
+    return tree.map(lambda leaf: np.repeat(leaf, times, axis=0), values)
+
+
+WEIGHTS = (np.bool_, np.uint8, np.int64, np.float32, np.float64)
+"""The dtypes of sample weights that are tried."""
 
 
 def weighted(draw: Draw, case: Case) -> tuple[Array, Array, Array]:

@@ -1,48 +1,65 @@
 """The laws of a layer."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import attrs
 import numpy as np
 
 from funcnn import tree
-from funcnn.arrays import Array, Shape, Shapes
+from funcnn.arrays import Shapes
+from funcnn.errors import InputError
 from funcnn.keys import Key
 from funcnn.layer import INFERENCE, Layer, Mode, Params, Training, predict, pullback
 from funcnn.testing.gradients import check_vjp, is_differentiable
-from funcnn.testing.laws import Case, Law, as_dtype, check_spec, hold, randomized
+from funcnn.testing.laws import (
+    Case,
+    Inputs,
+    Law,
+    as_dtype,
+    batch_of,
+    check_spec,
+    hold,
+    normal_inputs,
+    randomized,
+)
 from funcnn.testing.purity import assert_pure, assert_trees_alike, assert_trees_close, ensure
-
-Inputs: TypeAlias = Callable[[Key, Shape], Array]
-"""``inputs(key, shape)`` draws inputs in float64, or integers."""
-
-
-def normal_inputs(key: Key, shape: Shape) -> Array:
-    """Inputs from the standard normal distribution."""
-    return key.normal(shape, np.float64)
+from funcnn.testing.randomness import noise_laws
 
 
 def check_layer(
-    layer: Layer, in_shape: Shapes, *, inputs: Inputs = normal_inputs, jax: bool = False, examples: int = 20
+    layer: Layer,
+    in_shape: Shapes,
+    *,
+    inputs: Inputs = normal_inputs,
+    jax: bool = False,
+    unless: Collection[str] = (),
+    examples: int = 20,
 ) -> None:
     """Try every law of a layer on random params and inputs (batch, *in_shape).
+
+    A layer without params that draws in training must obey the laws of :func:`check_noise` too.
 
     Args:
         layer: The layer.
         in_shape: The shape of one input, or a tuple of shapes for a layer that takes a tuple of arrays.
         inputs: Draws the inputs, for a layer that does not take any floating numbers.
         jax: Whether ``jax.vjp`` is a second oracle, for a layer written in its input's own namespace.
+        unless: The names of laws that it breaks on purpose.
         examples: On how many cases each law is tried.
 
     Raises:
+        InputError: The layer takes no such inputs.
         BrokenLaw: At the first that fails; it names the law, the smallest case and the leaf.
 
     >>> import funcnn as fn
     >>> check_layer(fn.serial(fn.dense(3), fn.relu()), (4,))
     """
-    hold(layer, layer_laws(layer, in_shape, inputs=inputs, jax=jax), examples)
+    laws = layer_laws(layer, in_shape, inputs=inputs, jax=jax)
+    if _draws(layer, in_shape, inputs):
+        laws = {**laws, **noise_laws(layer, in_shape)}
+    hold(layer, laws, examples, unless=unless)
 
 
 def layer_laws(
@@ -67,13 +84,6 @@ def layer_laws(
     return {name: partial(law, _Subject(layer, in_shape, inputs)) for name, law in laws.items()}
 
 
-def batch_of(shape: Shapes, key: Key, batch: int, draw: Inputs) -> Any:
-    """An array (batch, *shape) that ``draw`` makes, or a tuple of arrays for a tuple of shapes."""
-    if all(isinstance(size, int) for size in shape):
-        return draw(key, (batch, *shape))
-    return tuple(batch_of(part, key.at(i), batch, draw) for i, part in enumerate(shape))
-
-
 @attrs.frozen
 class _Subject:
     """What the laws are about."""
@@ -93,6 +103,20 @@ class _Subject:
         params, x, mode = self.drawn(case, dtype)
         y, pull = pullback(self.layer, params, x, mode)
         return randomized(y, case.key.at("dy")), pull
+
+
+def _draws(layer: Layer, in_shape: Shapes, inputs: Inputs) -> bool:
+    """Whether the layer, of one array and without params, has other outputs with another key."""
+    try:
+        params, _ = layer.init(Key(0), in_shape, dtype=np.float64)
+        x = batch_of(in_shape, Key(0), 9, inputs)
+        outputs = [layer.forward(params, x, Training(Key(seed)))[0] for seed in (0, 1)]
+    except InputError as error:
+        hint = "give inputs=, a function (key, shape) -> array"
+        raise InputError("check_layer", "a layer that takes the inputs it is tried on", str(error), hint) from error
+    except Exception:
+        return False  # what is wrong with it, a law says
+    return hasattr(x, "dtype") and not tree.leaves(params) and not tree.equal(*outputs)
 
 
 def _init(subject: _Subject, case: Case) -> None:

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from funcnn import tree
 from funcnn.arrays import Array
 from funcnn.layer import INFERENCE, Layer
 from funcnn.losses import Loss
 from funcnn.testing.gradients import check_vjp
-from funcnn.testing.laws import Case, Draw, Law, as_dtype, check_spec, hold, weighted
+from funcnn.testing.laws import WEIGHTS, Case, Draw, Law, as_dtype, check_spec, hold, repeated, spoiled, weighted
 from funcnn.testing.purity import assert_pure, assert_trees_alike, assert_trees_close, ensure
 
 
@@ -34,6 +35,7 @@ def loss_laws(loss: Loss, draw: Draw, *, jax: bool = False) -> Mapping[str, Law]
         "forward and vjp are pure": _purity,
         "the gradient is that of central differences": partial(_vjp, oracle="differences"),
         "a weight of two is the sample twice": _weights,
+        "a weight of zero is no sample": _absent,
         "the value is the mean over samples": _mean,
     }
     if jax:
@@ -51,7 +53,7 @@ def as_layer(loss: Loss, targets: Array, weights: Array | None = None) -> Layer:
         return loss.forward(x, targets, weights)
 
     def vjp(params: Any, residuals: Any, dy: Array, *, need_dx: bool = True) -> tuple[Any, Array | None]:
-        return params, dy * loss.vjp(residuals) if need_dx else None
+        return params, tree.map(lambda leaf: dy * leaf, loss.vjp(residuals)) if need_dx else None
 
     return Layer(lambda key, in_shape, **options: ((), ()), forward, vjp)
 
@@ -83,19 +85,31 @@ def _vjp(loss: Loss, draw: Draw, case: Case, oracle: str) -> None:
 
 def _weights(loss: Loss, draw: Draw, case: Case) -> None:
     outputs, targets = draw(case.key, case.batch)
-    times = 1 + np.arange(case.batch) % 3
-    value, residuals = loss.forward(outputs, targets, times.astype(np.float64))
-    expected, repeated = loss.forward(*(np.repeat(array, times, axis=0) for array in (outputs, targets)))
-    assert_trees_close(np.float64(value), np.float64(expected), rtol=1e-9)
-    sums = np.add.reduceat(loss.vjp(repeated), np.cumsum(times) - times, axis=0)
-    assert_trees_close(loss.vjp(residuals), sums, rtol=1e-9)
+    for dtype in WEIGHTS:
+        times = (1 + np.arange(case.batch) % 3).astype(dtype)
+        counts = times.astype(int)
+        value, residuals = loss.forward(outputs, targets, times)
+        expected, of_copies = loss.forward(repeated(outputs, counts), repeated(targets, counts))
+        assert_trees_close(np.float64(value), np.float64(expected), rtol=1e-9)
+        starts = np.cumsum(counts) - counts
+        sums = tree.map(lambda leaf, starts=starts: np.add.reduceat(leaf, starts, axis=0), loss.vjp(of_copies))
+        assert_trees_close(loss.vjp(residuals), sums, rtol=1e-9)
+
+
+def _absent(loss: Loss, draw: Draw, case: Case) -> None:
+    expected, residuals = loss.forward(*weighted(draw, case))
+    for junk in (np.nan, np.inf, -np.inf):
+        value, of_more = loss.forward(*spoiled(draw, case, junk))
+        assert_trees_close(np.float64(value), np.float64(expected), rtol=1e-9)
+        grads = tree.map(lambda leaf: np.pad(leaf, [(1, 1), *[(0, 0)] * (leaf.ndim - 1)]), loss.vjp(residuals))
+        assert_trees_close(loss.vjp(of_more), grads, rtol=1e-9)
 
 
 def _mean(loss: Loss, draw: Draw, case: Case) -> None:
-    outputs, targets = draw(case.key, case.batch)
-    value, _ = loss.forward(outputs, targets)
-    singles = [loss.forward(outputs[i : i + 1], targets[i : i + 1])[0] for i in range(case.batch)]
-    assert_trees_close(np.float64(value), np.mean(singles), rtol=1e-9)
+    pair = draw(case.key, case.batch)
+    value, _ = loss.forward(*pair)
+    rows = [tree.map(lambda leaf, i=i: leaf[i : i + 1], pair) for i in range(case.batch)]
+    assert_trees_close(np.float64(value), np.mean([loss.forward(*row)[0] for row in rows]), rtol=1e-9)
 
 
 def _spec(loss: Loss, draw: Draw, case: Case) -> None:

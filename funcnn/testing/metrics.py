@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from funcnn.testing.laws import Case, Draw, Law, hold, jax_module, weighted
+from funcnn.testing.laws import WEIGHTS, Case, Draw, Law, hold, jax_module, repeated, spoiled, weighted
 from funcnn.testing.purity import assert_pure, assert_trees_close, ensure
 from funcnn.training import Metric
 
@@ -34,6 +34,7 @@ def metric_laws(metric: Metric, draw: Draw, *, jax: bool = False) -> Mapping[str
         "the metric is pure": _purity,
         "equal weights are none": _equal_weights,
         "a weight of two is the sample twice": _weights,
+        "a weight of zero is no sample": _absent,
         "the order of samples does not matter": _order,
         "parts merge to the whole": _parts,
     }
@@ -61,9 +62,15 @@ def _equal_weights(metric: Metric, draw: Draw, case: Case) -> None:
 
 def _weights(metric: Metric, draw: Draw, case: Case) -> None:
     outputs, targets = draw(case.key, case.batch)
-    times = 1 + np.arange(case.batch) % 3
-    repeated = metric(np.repeat(outputs, times, axis=0), np.repeat(targets, times, axis=0), None)
-    _assert_same(metric(outputs, targets, times.astype(np.float64)), repeated)
+    for dtype in WEIGHTS:
+        times = (1 + np.arange(case.batch) % 3).astype(dtype)
+        copies = repeated((outputs, targets), times.astype(int))
+        _assert_same(metric(outputs, targets, times), metric(copies[0], copies[1], None))
+
+
+def _absent(metric: Metric, draw: Draw, case: Case) -> None:
+    for junk in (np.nan, np.inf, -np.inf):
+        _assert_same(metric(*spoiled(draw, case, junk)), metric(*weighted(draw, case)))
 
 
 def _order(metric: Metric, draw: Draw, case: Case) -> None:

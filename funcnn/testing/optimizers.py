@@ -1,16 +1,18 @@
 """The laws of optimizers and schedules."""
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from funcnn import tree
+from funcnn.errors import InputError
 from funcnn.layer import Params
 from funcnn.optimizers import Optimizer, apply_updates
 from funcnn.spec import Described
-from funcnn.testing.laws import Case, Law, check_spec, hold, jax_module
+from funcnn.testing.laws import Case, Law, as_dtype, check_spec, hold, jax_module
 from funcnn.testing.purity import assert_pure, assert_trees_alike, assert_trees_close, ensure
 from funcnn.training import AnyOptimizer
 
@@ -47,6 +49,7 @@ def optimizer_laws(optimizer: Optimizer, *, oracle: AnyOptimizer | None = None) 
         "zero gradients give exactly zero updates": _zero,
         "a quadratic descends": _descent,
         "a leaf's update does not depend on the tree around it": _leaves,
+        "gradients unlike the params are refused": _refusal,
     }
     if oracle is not None:
         laws["50 steps are those of the oracle"] = partial(_oracle, oracle)
@@ -144,6 +147,20 @@ def _leaves(optimizer: Optimizer, case: Case) -> None:
     updates, _ = optimizer.update(grads, optimizer.init(params), params)
     alone, _ = optimizer.update(grads["w"], optimizer.init(params["w"]), params["w"])
     ensure(tree.equal(updates["w"], alone), "w differs")
+
+
+def _refusal(optimizer: Optimizer, case: Case) -> None:
+    params = _params(case)
+    state = optimizer.init(params)
+    for what, grads in {
+        "of one row": tree.map(lambda leaf: leaf[:1], params),
+        "of float64": as_dtype(params, np.float64),
+        "of integers": tree.map(lambda leaf: leaf.astype(int), params),
+        "in another tree": (params["w"], params["b"][0]),
+    }.items():
+        with suppress(InputError):
+            apply_updates(params, optimizer.update(grads, state, params)[0])
+            raise AssertionError(f"gradients {what} are taken")
 
 
 def _oracle(oracle: AnyOptimizer, optimizer: Optimizer, case: Case) -> None:

@@ -10,8 +10,7 @@ from funcnn.arrays import Array, Shape, Shapes
 from funcnn.keys import Key
 from funcnn.layer import Layer, Training, predict
 from funcnn.layers import identity
-from funcnn.testing.laws import Case, Law, hold
-from funcnn.testing.layers import batch_of, normal_inputs
+from funcnn.testing.laws import Case, Law, batch_of, hold, normal_inputs
 from funcnn.testing.purity import ensure
 
 DRAWS = 4000
