@@ -7,7 +7,6 @@ distributions are not truncated (as in PyTorch; Keras and JAX cut theirs at two 
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import attrs
@@ -34,31 +33,31 @@ class Initializer(DescribedFunction):
 @described
 def he_normal() -> Initializer:
     """N(0, 2 / fan_in), for layers before a ReLU (He et al. 2015, eq. 10)."""
-    return Initializer(partial(_scaled_normal, _he))
+    return _scaled_normal(_he)
 
 
 @described
 def he_uniform() -> Initializer:
     """Uniform with the variance of :func:`he_normal`: the bound is sqrt(6 / fan_in)."""
-    return Initializer(partial(_scaled_uniform, _he))
+    return _scaled_uniform(_he)
 
 
 @described
 def glorot_normal() -> Initializer:
     """N(0, 2 / (fan_in + fan_out)), for layers before tanh or softmax (Glorot and Bengio 2010, eq. 12)."""
-    return Initializer(partial(_scaled_normal, _glorot))
+    return _scaled_normal(_glorot)
 
 
 @described
 def glorot_uniform() -> Initializer:
     """Uniform with the variance of :func:`glorot_normal`: the bound is sqrt(6 / (fan_in + fan_out)) (eq. 16)."""
-    return Initializer(partial(_scaled_uniform, _glorot))
+    return _scaled_uniform(_glorot)
 
 
 @described
 def lecun_normal() -> Initializer:
     """N(0, 1 / fan_in), for layers before selu (LeCun et al. 1998; Klambauer et al. 2017)."""
-    return Initializer(partial(_scaled_normal, _lecun))
+    return _scaled_normal(lambda shape: 1 / fans(shape)[0])
 
 
 @described
@@ -69,7 +68,7 @@ def normal(stddev: float) -> Initializer:
     dtype('float32')
     """
     require(is_real(stddev, low=0), "normal", "a stddev that is a number of at least 0", repr(stddev))
-    return Initializer(partial(_normal, stddev))
+    return Initializer(lambda key, shape, dtype: stddev * key.normal(shape, dtype))
 
 
 @described
@@ -79,7 +78,7 @@ def zeros() -> Initializer:
     >>> zeros()(Key(0), (2,), np.float32)
     array([0., 0.], dtype=float32)
     """
-    return Initializer(_zeros)
+    return Initializer(lambda key, shape, dtype: np.zeros(shape, dtype))
 
 
 def check_initializer(where: str, initializer: object) -> None:
@@ -109,27 +108,17 @@ def _he(shape: Shape) -> float:
     return 2 / fans(shape)[0]
 
 
-def _lecun(shape: Shape) -> float:
-    return 1 / fans(shape)[0]
-
-
 def _glorot(shape: Shape) -> float:
     return 2 / sum(fans(shape))
 
 
-def _scaled_normal(variance: Callable[[Shape], float], key: Key, shape: Shape, dtype: Any) -> Array:
-    return _normal(math.sqrt(variance(shape)), key, shape, dtype)
+def _scaled_normal(variance: Callable[[Shape], float]) -> Initializer:
+    return Initializer(lambda key, shape, dtype: math.sqrt(variance(shape)) * key.normal(shape, dtype))
 
 
-def _scaled_uniform(variance: Callable[[Shape], float], key: Key, shape: Shape, dtype: Any) -> Array:
-    bound = math.sqrt(3 * variance(shape))
-    return key.uniform(shape, dtype, low=-bound, high=bound)
+def _scaled_uniform(variance: Callable[[Shape], float]) -> Initializer:
+    def draw(key: Key, shape: Shape, dtype: Any) -> Array:
+        bound = math.sqrt(3 * variance(shape))
+        return key.uniform(shape, dtype, low=-bound, high=bound)
 
-
-def _normal(stddev: float, key: Key, shape: Shape, dtype: Any) -> Array:
-    return stddev * key.normal(shape, dtype)
-
-
-def _zeros(key: Key, shape: Shape, dtype: Any) -> Array:
-    del key  # nothing is drawn
-    return np.zeros(shape, dtype)
+    return Initializer(draw)

@@ -7,11 +7,9 @@ A model is a layer too, so everything here works on both. The vocabulary is the 
 """
 
 from collections.abc import Callable
-from numbers import Integral
 from typing import Any, TypeAlias
 
 import attrs
-import numpy as np
 
 from funcnn import tree
 from funcnn.arrays import Array, Shapes, check_dtype, check_in_shape
@@ -124,64 +122,32 @@ def pullback(
 
 
 def summary(layer: Layer, in_shape: Shapes) -> str:
-    """A table of the innermost layers: path of the params, output shape, numbers of parameters and of multiply-adds.
+    """A table of the innermost layers: path of the params, output shape and number of parameters.
 
     Raises:
         InputError: The shapes do not fit.
 
     >>> import funcnn as fn
     >>> print(summary(fn.serial(fn.dense(128), fn.relu(), fn.dense(10)), (784,)))
-    layer         output shape  parameters  multiply-adds
-    0 dense(128)  (128,)           100,480        100,352
-    1 relu()      (128,)                 0              0
-    2 dense(10)   (10,)              1,290          1,280
-    total                          101,770        101,632
+    layer         output shape  parameters
+    0 dense(128)  (128,)           100,480
+    1 relu()      (128,)                 0
+    2 dense(10)   (10,)              1,290
+    total                          101,770
     """
     check_layer("summary", layer)
-    rows: list[tuple[str, str, int, int]] = []
+    rows: list[tuple[str, str, int]] = []
     _noting(layer, rows).init(Key(0), in_shape)
-    *_, parameters, products = zip(*rows, strict=True)
-    total = ("total", "", sum(parameters), sum(products))
+    total = ("total", "", sum(count for _, _, count in rows))
     cells = [
-        ("layer", "output shape", "parameters", "multiply-adds"),
-        *((name, shape, f"{count:,}", f"{multiplied:,}") for name, shape, count, multiplied in (*rows, total)),
+        ("layer", "output shape", "parameters"),
+        *((name, shape, f"{count:,}") for name, shape, count in (*rows, total)),
     ]
-    a, b, c, d = (max(map(len, column)) for column in zip(*cells, strict=True))
-    return "\n".join(f"{w:<{a}}  {x:<{b}}  {y:>{c}}  {z:>{d}}" for w, x, y, z in cells)
+    a, b, c = (max(map(len, column)) for column in zip(*cells, strict=True))
+    return "\n".join(f"{x:<{a}}  {y:<{b}}  {z:>{c}}" for x, y, z in cells)
 
 
-def multiply_adds(layer: Layer, params: Params, in_shape: Shapes) -> int:
-    """The multiply-adds of the matrix products ``a @ b`` of one sample's forward pass, on NumPy.
-
-    >>> import funcnn as fn
-    >>> params, _ = fn.conv2d(8, 3).init(Key(0), (28, 28, 1))
-    >>> multiply_adds(fn.conv2d(8, 3), params, (28, 28, 1)) == 28 * 28 * 8 * 3 * 3
-    True
-    """
-    counts: list[int] = []
-
-    class Counting(np.ndarray):
-        def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = (), **options: Any) -> Any:
-            plain, results = (tuple(map(np.asarray, arrays)) for arrays in (inputs, out))
-            y = getattr(ufunc, method)(*plain, **options, **({"out": results} if out else {}))
-            if ufunc is np.matmul:
-                counts.append(y.size * plain[0].shape[-1])
-            return tree.map(lambda leaf: leaf.view(Counting) if isinstance(leaf, np.ndarray) else leaf, y)
-
-    def counting(shapes: Shapes, dtype: Any) -> Any:
-        if all(isinstance(size, Integral) for size in shapes):
-            return np.zeros((1, *shapes), dtype).view(Counting)
-        return tuple(counting(shape, dtype) for shape in shapes)
-
-    counted = tree.map(lambda leaf: leaf.view(Counting), params)
-    try:
-        predict(layer, counted, counting(in_shape, np.float32))
-    except (InputError, IndexError):  # an embedding takes integers
-        predict(layer, counted, counting(in_shape, np.int64))
-    return sum(counts)
-
-
-def _noting(layer: Layer, rows: list[tuple[str, str, int, int]]) -> Layer:
+def _noting(layer: Layer, rows: list[tuple[str, str, int]]) -> Layer:
     """``layer``, made again so that the ``init`` of every innermost layer adds its row to ``rows``.
 
     Its place is the path of its key, which is that of its params in the tree.
@@ -200,7 +166,7 @@ def _noting(layer: Layer, rows: list[tuple[str, str, int, int]]) -> Layer:
     def init(key: Key, in_shape: Shapes, **options: Any) -> tuple[Params, Shapes]:
         params, out_shape = layer.init(key, in_shape, **options)
         name, count = f"{'.'.join(map(str, key.path))} {layer}".lstrip(), tree.size(params)
-        rows.append((name, str(out_shape), count, multiply_adds(layer, params, in_shape)))
+        rows.append((name, str(out_shape), count))
         return params, out_shape
 
     return attrs.evolve(layer, init=init)

@@ -98,7 +98,7 @@ def kl_divergence() -> Loss:
     Raises:
         InputError: Outputs that are not floating, targets of another shape, or weights that are not (batch,).
     """
-    return _elementwise("kl_divergence", _kl, _kl_slope, within=_sum, check=check_distributions)
+    return _elementwise("kl_divergence", _kl, lambda y, t: -t, within=_sum, check=check_distributions)
 
 
 @described
@@ -135,7 +135,7 @@ def mean_squared_error() -> Loss:
     Raises:
         InputError: Outputs that are not floating, targets of another shape, or weights that are not (batch,).
     """
-    return _elementwise("mean_squared_error", _squared, _squared_slope)
+    return _elementwise("mean_squared_error", lambda y, t: (y - t) ** 2, lambda y, t: 2 * (y - t))
 
 
 @described
@@ -145,7 +145,7 @@ def mean_absolute_error() -> Loss:
     Raises:
         InputError: Outputs that are not floating, targets of another shape, or weights that are not (batch,).
     """
-    return _elementwise("mean_absolute_error", _absolute, _absolute_slope)
+    return _elementwise("mean_absolute_error", lambda y, t: abs(y - t), lambda y, t: namespace(y).sign(y - t))
 
 
 @described
@@ -157,7 +157,11 @@ def huber(delta: float = 1.0) -> Loss:
             weights that are not (batch,).
     """
     require(is_real(delta) and delta > 0, "huber", "a delta above 0", repr(delta))
-    return _elementwise("huber", partial(_huber, delta), partial(_huber_slope, delta))
+
+    def slope(y: Array, t: Array) -> Array:
+        return namespace(y).clip(y - t, -delta, delta)
+
+    return _elementwise("huber", lambda y, t: (cut := slope(y, t)) * (y - t - 0.5 * cut), slope)
 
 
 @described
@@ -167,7 +171,11 @@ def hinge() -> Loss:
     Raises:
         InputError: Outputs that are not floating, targets of another shape or value, or weights that are not (batch,).
     """
-    return _elementwise("hinge", _hinge, _hinge_slope, check=check_signs)
+
+    def slope(y: Array, t: Array) -> Array:
+        return -t * namespace(y).astype(t * y < 1, y.dtype)
+
+    return _elementwise("hinge", lambda y, t: namespace(y).maximum(1 - t * y, 0), slope, check=check_signs)
 
 
 def class_weights(targets: Int[Array, "batch"], weights: Sequence[float]) -> Float[Array, "batch"]:
@@ -294,39 +302,6 @@ def _sum(losses: Array) -> Array:
     return xp.sum(xp.reshape(losses, (losses.shape[0], -1)), axis=1)
 
 
-def _squared(y: Array, t: Array) -> Array:
-    return (y - t) ** 2
-
-
-def _squared_slope(y: Array, t: Array) -> Array:
-    return 2 * (y - t)
-
-
-def _absolute(y: Array, t: Array) -> Array:
-    return namespace(y).abs(y - t)
-
-
-def _absolute_slope(y: Array, t: Array) -> Array:
-    return namespace(y).sign(y - t)
-
-
-def _huber(delta: float, y: Array, t: Array) -> Array:
-    inside = _huber_slope(delta, y, t)
-    return inside * (y - t - 0.5 * inside)
-
-
-def _huber_slope(delta: float, y: Array, t: Array) -> Array:
-    return namespace(y).clip(y - t, -delta, delta)
-
-
-def _hinge(y: Array, t: Array) -> Array:
-    return namespace(y).maximum(1 - t * y, 0)
-
-
-def _hinge_slope(y: Array, t: Array) -> Array:
-    return -t * namespace(y).astype(t * y < 1, y.dtype)
-
-
 def _sigmoid_bce(z: Array, t: Array) -> Array:
     xp = namespace(z)
     return xp.maximum(z, 0) - t * z + xp.log1p(xp.exp(-xp.abs(z)))
@@ -353,8 +328,3 @@ def _clipped(p: Array) -> Array:
 def _kl(y: Array, t: Array) -> Array:
     xp = namespace(y)
     return t * (xp.log(t + xp.astype(t == 0, t.dtype)) - y)
-
-
-def _kl_slope(y: Array, t: Array) -> Array:
-    del y  # the loss is linear in it
-    return -t

@@ -39,7 +39,7 @@ def l1(strength: float, mask: str = "*weights") -> Penalty:
     >>> float(l1(0.5).value({"weights": np.array([-2.0, 1.0]), "biases": np.array([9.0])}))
     1.5
     """
-    return _penalty("l1", strength, mask, _absolute, _sign)
+    return _penalty("l1", strength, mask, abs, lambda w: namespace(w).sign(w))
 
 
 @described
@@ -50,7 +50,7 @@ def l2(strength: float, mask: str = "*weights") -> Penalty:
     >>> l2(0.5).gradient({"weights": np.array([-2.0, 1.0]), "biases": np.array([9.0])})
     {'weights': array([-2.,  1.]), 'biases': array([0.])}
     """
-    return _penalty("l2", strength, mask, _square, _double)
+    return _penalty("l2", strength, mask, lambda w: w * w, lambda w: 2 * w)
 
 
 def _penalty(
@@ -70,19 +70,3 @@ def _penalty(
         return tree.map(of_leaf, tree.matching(name, mask, params), params)
 
     return Penalty(value, gradient)
-
-
-def _absolute(w: Array) -> Array:
-    return namespace(w).abs(w)
-
-
-def _sign(w: Array) -> Array:
-    return namespace(w).sign(w)
-
-
-def _square(w: Array) -> Array:
-    return w * w
-
-
-def _double(w: Array) -> Array:
-    return 2 * w

@@ -4,7 +4,7 @@ They are written in plain arithmetic, so that a step counter which is traced by 
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -39,7 +39,7 @@ def constant(value: float) -> Schedule:
     0.1
     """
     _check("constant", "value", value)
-    return Schedule(partial(_constant, value))
+    return Schedule(lambda step: value)
 
 
 @described
@@ -54,7 +54,7 @@ def inverse_time_decay(value: float, decay: float) -> Schedule:
     """
     _check("inverse_time_decay", "value", value)
     _check("inverse_time_decay", "decay", decay)
-    return Schedule(partial(_inverse_time_decay, value, decay))
+    return Schedule(lambda step: value / (1 + decay * step))
 
 
 @described
@@ -68,7 +68,11 @@ def exponential_decay(value: float, rate: float, steps: int = 1, staircase: bool
     require(is_real(rate) and rate > 0, "exponential_decay", "a rate above 0", repr(rate))
     _check_steps("exponential_decay", steps)
     require(isinstance(staircase, bool), "exponential_decay", "True or False for staircase", repr(staircase))
-    return Schedule(partial(_exponential_decay, value, rate, steps, staircase))
+
+    def schedule(step: Any) -> Any:
+        return value * rate ** (step // _traceable(steps) if staircase else step / float(steps))
+
+    return Schedule(schedule)
 
 
 @described
@@ -82,7 +86,7 @@ def polynomial(value: float, end: float, steps: int, power: float = 1.0) -> Sche
     _check("polynomial", "end", end)
     require(is_real(power) and power > 0, "polynomial", "a power above 0", repr(power))
     _check_steps("polynomial", steps)
-    return Schedule(partial(_polynomial, value, end, steps, power))
+    return Schedule(lambda step: end + (value - end) * (1 - _done(step, steps)) ** power)
 
 
 @described
@@ -95,7 +99,13 @@ def cosine(value: float, steps: int, end: float = 0.0) -> Schedule:
     _check("cosine", "value", value)
     _check("cosine", "end", end)
     _check_steps("cosine", steps)
-    return Schedule(partial(_cosine, value, end, steps))
+
+    def schedule(step: Any) -> Any:
+        done = _done(step, steps)
+        cos = math.cos if isinstance(done, float) else namespace(done).cos
+        return end + (value - end) * 0.5 * (1 + cos(math.pi * done))
+
+    return Schedule(schedule)
 
 
 @described
@@ -107,9 +117,10 @@ def join(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
     [0.0, 0.5, 1.0, 0.5]
     """
     require(isinstance(schedules, tuple | list), "join", "a list of schedules", repr(schedules))
+    require(isinstance(boundaries, Iterable), "join", "a list of boundaries", repr(boundaries))
+    boundaries = [number(boundary) for boundary in boundaries]
     for i, schedule in enumerate(schedules):
         _check_schedule(f"join[{i}]", schedule)
-    require(isinstance(boundaries, tuple | list), "join", "a list of boundaries", repr(boundaries))
     require(len(schedules) == len(boundaries) + 1, "join", "one boundary between each two schedules", boundaries)
     rising = all(map(is_count, boundaries)) and list(boundaries) == sorted(set(boundaries))
     require(rising, "join", "boundaries that are rising positive whole numbers", boundaries)
@@ -180,29 +191,6 @@ def _check_schedule(where: str, schedule: object) -> None:
 
 def _check_steps(where: str, steps: object) -> None:
     require(is_count(steps), where, "steps to be a positive whole number", repr(steps))
-
-
-def _constant(value: float, step: Any) -> float:
-    del step  # the same at every one
-    return value
-
-
-def _inverse_time_decay(value: float, decay: float, step: Any) -> Any:
-    return value / (1 + decay * step)
-
-
-def _exponential_decay(value: float, rate: float, steps: int, staircase: bool, step: Any) -> Any:
-    return value * rate ** (step // _traceable(steps) if staircase else step / float(steps))
-
-
-def _polynomial(value: float, end: float, steps: int, power: float, step: Any) -> Any:
-    return end + (value - end) * (1 - _done(step, steps)) ** power
-
-
-def _cosine(value: float, end: float, steps: int, step: Any) -> Any:
-    done = _done(step, steps)
-    cos = math.cos if isinstance(done, float) else namespace(done).cos
-    return end + (value - end) * 0.5 * (1 + cos(math.pi * done))
 
 
 def _done(step: Any, steps: int) -> Any:

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
-from jaxtyping import Int, Num
+from jaxtyping import Int, Num, Shaped
 
 from funcnn.arrays import Array, as_dtype_of, check_floating, check_real, is_dtype, namespace
 from funcnn.errors import InputError
 
 Targets: TypeAlias = Int[Array, "batch"] | Num[Array, "batch classes"]
-Weights: TypeAlias = Num[Array, "batch"] | None
+Weights: TypeAlias = Shaped[Array, "batch"] | None
 
 
 def present(where: str, outputs: Array, targets: Array, weights: Weights) -> tuple[Array, Array, Weights]:

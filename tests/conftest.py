@@ -4,7 +4,6 @@ import os
 import shutil
 
 import hypothesis
-import jaxtyping
 import numpy as np
 import pytest
 import threadpoolctl
@@ -39,11 +38,3 @@ def without_pictures():
 def folder(whole, tmp_path):
     """A copy of ``whole``, the folder of a run, which a test may damage."""
     return shutil.copytree(whole, tmp_path / "run")
-
-
-@pytest.fixture
-def unchecked_annotations():
-    """Run as a user does, without the check of annotations that tests add: bad input must meet our own message."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)

@@ -12,7 +12,6 @@ from typing import Any
 
 import attrs
 import numpy as np
-import pytest
 
 import funcnn as fn
 from funcnn import InputError, tree
@@ -372,7 +371,6 @@ def report() -> Counter[str]:
     return Counter(found.split()[0] for _, found in table)
 
 
-@pytest.mark.usefixtures("unchecked_annotations")
 def test_bad_inputs_end_in_a_right_result_or_in_our_error():
     table = cells()
     silent = [name for name, found in table if found == "silent"]

@@ -37,7 +37,6 @@ def test_batches_are_made_as_they_are_asked_for():
     assert isinstance(batches(Key(0), samples(10), 3), Iterator)
 
 
-@pytest.mark.usefixtures("unchecked_annotations")
 @pytest.mark.parametrize("size", [0, -3, 2.0, None])
 def test_bad_sizes_are_refused_at_once(size):
     with pytest.raises(InputError, match="batches: expected a batch_size that is a positive whole number, got"):

@@ -213,7 +213,6 @@ def test_a_small_convolutional_net_learns():
     assert fn.evaluate(model, loss, params, data.test, metrics={"accuracy": fn.accuracy})["accuracy"] > 0.85
 
 
-@pytest.mark.usefixtures("unchecked_annotations")
 @pytest.mark.parametrize(
     ("make", "message"),
     [

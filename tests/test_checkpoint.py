@@ -135,7 +135,6 @@ MISMATCHES = {
 }
 
 
-@pytest.mark.usefixtures("unchecked_annotations")
 @pytest.mark.parametrize(("arrays", "header", "message"), MISMATCHES.values(), ids=MISMATCHES)
 def test_mismatches_are_listed(saved, arrays, header, message):
     rewritten(saved, arrays, header or (lambda header: header))

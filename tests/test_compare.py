@@ -197,7 +197,6 @@ def test_runs_are_found_below_a_folder(runs, tmp_path, capsys):
     assert shown == ["run", str(tmp_path / "deep/er/one"), str(tmp_path / "elsewhere")]
 
 
-@pytest.mark.usefixtures("unchecked_annotations")
 def test_what_cannot_be_compared_is_refused(tmp_path, capsys):
     assert compare(tmp_path, "--out", tmp_path / "picture.png") == 1
     assert "expected the folder of a run, or one that holds such, got no config.json in it" in capsys.readouterr().err

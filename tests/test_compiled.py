@@ -157,7 +157,6 @@ def test_the_arrays_of_a_batch_that_is_shared_have_as_many_samples():
         sharded(experiment.step, first_devices(1))(*experiment.begin(), batch)
 
 
-@pytest.mark.usefixtures("unchecked_annotations")  # a JaxKey stands where a Key is expected
 def test_an_interrupted_run_goes_on_to_the_same_bytes(whole, tmp_path):
     def interrupt(progress, first):
         if len(progress.history) == 2:
@@ -171,14 +170,12 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(whole, tmp_path):
     assert_same(folder, whole)
 
 
-@pytest.mark.usefixtures("unchecked_annotations")
 def test_a_run_is_reproduced_bit_for_bit(whole):
     verdict = reproduce(classifier(), whole, source=whole.parent)
     assert verdict == Verdict(True, "identical, bit for bit: 12 steps, 3 epochs, and the params", [])
     assert read_run(whole).environment["jax"]["devices"] == 1
 
 
-@pytest.mark.usefixtures("unchecked_annotations")
 def test_a_step_that_differs_within_an_epoch_is_found(whole, tmp_path):
     shutil.copytree(whole, tmp_path / "run")
     path = tmp_path / "run" / "steps.csv"
@@ -186,7 +183,6 @@ def test_a_step_that_differs_within_an_epoch_is_found(whole, tmp_path):
     assert "differs at step 6: loss was 9.0" in reproduce(classifier(), tmp_path / "run").text
 
 
-@pytest.mark.usefixtures("unchecked_annotations")
 def test_a_loss_that_is_not_finite_is_told_with_its_step(tmp_path):
     x = drawn("x", 22)
     train = fn.Batch(x, x[:, :1])

@@ -73,7 +73,6 @@ def test_a_damaged_json_file_is_refused_by_name(folder, name, damage):
         ("colour", "red"),
     ],
 )
-@pytest.mark.usefixtures("unchecked_annotations")
 def test_a_config_with_other_fields_is_refused(folder, field, value):
     plan = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**plan, field: value}))

@@ -142,7 +142,6 @@ def test_keys_of_jax_have_the_methods_of_keys():
     assert float(jax_key(Key(5)).normal(())) != float(jax_key(Key(5 + 2**32)).normal(()))
 
 
-@pytest.mark.usefixtures("unchecked_annotations")  # a JaxKey stands where a Key is expected
 def test_many_seeds_are_one_program():
     step = fn.train_step(DROPPING, LOSS, fn.sgd(0.1))
 

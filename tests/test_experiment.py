@@ -13,8 +13,6 @@ from tests.small_experiments import KEY, SQUARED, by_hand, classifier, drawn, re
 
 DATA = fn.Batch(drawn("x", 8), drawn("y", 8, 1))
 
-pytestmark = pytest.mark.usefixtures("unchecked_annotations")
-
 
 @pytest.mark.parametrize(
     ("fields", "message"),

@@ -65,7 +65,6 @@ def begun(parts, shapes):
     return tree.map_with_paths(lambda path, leaf: leaf + 0.1 * fn.Key(1).at(path).normal(leaf.shape), params)
 
 
-@pytest.mark.usefixtures("unchecked_annotations")
 @pytest.mark.parametrize(
     "name", [name for name in QUICK if name not in ("lenet", "mnist")]
 )  # they have their own tests
@@ -74,7 +73,6 @@ def test_the_laws_of_an_experiment(name):
 
 
 @named
-@pytest.mark.usefixtures("unchecked_annotations")
 def test_the_verbs(name, tmp_path, capsys):
     whole, parted = tmp_path / "whole", tmp_path / "parted"
     assert command(name, *QUICK[name], "--epochs", 2, "--out", whole) == 0
@@ -99,7 +97,6 @@ def test_a_sweep(name, tmp_path, capsys):
 
 
 @named
-@pytest.mark.usefixtures("unchecked_annotations")
 def test_the_report_shows_what_is_its_own(name):
     experiment = of(name)
     sections = list(experiment.sections(experiment.begin()[0]))
@@ -141,14 +138,12 @@ def test_an_experiment_is_read_in_one_sitting(name):
 @pytest.mark.parametrize(
     ("module", "epochs", "accuracy"), [(sine, 8, "fitted/accuracy"), (spirals, 1, "test/accuracy")]
 )
-@pytest.mark.usefixtures("unchecked_annotations")  # a thousand checked steps are slow
 def test_the_problems_of_the_book_are_learned(module, epochs, accuracy):
     *_, progress = stream(module.experiment(module.Config(epochs=epochs)))
     assert progress.step == 137 * epochs
     assert progress.history[-1][accuracy] > 0.5
 
 
-@pytest.mark.usefixtures("unchecked_annotations")  # ten thousand checked steps are slow
 def test_the_network_of_chapter_10_ends_as_in_the_book():
     """With the book's own numbers, which come from NumPy's old generator; it tells a loss of 0.07 and 0.98 right."""
     draws = np.random.RandomState(0)
@@ -246,7 +241,6 @@ def test_a_model_of_characters_counts_bits_and_draws_what_it_finds_likely(tmp_pa
     assert all(section.html.count("ab") > 280 for section in experiment.sections(progress.params))
 
 
-@pytest.mark.usefixtures("unchecked_annotations")
 @pytest.mark.parametrize(
     ("name", "words", "message"),
     [

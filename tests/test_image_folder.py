@@ -78,7 +78,6 @@ def test_files_that_are_no_images_are_listed(folder, tmp_path):
         assert name in message
 
 
-@pytest.mark.usefixtures("unchecked_annotations")
 @pytest.mark.parametrize(
     ("names", "options", "message"),
     [

@@ -72,21 +72,18 @@ def test_the_stream_is_pinned():
     assert Key(0).at("epoch", 3).permutation(8).tolist() == [7, 3, 6, 1, 5, 0, 2, 4]
 
 
-@pytest.mark.usefixtures("unchecked_annotations")  # the checker itself draws numbers
 def test_pythons_randomness_is_untouched():
     state = random.getstate()
     [draw(Key(0)) for draw in DRAWS.values()]
     assert random.getstate() == state
 
 
-@pytest.mark.usefixtures("unchecked_annotations")
 @pytest.mark.parametrize("seed", [-1, 2**64, 1.0, True, None, "0"])
 def test_bad_seeds_are_refused(seed):
     with pytest.raises(InputError, match=r"Key: expected a seed that is a whole number in \[0, 2\*\*64\)"):
         Key(seed)
 
 
-@pytest.mark.usefixtures("unchecked_annotations")
 @pytest.mark.parametrize("label", [-1, 2**64, 1.0, True, None, ("a",), [1]])
 def test_bad_labels_are_refused(label):
     for make in (Key(0).at, lambda label: Key(0, ("a", label))):

@@ -183,7 +183,6 @@ def test_a_run_that_was_not_one_needs_a_folder_to_resume(tmp_path, monkeypatch):
         carried_out(by_hand(), None, mode="resume", source=tmp_path)
 
 
-@pytest.mark.usefixtures("unchecked_annotations")
 def test_what_is_no_experiment_is_refused(tmp_path):
     for other in (regression, None, regression().step):
         with pytest.raises(InputError, match=r"^mine: expected an Experiment, got .*; give what your function"):

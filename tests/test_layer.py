@@ -40,7 +40,6 @@ def test_summary_lists_the_innermost_layers():
     assert fn.summary(fn.dense(2), (3,)).splitlines()[1].split() == ["dense(2)", "(2,)", "8", "6"]
 
 
-@pytest.mark.usefixtures("unchecked_annotations")
 @pytest.mark.parametrize(
     ("layer", "in_shape", "products"),
     [
@@ -61,7 +60,6 @@ def test_summary_refuses_shapes_that_do_not_fit():
         fn.summary(fn.serial(fn.dense(2)), (28, 28))
 
 
-@pytest.mark.usefixtures("unchecked_annotations")
 def test_a_summary_takes_what_layers_do_and_shapes_of_numpy():
     def forward(params, x, mode):
         whole, rest = np.divmod(x, 1.0)

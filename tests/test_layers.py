@@ -293,10 +293,6 @@ def test_dx_is_computed_unless_it_is_not_needed(layer, in_shape):
     assert layer.vjp(params, residuals, y, need_dx=False)[1] is None
 
 
-refused = pytest.mark.usefixtures("unchecked_annotations")
-
-
-@refused
 @pytest.mark.parametrize("dtype", [np.int64, np.uint8, np.bool_])
 @pytest.mark.parametrize("layer", [fn.dense(2), fn.relu(), fn.softmax(), fn.serial(fn.flatten(), fn.dense(2))], ids=str)
 def test_integers_are_refused(layer, dtype):
@@ -305,7 +301,6 @@ def test_integers_are_refused(layer, dtype):
         layer.forward(params, np.ones((2, 3), dtype), INFERENCE)
 
 
-@refused
 @pytest.mark.parametrize(
     ("layer", "in_shape", "where"),
     [
@@ -329,7 +324,6 @@ def test_integers_are_refused_at_their_place(layer, in_shape, where):
         layer.forward(params, np.ones((2, *in_shape), int), INFERENCE)
 
 
-@refused
 @pytest.mark.parametrize(
     ("layer", "in_shape"),
     [(fn.dense(2), (3,)), (fn.conv2d(2), (4, 4, 1)), (fn.layer_norm(), (3,)), (fn.rms_norm(), (3,))],
@@ -341,7 +335,6 @@ def test_another_float_dtype_is_refused(layer, in_shape):
         fn.predict(layer, params, np.ones((2, *in_shape)))
 
 
-@refused
 @pytest.mark.parametrize(
     ("layer", "in_shape", "shape", "message"),
     [
@@ -376,7 +369,6 @@ def test_other_shapes_than_those_of_init_are_refused(layer, in_shape, shape, mes
         fn.predict(layer, params, np.ones(shape, np.float32))
 
 
-@refused
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -415,7 +407,6 @@ def test_layers_that_take_a_tuple_stand_side_by_side():
     assert y.tolist() == [[2.0] * 6] * 2
 
 
-@refused
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
@@ -444,20 +435,17 @@ def test_wrong_shapes_name_the_whole_path():
         model.init(Key(0), (10, 128))
 
 
-@refused
 @pytest.mark.parametrize("features", [0, -1, 2.0, "3", True, None])
 def test_features_are_counted(features):
     with pytest.raises(InputError, match=f"^dense: expected features to be a positive whole number, got {features!r}$"):
         fn.dense(features)
 
 
-@refused
 def test_a_constructor_is_no_layer():
     with pytest.raises(InputError, match=r"serial\[1\]: expected a Layer, .*call its constructor"):
         fn.serial(fn.dense(3), fn.relu)
 
 
-@refused
 @pytest.mark.parametrize("in_shape", [(0,), (-3,), 5, (2.5,), None, "784"])
 def test_bad_input_shapes_are_refused(in_shape):
     with pytest.raises(
@@ -466,7 +454,6 @@ def test_bad_input_shapes_are_refused(in_shape):
         fn.dense(3).init(Key(0), in_shape)
 
 
-@refused
 def test_an_initializer_that_was_not_called_is_refused():
     with pytest.raises(
         InputError, match=r"dense weights: expected an initializer, .*call its constructor: he_normal\(\)"

@@ -15,7 +15,6 @@ def test_it_has_the_sizes_of_the_paper():
     assert fn.tree.size(params) == sum((*convolutions, *dense))
 
 
-@pytest.mark.usefixtures("unchecked_annotations")
 def test_it_is_an_experiment():
     check_experiment(experiment(Config(activation="tanh", pooling="average", batch_size=10)))
 
@@ -34,7 +33,6 @@ def test_it_learns_and_its_model_takes_flat_images(tmp_path, capsys):
     assert "identical, bit for bit: 80 steps, 2 epochs, and the params" in capsys.readouterr().out
 
 
-@pytest.mark.usefixtures("unchecked_annotations")
 def test_bad_arguments_end_with_2(capsys):
     with pytest.raises(SystemExit) as end:
         main(experiment, Config, arguments=["--batch-size", "0"])

@@ -82,7 +82,6 @@ def test_integer_one_hot_and_soft_targets_agree(loss):
     assert values[0] == values[1] == values[2]
 
 
-@pytest.mark.usefixtures("unchecked_annotations")
 @pytest.mark.parametrize("loss", BOTH, ids=str)
 @pytest.mark.parametrize(
     ("outputs", "targets", "weights", "message"),
@@ -179,7 +178,6 @@ def test_the_divergence_from_one_label_is_its_negative_log_likelihood():
     assert float(value) == pytest.approx(-outputs[np.arange(6), targets].mean())
 
 
-@pytest.mark.usefixtures("unchecked_annotations")
 @pytest.mark.parametrize("make", [fn.mean_squared_error, fn.kl_divergence])
 def test_weights_weigh_the_samples(make):
     weights = np.arange(1.0, 7.0)
@@ -237,7 +235,6 @@ def test_a_class_that_is_ruled_out_by_its_logit_costs_nothing():
     assert fn.softmax_cross_entropy().forward(logits, np.array([1]))[0] == np.inf
 
 
-@pytest.mark.usefixtures("unchecked_annotations")
 @pytest.mark.parametrize(
     ("targets", "message"),
     [
@@ -263,7 +260,6 @@ def test_class_weights_count_samples_of_a_class():
     assert loss.forward(outputs.astype(np.float32), targets, weights.astype(np.float64))[0].dtype == np.float32
 
 
-@pytest.mark.usefixtures("unchecked_annotations")
 @pytest.mark.parametrize(
     "make",
     [

@@ -40,14 +40,12 @@ def a_class(**fields):
 
 
 @pytest.mark.parametrize("config", [dict, Config(), None, type("Config", (), {})])
-@pytest.mark.usefixtures("unchecked_annotations")
 def test_a_config_is_an_attrs_class(config):
     with pytest.raises(InputError, match=r"main: expected a config that is an attrs class, got .*; decorate it"):
         main(experiment, config, arguments=[])
 
 
 @pytest.mark.parametrize("of", [by_hand(), None, "experiment"])
-@pytest.mark.usefixtures("unchecked_annotations")
 def test_an_experiment_is_a_function(of):
     with pytest.raises(InputError, match="main: expected an experiment that is a function of a config, got "):
         main(of, Config, arguments=[])

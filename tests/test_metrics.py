@@ -194,7 +194,6 @@ def test_regression_accuracy_counts_close_outputs():
     assert metrics.regression_accuracy(0.1)(outputs, targets, np.array([1.0, 3.0])) == (0.5 + 3) / 4
 
 
-@pytest.mark.usefixtures("unchecked_annotations")
 @pytest.mark.parametrize(
     ("call", "message"),
     [

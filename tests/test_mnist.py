@@ -116,7 +116,6 @@ def test_a_run_can_be_resumed_reproduced_swept_and_compared(tmp_path, capsys):
     assert "4 3" in capsys.readouterr().out
 
 
-@pytest.mark.usefixtures("unchecked_annotations")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

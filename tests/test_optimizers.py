@@ -139,7 +139,6 @@ def test_no_parameters_are_no_trouble():
         ),
     ],
 )
-@pytest.mark.usefixtures("unchecked_annotations")
 def test_bad_hyperparameters_are_refused(make, message):
     with pytest.raises(InputError, match=f"^{message}$"):
         make()
@@ -303,7 +302,6 @@ def test_presets_are_those_of_the_book(optimizer, book):
 @pytest.mark.parametrize(
     "schedule", [lambda: lambda step: 0.1 * np.cos(step / 100), lambda: fn.piecewise([0.1, 0.01], np.array([2]))]
 )
-@pytest.mark.usefixtures("unchecked_annotations")
 def test_a_schedule_that_gives_numpys_numbers_promotes_nothing(make, schedule):
     optimizer, params = make(schedule()), np.ones(3, np.float32)
     state = optimizer.init(params)

@@ -50,7 +50,6 @@ def test_a_step_adds_the_penalty_once():
     assert state.metrics["loss"] == float(value)
 
 
-@pytest.mark.usefixtures("unchecked_annotations")
 def test_bad_input_is_refused():
     with pytest.raises(InputError, match="l2: expected a strength of at least 0, got -1"):
         fn.l2(-1)

@@ -219,7 +219,6 @@ def test_what_the_machine_lacks_is_no_fault_of_an_experiment(error):
 
 
 @pytest.mark.parametrize("result", [None, 1.0, np.zeros(2), (1.0,), (1.0, 2.0, 3.0)])
-@pytest.mark.usefixtures("unchecked_annotations")
 def test_begin_and_step_give_two_values(result):
     with pytest.raises(InputError, match=r"^begin: expected params and state, got"):
         carried_out(by_hand(begin=lambda: result))
@@ -241,7 +240,6 @@ def test_batches_that_are_no_batches_are_refused():
 
 
 @pytest.mark.parametrize("sizes", [(), (0,), (2, -1), (1.5,), None, 3])
-@pytest.mark.usefixtures("unchecked_annotations")
 def test_a_batch_has_steps_and_samples(sizes):
     with pytest.raises(InputError, match=r"^sizes: expected a positive whole number of samples for each step, got"):
         carried_out(by_hand(sizes=lambda batch: sizes))

@@ -103,7 +103,6 @@ def test_values_are_those_of_the_formula_and_of_jax(schedule, values):
         ),
     ],
 )
-@pytest.mark.usefixtures("unchecked_annotations")
 def test_bad_arguments_are_refused(make, message):
     with pytest.raises(InputError, match=f"^{message}$"):
         make()

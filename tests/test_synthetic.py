@@ -22,7 +22,6 @@ def test_the_sine_is_one_period():
     assert data.targets == pytest.approx(np.sin(2 * np.pi * data.inputs), abs=1e-6)
 
 
-@pytest.mark.usefixtures("unchecked_annotations")
 @pytest.mark.parametrize("call", [lambda: spiral(Key(0), 0, 3), lambda: spiral(Key(0), 3, -1), lambda: sine(2.5)])
 def test_bad_numbers_are_refused(call):
     with pytest.raises(InputError, match="to be a positive whole number"):

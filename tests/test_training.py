@@ -323,7 +323,6 @@ def test_the_step_runs_on_any_namespace():
     assert len(list(fn.batches(Key(0), strict[1], 7))) == 3
 
 
-@pytest.mark.usefixtures("unchecked_annotations")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -340,7 +339,6 @@ def test_constructors_that_were_not_called_are_refused(arguments, message):
         fn.train_step(*arguments)
 
 
-@pytest.mark.usefixtures("unchecked_annotations")
 @pytest.mark.parametrize(
     ("metrics", "message"),
     [
@@ -361,7 +359,6 @@ def test_metrics_have_names_of_their_own(metrics, message):
         fn.evaluate(MODEL, LOSS, (), samples(), metrics=metrics)
 
 
-@pytest.mark.usefixtures("unchecked_annotations")
 def test_a_seed_is_no_key():
     step, params, _ = start()
     with pytest.raises(InputError, match=r"train_step\.init: expected a key, got 0; make one of a seed: Key\(0\)"):
@@ -388,7 +385,6 @@ def test_several_inputs_are_samples_too():
     assert fn.evaluate(model, LOSS, params, batch)["loss"] < before["loss"]
 
 
-@pytest.mark.usefixtures("unchecked_annotations")
 def test_a_whole_dataset_is_no_batch():
     _, params, _ = start()
     data = fn.load_dataset("mnist_5k")
@@ -398,7 +394,6 @@ def test_a_whole_dataset_is_no_batch():
 
 
 @pytest.mark.parametrize("batch_size", [0, -1, 2.5])
-@pytest.mark.usefixtures("unchecked_annotations")
 def test_bad_batch_sizes_are_refused(batch_size):
     _, params, _ = start()
     with pytest.raises(InputError, match="evaluate: expected a batch_size that is a positive whole number"):

@@ -56,20 +56,20 @@ def leaky_relu(slope: float = 0.01) -> Layer:
     require(is_real(slope, low=0, below=1), "leaky_relu", "a slope in [0, 1)", repr(slope))
     if slope == 0:  # since 0 times infinity is no number
         return relu()
-    return elementwise(partial(_leaky, slope), partial(_leaky_slope, slope))
+    return elementwise(lambda x: namespace(x).maximum(x, slope * x), lambda x: slope + (1 - slope) * _relu_slope(x))
 
 
 @described
 def elu(alpha: float = 1.0) -> Layer:
     """y = x where x > 0, else alpha (exp(x) - 1) (Clevert et al. 2016)."""
     require(is_real(alpha) and alpha > 0, "elu", "an alpha above 0", repr(alpha))
-    return elementwise(partial(_elu, alpha, 1.0), partial(_elu_slope, alpha, 1.0), of="y")
+    return _scaled_elu(alpha, 1.0)
 
 
 @described
 def selu() -> Layer:
     """y = scale elu(x, alpha) with the constants that keep mean and variance (Klambauer et al. 2017)."""
-    return elementwise(partial(_elu, SELU_ALPHA, SELU_SCALE), partial(_elu_slope, SELU_ALPHA, SELU_SCALE), of="y")
+    return _scaled_elu(SELU_ALPHA, SELU_SCALE)
 
 
 @described
@@ -101,13 +101,13 @@ def sigmoid() -> Layer:
 
     To train a binary classifier, leave it out and use a loss on the logits.
     """
-    return elementwise(special.sigmoid, _sigmoid_slope, of="y")
+    return elementwise(special.sigmoid, lambda y: y * (1 - y), of="y")
 
 
 @described
 def tanh() -> Layer:
     """y = tanh(x)."""
-    return elementwise(_tanh, _tanh_slope, of="y")
+    return elementwise(lambda x: namespace(x).tanh(x), lambda y: 1 - y * y, of="y")
 
 
 @described
@@ -173,24 +173,17 @@ relu_vjp = partial(elementwise_vjp, _relu_slope)
 """dx = dy where y > 0, else 0."""
 
 
-def _leaky(slope: float, x: Array) -> Array:
-    return namespace(x).maximum(x, slope * x)
+def _scaled_elu(alpha: float, scale: float) -> Layer:
+    def f(x: Array) -> Array:
+        xp = namespace(x)
+        return scale * (xp.maximum(x, 0) + alpha * xp.expm1(xp.minimum(x, 0)))
 
+    def df(y: Array) -> Array:
+        """scale where y > 0; below, the derivative scale alpha exp(x) is y + scale alpha."""
+        positive = _relu_slope(y)
+        return scale * positive + (1 - positive) * (namespace(y).minimum(y, 0) + scale * alpha)
 
-def _leaky_slope(slope: float, x: Array) -> Array:
-    return slope + (1 - slope) * _relu_slope(x)
-
-
-def _elu(alpha: float, scale: float, x: Array) -> Array:
-    xp = namespace(x)
-    return scale * (xp.maximum(x, 0) + alpha * xp.expm1(xp.minimum(x, 0)))
-
-
-def _elu_slope(alpha: float, scale: float, y: Array) -> Array:
-    """scale where y > 0; below, the derivative scale alpha exp(x) is y + scale alpha."""
-    xp = namespace(y)
-    positive = _relu_slope(y)
-    return scale * positive + (1 - positive) * (xp.minimum(y, 0) + scale * alpha)
+    return elementwise(f, df, of="y")
 
 
 def _gelu(x: Array) -> Array:
@@ -230,18 +223,6 @@ def _silu_slope(x: Array) -> Array:
 def _times_tail(x: Array, tail: Array) -> Array:
     """x times what is exactly 0 for very negative x, infinite ones too."""
     return namespace(x).maximum(x, -1e4) * tail
-
-
-def _sigmoid_slope(y: Array) -> Array:
-    return y * (1 - y)
-
-
-def _tanh(x: Array) -> Array:
-    return namespace(x).tanh(x)
-
-
-def _tanh_slope(y: Array) -> Array:
-    return 1 - y * y
 
 
 def softmax_forward(

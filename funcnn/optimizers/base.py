@@ -5,12 +5,14 @@ by :func:`apply_updates`; the minus of gradient descent stands in the learning r
 other, and a learning rate is a number or a schedule.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 import attrs
 import numpy as np
+from toolz import compose
 
 from funcnn import tree
 from funcnn.arrays import Array, as_dtype_of, check_array, check_floating, namespace, widened
@@ -48,8 +50,19 @@ def chain(*optimizers: Optimizer) -> Optimizer:
     """The updates of each optimizer are the gradients of the next; the state is a tuple of theirs."""
     for i, optimizer in enumerate(optimizers):
         require_optimizer(f"chain[{i}]", optimizer)
-    rates = [partial(_chain_rate, i, each.learning_rate) for i, each in enumerate(optimizers) if each.learning_rate]
-    return Optimizer(partial(_chain_init, optimizers), partial(_chain_update, optimizers), rates[-1] if rates else None)
+
+    def update(grads: Updates, state: tuple[Any, ...], params: Params) -> tuple[Updates, tuple[Any, ...]]:
+        states = []
+        for optimizer, old in zip(optimizers, state, strict=True):
+            grads, new = optimizer.update(grads, old, params)
+            states.append(new)
+        return grads, tuple(states)
+
+    def init(params: Params) -> tuple[Any, ...]:
+        return tuple(optimizer.init(params) for optimizer in optimizers)
+
+    rates = [compose(each.learning_rate, itemgetter(i)) for i, each in enumerate(optimizers) if each.learning_rate]
+    return Optimizer(init, update, rates[-1] if rates else None)
 
 
 def require_optimizer(where: str, optimizer: object) -> None:
@@ -81,22 +94,23 @@ def by_leaf(count: int, rule: Callable[..., tuple[Array, ...]], grads: Updates, 
         InputError: Another tree has other leaves, shapes or dtypes than the gradients: nothing broadcasts.
     """
 
-    def checked(g: Array, *others: Array) -> tuple[Array, ...]:
-        if type(g) is not np.ndarray:
-            check_array("an optimizer", "gradients and updates", g)
-        wide = widened(g)
-        for other in others:
-            if other.shape != g.shape or (other.dtype != wide.dtype and other.dtype != g.dtype):
-                raise _UnlikeError
-        first, *after = rule(wide, *map(widened, others))
-        return as_dtype_of(g, first), *after
-
     try:
-        return tree.map_to(count, checked, grads, *rest)
+        return tree.map_to(count, partial(_on_leaf, rule), grads, *rest)
     except (_UnlikeError, AttributeError, ValueError):  # the last two of another tree, or of what is no array
         for other in rest:
             _refuse_unlike(grads, other)
         raise
+
+
+def _on_leaf(rule: Callable[..., tuple[Array, ...]], g: Array, *others: Array) -> tuple[Array, ...]:
+    if type(g) is not np.ndarray:
+        check_array("an optimizer", "gradients and updates", g)
+    wide = widened(g)
+    for other in others:
+        if other.shape != g.shape or (other.dtype != wide.dtype and other.dtype != g.dtype):
+            raise _UnlikeError
+    first, *after = rule(wide, *map(widened, others))
+    return as_dtype_of(g, first), *after
 
 
 def _refuse_unlike(grads: Updates, expected: Any) -> None:
@@ -126,7 +140,12 @@ def start_like(params: Params) -> Updates:
 
 def stateless(update: Callable[[Updates, Params], Updates]) -> Optimizer:
     """The optimizer that applies ``update(grads, params)`` and remembers nothing."""
-    return Optimizer(_nothing, partial(_stateless_update, update))
+
+    def init(params: Params) -> tuple[()]:
+        start_like(params)  # nothing to remember, but something to refuse
+        return ()
+
+    return Optimizer(init, lambda grads, state, params: (update(grads, params), state))
 
 
 def _zeros(leaf: Array) -> Array:
@@ -139,34 +158,5 @@ def _start(path: str, param: Array) -> Array:
     return xp.zeros_like(widened(param))
 
 
-def _nothing(params: Params) -> tuple[()]:
-    start_like(params)  # nothing to remember, but something to refuse
-    return ()
-
-
-def _stateless_update(
-    update: Callable[[Updates, Params], Updates], grads: Updates, state: tuple[()], params: Params
-) -> tuple[Updates, tuple[()]]:
-    return update(grads, params), state
-
-
 def _add(update: Array, param: Array) -> tuple[Array]:
     return (param + update,)
-
-
-def _chain_init(optimizers: Sequence[Optimizer], params: Params) -> tuple[Any, ...]:
-    return tuple(optimizer.init(params) for optimizer in optimizers)
-
-
-def _chain_update(
-    optimizers: Sequence[Optimizer], grads: Updates, state: tuple[Any, ...], params: Params
-) -> tuple[Updates, tuple[Any, ...]]:
-    states = []
-    for optimizer, old in zip(optimizers, state, strict=True):
-        grads, new = optimizer.update(grads, old, params)
-        states.append(new)
-    return grads, tuple(states)
-
-
-def _chain_rate(place: int, rate: Callable[[Any], Any], state: tuple[Any, ...]) -> Any:
-    return rate(state[place])

@@ -3,8 +3,6 @@
 A preset such as :func:`adamw` is a chain of parts; :func:`adam` is one part for speed, equal to its chain.
 """
 
-from collections.abc import Callable
-from functools import partial
 from operator import attrgetter
 from typing import Any, Literal, TypeAlias
 
@@ -112,7 +110,16 @@ def adam(learning_rate: Rate = 1e-3, beta1: float = 0.9, beta2: float = 0.999, e
     """
     _check_adam("adam", beta1, beta2, eps)
     schedule = as_schedule("adam", learning_rate)
-    return Optimizer(partial(_adam_init, schedule), partial(_adam_update, schedule, beta1, beta2, eps), _latest_rate)
+
+    def init(params: Params) -> AdamState:
+        return AdamState(0, schedule(0), start_like(params), start_like(params))
+
+    def update(grads: Updates, state: AdamState, params: Params) -> tuple[Updates, AdamState]:
+        step, rate = state.step + 1, schedule(state.step)
+        updates, *moments = _adam_step(beta1, beta2, eps, False, -rate, step, grads, state.sums, state.squares)
+        return updates, AdamState(step, rate, *moments)
+
+    return Optimizer(init, update, _latest_rate)
 
 
 @described
@@ -186,7 +193,16 @@ def accumulate_momentum(momentum: float, nesterov: bool = False) -> Optimizer:
     """v = momentum v + g; gives v (Polyak 1964), or g + momentum v with ``nesterov`` (Sutskever et al. 2013)."""
     require(is_real(momentum, low=0, below=1), "accumulate_momentum", "a momentum in [0, 1)", repr(momentum))
     require(isinstance(nesterov, bool), "accumulate_momentum", "True or False for nesterov", repr(nesterov))
-    return Optimizer(_momentum_init, partial(_momentum_update, momentum, nesterov))
+
+    def rule(g: Array, v: Array) -> tuple[Array, Array]:
+        v = g + momentum * v
+        return g + momentum * v if nesterov else v, v
+
+    def update(grads: Updates, state: MomentumState, params: Params) -> tuple[Updates, MomentumState]:
+        updates, velocity = by_leaf(2, rule, grads, state.velocity)
+        return updates, MomentumState(velocity)
+
+    return Optimizer(lambda params: MomentumState(start_like(params)), update)
 
 
 @described
@@ -194,7 +210,13 @@ def scale_by_adam(beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, n
     """m' / (sqrt(v') + eps), as :func:`adam` says (or :func:`nadam`, with ``nesterov``), before the learning rate."""
     _check_adam("scale_by_adam", beta1, beta2, eps)
     require(isinstance(nesterov, bool), "scale_by_adam", "True or False for nesterov", repr(nesterov))
-    return Optimizer(_moments_init, partial(_moments_update, beta1, beta2, eps, nesterov))
+
+    def update(grads: Updates, state: MomentsState, params: Params) -> tuple[Updates, MomentsState]:
+        step = state.step + 1
+        updates, *moments = _adam_step(beta1, beta2, eps, nesterov, 1.0, step, grads, state.sums, state.squares)
+        return updates, MomentsState(step, *moments)
+
+    return Optimizer(lambda params: MomentsState(0, start_like(params), start_like(params)), update)
 
 
 @described
@@ -205,9 +227,7 @@ def scale_by_rss(
     fits = is_real(initial_accumulator, low=0)
     require(fits, "scale_by_rss", "an initial_accumulator of at least 0", repr(initial_accumulator))
     _check_eps("scale_by_rss", eps, eps_placement)
-    return Optimizer(
-        partial(_squares_init, initial_accumulator), partial(_squares_update, 1.0, 1.0, eps, eps_placement)
-    )
+    return _by_squares(initial_accumulator, 1.0, 1.0, eps, eps_placement)
 
 
 @described
@@ -215,14 +235,24 @@ def scale_by_rms(decay: float = 0.9, eps: float = 1e-8, eps_placement: EpsPlacem
     """g / sqrt(v + eps) with v the running mean of g^2, as :func:`rmsprop` says."""
     require(is_real(decay, low=0, below=1), "scale_by_rms", "a decay in [0, 1)", repr(decay))
     _check_eps("scale_by_rms", eps, eps_placement)
-    return Optimizer(partial(_squares_init, 0.0), partial(_squares_update, decay, 1 - decay, eps, eps_placement))
+    return _by_squares(0.0, decay, 1 - decay, eps, eps_placement)
 
 
 @described
 def scale_by_learning_rate(learning_rate: Rate) -> Optimizer:
     """-rate times the gradients; the state holds the rate of the latest update (before any, of the first)."""
     schedule = as_schedule("scale_by_learning_rate", learning_rate)
-    return Optimizer(partial(_learning_rate_init, schedule), partial(_learning_rate_update, schedule), _latest_rate)
+
+    def init(params: Params) -> LearningRateState:
+        start_like(params)  # any will do that are floating
+        return LearningRateState(0, schedule(0))
+
+    def update(grads: Updates, state: LearningRateState, params: Params) -> tuple[Updates, LearningRateState]:
+        rate = schedule(state.step)
+        (updates,) = by_leaf(1, lambda g, param: (-rate * g,), grads, params)
+        return updates, LearningRateState(state.step + 1, rate)
+
+    return Optimizer(init, update, _latest_rate)
 
 
 def _check_adam(where: str, beta1: float, beta2: float, eps: float) -> None:
@@ -236,55 +266,6 @@ def _check_eps(where: str, eps: float, placement: str) -> None:
     require(
         is_one_of(placement, ("inside", "outside")), where, "an eps_placement of 'inside' or 'outside'", repr(placement)
     )
-
-
-def _momentum_init(params: Params) -> MomentumState:
-    return MomentumState(start_like(params))
-
-
-def _momentum_update(
-    momentum: float, nesterov: bool, grads: Updates, state: MomentumState, params: Params
-) -> tuple[Updates, MomentumState]:
-    del params  # the gradients are enough
-
-    def rule(g: Array, v: Array) -> tuple[Array, Array]:
-        v = g + momentum * v
-        return g + momentum * v if nesterov else v, v
-
-    updates, velocity = by_leaf(2, rule, grads, state.velocity)
-    return updates, MomentumState(velocity)
-
-
-def _moments_init(params: Params) -> MomentsState:
-    return MomentsState(0, start_like(params), start_like(params))
-
-
-def _moments_update(
-    beta1: float, beta2: float, eps: float, nesterov: bool, grads: Updates, state: MomentsState, params: Params
-) -> tuple[Updates, MomentsState]:
-    del params  # the gradients are enough
-    step = state.step + 1
-    updates, *moments = _adam_step(beta1, beta2, eps, nesterov, 1.0, step, grads, state.sums, state.squares)
-    return updates, MomentsState(step, *moments)
-
-
-def _adam_init(schedule: Callable[[Any], Any], params: Params) -> AdamState:
-    return AdamState(0, schedule(0), start_like(params), start_like(params))
-
-
-def _adam_update(
-    schedule: Callable[[Any], Any],
-    beta1: float,
-    beta2: float,
-    eps: float,
-    grads: Updates,
-    state: AdamState,
-    params: Params,
-) -> tuple[Updates, AdamState]:
-    del params  # the gradients are enough
-    step, rate = state.step + 1, schedule(state.step)
-    updates, *moments = _adam_step(beta1, beta2, eps, False, -rate, step, grads, state.sums, state.squares)
-    return updates, AdamState(step, rate, *moments)
 
 
 def _adam_step(
@@ -322,33 +303,16 @@ def _adam_step(
     return updates, sums, squares
 
 
-def _squares_init(start: float, params: Params) -> SquaresState:
-    return SquaresState(tree.map(lambda zeros: zeros + start, start_like(params)))
-
-
-def _squares_update(
-    old: float, new: float, eps: float, placement: EpsPlacement, grads: Updates, state: SquaresState, params: Params
-) -> tuple[Updates, SquaresState]:
-    """v = old v + new g^2, and g over its root."""
-    del params  # the gradients are enough
+def _by_squares(start: float, old: float, new: float, eps: float, placement: EpsPlacement) -> Optimizer:
+    """v = old v + new g^2 from ``start``, and g over its root."""
 
     def rule(g: Array, v: Array) -> tuple[Array, Array]:
         sqrt = namespace(v).sqrt
         v = old * v + new * g * g
         return g / (sqrt(v + eps) if placement == "inside" else sqrt(v) + eps), v
 
-    updates, nu = by_leaf(2, rule, grads, state.nu)
-    return updates, SquaresState(nu)
+    def update(grads: Updates, state: SquaresState, params: Params) -> tuple[Updates, SquaresState]:
+        updates, nu = by_leaf(2, rule, grads, state.nu)
+        return updates, SquaresState(nu)
 
-
-def _learning_rate_init(schedule: Callable[[Any], Any], params: Params) -> LearningRateState:
-    start_like(params)  # any will do that are floating
-    return LearningRateState(0, schedule(0))
-
-
-def _learning_rate_update(
-    schedule: Callable[[Any], Any], grads: Updates, state: LearningRateState, params: Params
-) -> tuple[Updates, LearningRateState]:
-    rate = schedule(state.step)
-    (updates,) = by_leaf(1, lambda g, param: (-rate * g,), grads, params)
-    return updates, LearningRateState(state.step + 1, rate)
+    return Optimizer(lambda params: SquaresState(tree.map(lambda zeros: zeros + start, start_like(params))), update)

@@ -14,7 +14,7 @@ import numpy as np
 from toolz import compose
 
 from funcnn import special, tree
-from funcnn.arrays import Array, check_floating, namespace, number
+from funcnn.arrays import Array, as_dtype_of, check_floating, namespace, number
 from funcnn.errors import is_count, is_real, require
 from funcnn.layer import Params
 from funcnn.optimizers.base import (
@@ -61,7 +61,7 @@ class AverageState:
 def clip(bound: float) -> Optimizer:
     """Each element of the gradients cut to [-bound, bound]."""
     require(is_real(bound) and bound > 0, "clip", "a bound above 0", repr(bound))
-    return stateless(partial(_clip, bound))
+    return _leaf_by_leaf(lambda g, param: namespace(g).clip(g, -bound, bound))
 
 
 @described
@@ -72,7 +72,12 @@ def clip_by_global_norm(bound: float) -> Optimizer:
     """
     fits = is_real(bound) and bound > 0
     require(fits, "clip_by_global_norm", "a bound above 0", repr(bound))
-    return stateless(partial(_clip_by_norm, bound))
+
+    def update(grads: Updates, params: Params) -> Updates:
+        scaled = partial(_scaled_by_norm, bound, global_norm(grads))
+        return by_leaf(1, scaled, grads, params)[0]
+
+    return stateless(update)
 
 
 @described
@@ -105,7 +110,14 @@ def max_norm(bound: float, mask: str = "*weights") -> Optimizer:
 def skip_if_not_finite(optimizer: Optimizer) -> Optimizer:
     """``optimizer``, but a gradient with NaN or infinity changes neither params nor its state."""
     require_optimizer("skip_if_not_finite", optimizer)
-    return Optimizer(partial(_skip_init, optimizer), partial(_skip_update, optimizer), _inner_rate(optimizer))
+
+    def update(grads: Updates, state: SkipState, params: Params) -> tuple[Updates, SkipState]:
+        finite, nothing = _all_finite(grads), zeros_like(grads)
+        updates, inner = optimizer.update(_chosen(finite, grads, nothing), state.inner, params)
+        updates, inner = _chosen(finite, (updates, inner), (nothing, state.inner))
+        return updates, SkipState(_chosen(finite, state.skipped, state.skipped + 1), inner)
+
+    return Optimizer(lambda params: SkipState(0, optimizer.init(params)), update, _inner_rate(optimizer))
 
 
 @described
@@ -116,8 +128,23 @@ def accumulate(optimizer: Optimizer, times: int) -> Optimizer:
     """
     require_optimizer("accumulate", optimizer)
     require(is_count(times), "accumulate", "times to be a positive whole number", repr(times))
-    update = partial(_accumulate_update, optimizer, times)
-    return Optimizer(partial(_accumulate_init, optimizer), update, _inner_rate(optimizer))
+
+    def update(grads: Updates, state: AccumulationState, params: Params) -> tuple[Updates, AccumulationState]:
+        count, nothing = state.count + 1, zeros_like(grads)
+        _, total = by_leaf(2, lambda g, total: (g, total + g), grads, state.total)
+        waiting = nothing, AccumulationState(count, total, state.inner)
+        full = count == times
+        if full is False:  # known, not traced: the optimizer need not run
+            return waiting
+        mean = tree.map(lambda total, g: as_dtype_of(g, total / times), total, grads)
+        updates, inner = optimizer.update(mean, state.inner, params)
+        after = AccumulationState(0 * count, zeros_like(total), inner)
+        return _chosen(full, (updates, after), waiting)  # type: ignore[no-any-return]
+
+    def init(params: Params) -> AccumulationState:
+        return AccumulationState(0, start_like(params), optimizer.init(params))
+
+    return Optimizer(init, update, _inner_rate(optimizer))
 
 
 @described
@@ -129,7 +156,13 @@ def exponential_moving_average(decay: float) -> Optimizer:
     """
     fits = is_real(decay, low=0, below=1)
     require(fits, "exponential_moving_average", "a decay in [0, 1)", repr(decay))
-    return Optimizer(_average_init, partial(_average_update, decay))
+
+    def update(updates: Updates, state: AverageState, params: Params) -> tuple[Updates, AverageState]:
+        new = apply_updates(params, updates)
+        _, average = by_leaf(2, lambda param, old: (param, decay * old + (1 - decay) * param), new, state.average)
+        return updates, AverageState(state.step + 1, average)
+
+    return Optimizer(lambda params: AverageState(0, start_like(params)), update)
 
 
 def averaged(decay: float, state: AverageState) -> Params:
@@ -157,29 +190,23 @@ def global_norm(updates: Updates) -> Any:
     return special.norm(namespace(leaves[0]).concat(norms), axis=0)[0]
 
 
-def _clip(bound: float, grads: Updates, params: Params) -> Updates:
-    (clipped,) = by_leaf(1, lambda g, param: (namespace(g).clip(g, -bound, bound),), grads, params)
-    return clipped
+def _scaled_by_norm(bound: float, norm: Any, g: Array, param: Array) -> tuple[Array]:
+    xp = namespace(g)
+    return (g * (bound / xp.maximum(xp.asarray(norm, dtype=g.dtype), xp.asarray(bound, dtype=g.dtype))),)
 
 
-def _clip_by_norm(bound: float, grads: Updates, params: Params) -> Updates:
-    norm = global_norm(grads)
-
-    def rule(g: Array, param: Array) -> tuple[Array]:
-        xp = namespace(g)
-        scale = bound / xp.maximum(xp.asarray(norm, dtype=g.dtype), xp.asarray(bound, dtype=g.dtype))
-        return (g * scale,)
-
-    (clipped,) = by_leaf(1, rule, grads, params)
-    return clipped
+def _leaf_by_leaf(f: Callable[[Array, Array], Array]) -> Optimizer:
+    """The optimizer that gives ``f(update, param)``."""
+    return stateless(lambda updates, params: by_leaf(1, lambda *leaves: (f(*leaves),), updates, params)[0])
 
 
 def _masked(name: str, mask: str, f: Callable[[Array, Array], Array]) -> Optimizer:
     """The optimizer that gives ``f(update, param)`` under ``mask``, and other updates as they are."""
     require(isinstance(mask, str), name, "a mask that is a pattern of paths", repr(mask), 'such as "*weights"')
+    everywhere = _leaf_by_leaf(f).update
 
     def update(updates: Updates, params: Params) -> Updates:
-        (changed,) = by_leaf(1, lambda update, param: (f(update, param),), updates, params)
+        changed, _ = everywhere(updates, (), params)
         chosen = tree.matching(name, mask, params)
         return tree.map(lambda chosen, new, old: new if chosen else old, chosen, changed, updates)
 
@@ -215,44 +242,3 @@ def _all_finite(grads: Updates) -> Any:
 def _inner_rate(optimizer: Optimizer) -> Callable[[Any], Any] | None:
     """The learning rate of the optimizer that a wrapper's state holds the state of."""
     return optimizer.learning_rate and compose(optimizer.learning_rate, attrgetter("inner"))
-
-
-def _skip_init(optimizer: Optimizer, params: Params) -> SkipState:
-    return SkipState(0, optimizer.init(params))
-
-
-def _skip_update(optimizer: Optimizer, grads: Updates, state: SkipState, params: Params) -> tuple[Updates, SkipState]:
-    finite, nothing = _all_finite(grads), zeros_like(grads)
-    updates, inner = optimizer.update(_chosen(finite, grads, nothing), state.inner, params)
-    updates, inner = _chosen(finite, (updates, inner), (nothing, state.inner))
-    return updates, SkipState(_chosen(finite, state.skipped, state.skipped + 1), inner)
-
-
-def _accumulate_init(optimizer: Optimizer, params: Params) -> AccumulationState:
-    return AccumulationState(0, start_like(params), optimizer.init(params))
-
-
-def _accumulate_update(
-    optimizer: Optimizer, times: int, grads: Updates, state: AccumulationState, params: Params
-) -> tuple[Updates, AccumulationState]:
-    count, nothing = state.count + 1, zeros_like(grads)
-    _, total = by_leaf(2, lambda g, total: (g, total + g), grads, state.total)
-    waiting = nothing, AccumulationState(count, total, state.inner)
-    full = count == times
-    if full is False:  # known, not traced: the optimizer need not run
-        return waiting
-    updates, inner = optimizer.update(tree.map(lambda leaf: leaf / times, total), state.inner, params)
-    updates, new_state = _chosen(full, (updates, AccumulationState(0 * count, zeros_like(total), inner)), waiting)
-    return updates, new_state
-
-
-def _average_init(params: Params) -> AverageState:
-    return AverageState(0, start_like(params))
-
-
-def _average_update(
-    decay: float, updates: Updates, state: AverageState, params: Params
-) -> tuple[Updates, AverageState]:
-    new = apply_updates(params, updates)
-    _, average = by_leaf(2, lambda param, old: (param, decay * old + (1 - decay) * param), new, state.average)
-    return updates, AverageState(state.step + 1, average)
