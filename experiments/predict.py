@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import attrs
+import numpy as np
 import tyro
 from jaxtyping import Float, UInt8
 from toolz import concat
@@ -82,10 +83,11 @@ def _answer(saved: fn.SavedModel, path: Path, ink: str) -> Answer | None:
             seen = as_mnist(pixels, ink)
         except fn.InputError as error:
             raise error.within(f"{path}:") from None
+        p = probabilities(saved, seen)
     except fn.InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return None
-    pieces, p = count_pieces(seen), probabilities(saved, seen)
+    pieces = count_pieces(seen)
     remark = f"{pieces} pieces of ink: one digit an image?" if pieces > 1 else ""
     answer = Answer(path, thumbnail(pixels), seen, saved.class_names, p, remark)
     print(f"{path}: {answer.text}\n{bars(saved.class_names, p)}\n", flush=True)
@@ -111,9 +113,16 @@ def load_classifier(path: Path) -> fn.SavedModel:
 
 
 def probabilities(saved: fn.SavedModel, seen: UInt8[Array, "28 28"]) -> Float[Array, " classes"]:
-    """The probability of every class."""
+    """The probability of every class.
+
+    Raises:
+        InputError: They are NaN.
+    """
     x = scale(seen[None], str(saved.scaling)).reshape(1, *saved.in_shape)
-    return fn.predict(fn.softmax(), (), logits_of(saved.model, saved.params, x))[0]
+    p = fn.predict(fn.softmax(), (), logits_of(saved.model, saved.params, x))[0]
+    hint = "it diverged; train it with a smaller learning rate"
+    require(bool(np.isfinite(p).all()), "the model", "outputs that are numbers", "NaN", hint)
+    return p
 
 
 def bars(names: Sequence[str], p: Float[Array, " classes"]) -> str:

@@ -228,7 +228,7 @@ def _mismatches(expected: Mapping[str, Array], found: Mapping[str, Array]) -> It
             yield f"{name} is missing"
         elif name not in expected:
             yield f"{name} is extra"
-        elif (a := _described(found[name])) != (b := _described(expected[name])):
+        elif (a := tree.kind(found[name])) != (b := tree.kind(expected[name])):
             yield f"{name} is {a} instead of {b}"
 
 
@@ -238,7 +238,3 @@ def _digest(header: Mapping[str, Any], arrays: Mapping[str, Array]) -> str:
     for name in sorted(arrays):
         digest.update(name.encode() + arrays[name].tobytes())
     return digest.hexdigest()
-
-
-def _described(array: Array) -> str:
-    return f"{array.dtype} {array.shape}"

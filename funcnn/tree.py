@@ -245,16 +245,6 @@ def kind(leaf: Any) -> str:
     return f"{leaf.dtype} {tuple(leaf.shape)}" if hasattr(leaf, "dtype") else type(leaf).__name__
 
 
-def alike(left: Any, right: Any) -> bool:
-    """Whether structure, shapes and dtypes are the same, so that leaves can be added without broadcasting.
-
-    >>> alike((np.zeros(2), 1.0), (np.ones(2), 2.0)), alike((np.zeros(2),), (np.zeros(1),))
-    (True, False)
-    """
-    (a, structure), (b, other) = (optree.tree_flatten(tree, namespace=_NAMESPACE) for tree in (left, right))
-    return bool(structure == other) and all(builtins.map(_same_kind, a, b))
-
-
 def unlike(left: Any, right: Any) -> list[tuple[str, str, str]]:
     """Path and both kinds of every leaf that differs in its kind, or is missing on one side.
 
@@ -298,12 +288,6 @@ def size(tree: Any) -> int:
     16
     """
     return sum(int(np.prod(np.shape(leaf))) for leaf in leaves(tree))
-
-
-def _same_kind(left: Any, right: Any) -> bool:
-    if type(left) is np.ndarray is type(right):  # as nearly all are
-        return bool(left.dtype == right.dtype and left.shape == right.shape)
-    return kind(left) == kind(right)
 
 
 def _same_bits(left: Any, right: Any) -> bool:

@@ -17,12 +17,13 @@ from tests.catalogue import (
     PENALTIES,
     SCHEDULES,
     indices,
+    named,
 )
 
 KEY = fn.Key(0)
 
 
-@pytest.mark.parametrize(("layer", "in_shape"), [*LAYERS, *LAYERS_OF_INDICES], ids=repr)
+@pytest.mark.parametrize(("layer", "in_shape"), [*LAYERS, *LAYERS_OF_INDICES], ids=named)
 def test_layers(layer, in_shape):
     draw = indices if (layer, in_shape) in LAYERS_OF_INDICES else fn.Key.normal
     params, _ = layer.init(KEY, in_shape)
@@ -33,19 +34,19 @@ def test_layers(layer, in_shape):
     fn.summary(layer, in_shape)
 
 
-@pytest.mark.parametrize(("loss", "draw"), LOSSES, ids=repr)
+@pytest.mark.parametrize(("loss", "draw"), LOSSES, ids=named)
 def test_losses(loss, draw):
     for arguments in (draw(KEY, 4), weighted(draw, Case(KEY, 4))):
         loss.vjp(loss.forward(*arguments)[1])
 
 
-@pytest.mark.parametrize(("metric", "draw"), METRICS + [row[:2] for row in METRICS_OF_TABLES], ids=repr)
+@pytest.mark.parametrize(("metric", "draw"), METRICS + [row[:2] for row in METRICS_OF_TABLES], ids=named)
 def test_metrics(metric, draw):
     for arguments in ((*draw(KEY, 4), None), weighted(draw, Case(KEY, 4))):
         metric(*arguments)
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=named)
 def test_optimizers(optimizer):
     params = {"w": KEY.normal((3, 2)), "b": (KEY.normal((2,)),)}
     state = optimizer.init(params)
@@ -54,7 +55,7 @@ def test_optimizers(optimizer):
         fn.apply_updates(params, updates)
 
 
-@pytest.mark.parametrize("part", SCHEDULES + INITIALIZERS + PENALTIES, ids=repr)
+@pytest.mark.parametrize("part", SCHEDULES + INITIALIZERS + PENALTIES, ids=named)
 def test_other_parts(part):
     if isinstance(part, fn.Schedule):
         part(3)

@@ -9,7 +9,7 @@ from funcnn import tree
 from funcnn.jax import compiled, jax_key
 from funcnn.optimizers import apply_updates
 from funcnn.testing.laws import batch_of
-from tests.catalogue import LAYERS, LOSSES, METRICS, OPTIMIZERS, PENALTIES
+from tests.catalogue import LAYERS, LOSSES, METRICS, OPTIMIZERS, PENALTIES, named
 
 KEY = fn.Key(5)
 HALF, FULL = jnp.bfloat16, jnp.float32
@@ -32,7 +32,7 @@ def assert_rounded(found, expected, within=0.03):
         assert np.asarray(half, np.float32) == pytest.approx(np.asarray(full), abs=within * largest + 1e-30)
 
 
-@pytest.mark.parametrize(("layer", "in_shape"), LAYERS, ids=repr)
+@pytest.mark.parametrize(("layer", "in_shape"), LAYERS, ids=named)
 def test_layers(layer, in_shape):
     params, _ = layer.init(KEY, in_shape)
     x = batch_of(in_shape, KEY.at("x"), 8, lambda key, shape: key.normal(shape) + 2)
@@ -51,7 +51,7 @@ def test_an_embedding_adds_up_many_rows():
     assert_rounded(pull(jnp.ones((1000, 1), HALF))[0].table, jnp.array([[1000.0], [0.0]]), within=0.005)
 
 
-@pytest.mark.parametrize(("loss", "draw"), LOSSES, ids=repr)
+@pytest.mark.parametrize(("loss", "draw"), LOSSES, ids=named)
 def test_losses(loss, draw):
     outputs, targets = draw(KEY, 300)
     if loss.spec.name == "kl_divergence":
@@ -63,14 +63,14 @@ def test_losses(loss, draw):
     assert_rounded(loss.vjp(residuals), loss.vjp(of_full))
 
 
-@pytest.mark.parametrize(("metric", "draw"), METRICS, ids=repr)
+@pytest.mark.parametrize(("metric", "draw"), METRICS, ids=named)
 def test_metrics(metric, draw):
     pairs = [converted(draw(KEY, 300), dtype) for dtype in (HALF, FULL)]
     half, full = (np.asarray(metric(*pair), np.float32) for pair in pairs)
     assert half == pytest.approx(full, rel=1e-2, abs=1e-2 * float(np.max(full)))
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=named)
 def test_optimizers_for_a_hundred_steps_of_the_same_params(optimizer):
     params = {"w": KEY.normal((3, 2)), "b": (KEY.at("b").normal((2,)),)}
     half, full = converted(params, HALF), converted(params, FULL)
@@ -83,7 +83,7 @@ def test_optimizers_for_a_hundred_steps_of_the_same_params(optimizer):
     assert_rounded(apply_updates(half, updates), apply_updates(full, expected))
 
 
-@pytest.mark.parametrize("penalty", PENALTIES[:3], ids=repr)
+@pytest.mark.parametrize("penalty", PENALTIES[:3], ids=named)
 def test_penalties(penalty):
     params = {"weights": KEY.normal((300, 2))}
     half, full = (converted(params, dtype) for dtype in (HALF, FULL))

@@ -88,8 +88,14 @@ def test_a_local_folder(source, tmp_path, monkeypatch):
     (tmp_path / "plain").mkdir()
     for file in FILES:
         (tmp_path / "plain" / file).write_bytes(gzip.decompress((EMBEDDED / f"{file}.gz").read_bytes()))
+    for folder in ("dotted", "zipped"):
+        (tmp_path / folder).mkdir()
+    for file in FILES:
+        content = (EMBEDDED / f"{file}.gz").read_bytes()
+        (tmp_path / "dotted" / file.replace("-idx", ".idx")).write_bytes(gzip.decompress(content))
+        (tmp_path / "zipped" / file).write_bytes(content)  # without the ending
     expected = load_dataset("mnist_5k")
-    for folder in ("given", "parent", "plain"):
+    for folder in ("given", "parent", "plain", "dotted", "zipped"):
         assert fn.tree.equal(load_dataset("mnist", data_dir=tmp_path / folder).test, expected.test)
     monkeypatch.setenv(DATA_DIR_VARIABLE, str(tmp_path / "parent"))
     assert fn.tree.equal(load_dataset("mnist").train, expected.train)

@@ -56,12 +56,23 @@ def test_the_split_depends_on_the_key_and_the_names_alone(folder, tmp_path):
     first, again, other = (load_folder(path, Key(i)) for path, i in ((folder, 0), (copied, 0), (folder, 1)))
     assert fn.tree.equal(first.train, again.train)
     assert fn.tree.equal(first.test, again.test)
-    assert not np.array_equal(first.test.targets, other.test.targets)
+    assert not np.array_equal(first.test.inputs, other.test.inputs)
 
 
-@pytest.mark.parametrize(("test", "held_out"), [(0.5, 15), (0.001, 1), (0.999, 29)])
-def test_both_parts_have_images(folder, test, held_out):
-    assert len(load_folder(folder, Key(0), test=test).test.targets) == held_out
+@pytest.mark.parametrize(("test", "held_out"), [(0.5, 5), (0.001, 1), (0.999, 9)])
+@pytest.mark.parametrize("seed", range(3))
+def test_both_parts_have_images_of_every_label(folder, test, held_out, seed):
+    data = load_folder(folder, Key(seed), test=test)
+    assert np.bincount(data.test.targets).tolist() == [held_out] * 3
+    assert np.bincount(data.train.targets).tolist() == [10 - held_out] * 3
+
+
+def test_a_label_of_one_image_is_refused(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "few")
+    for path in sorted((tmp_path / "few" / "two").iterdir())[1:]:
+        path.unlink()
+    with pytest.raises(InputError, match="expected two images of 'two' or more, to train and to test on, got 1"):
+        load_folder(tmp_path / "few", Key(0))
 
 
 def test_files_that_are_no_images_are_listed(folder, tmp_path):

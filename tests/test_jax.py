@@ -7,7 +7,7 @@ import pytest
 
 import funcnn as fn
 from funcnn import Batch, Key, frozendict, tree
-from funcnn.jax import to_jax, to_numpy
+from funcnn.jax import compiled, to_jax, to_numpy
 from funcnn.testing import assert_trees_close
 from funcnn.tree import record
 
@@ -82,3 +82,25 @@ def test_a_frozendict_is_a_tree_of_jax_in_the_order_it_was_given():
     assert list(doubled) == ["b", "a"]
     paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path((metrics,))]
     assert paths == ["[0].b", "[0].a"]
+
+
+def test_a_layer_that_jax_cannot_trace_is_named_with_what_to_write():
+    wrong = fn.elementwise(lambda x: np.maximum(np.asarray(x), 0), lambda x: x)
+    model = fn.serial(fn.dense(3), fn.serial(wrong, fn.dense(2)))
+    params, _ = model.init(fn.Key(0), (4,))
+    step = fn.train_step(model, fn.softmax_cross_entropy(), fn.sgd(0.1))
+    batch = fn.Batch(np.ones((2, 4), np.float32), np.array([0, 1]))
+    message = r"^serial\[1\] serial\[0\]: expected array-API expressions, .* xp = funcnn.arrays.namespace\(x\)"
+    with pytest.raises(fn.InputError, match=message):
+        compiled(step)(params, step.init(params, fn.Key(0)), batch)
+
+
+def test_a_tree_that_a_step_has_used_up_is_called_so():
+    model = fn.dense(2)
+    params, _ = model.init(fn.Key(0), (4,))
+    step = fn.train_step(model, fn.softmax_cross_entropy(), fn.adam())
+    batch, fast = fn.Batch(np.ones((2, 4), np.float32), np.array([0, 1])), compiled(step)
+    params, state = fast(params, step.init(params, fn.Key(0)), batch)
+    fast(params, state, batch)
+    with pytest.raises(fn.InputError, match="got some that a step has used up; keep what it gives back"):
+        fast(params, state, batch)

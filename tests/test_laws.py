@@ -144,6 +144,48 @@ def test_a_gradient_of_integers_is_caught():
         check_vjp(wrong, params, np.array([[0, 1]]), Key(0))
 
 
+def test_check_layer_tries_the_noise_of_a_layer_that_draws():
+    def forward(params, x, mode):
+        kept = mode.key.bernoulli(0.5, x.shape) if isinstance(mode, fn.Training) else np.ones(x.shape, bool)
+        return x * kept.astype(x.dtype), kept
+
+    layer = fn.Layer(
+        fn.relu().init,
+        forward,
+        lambda params, kept, dy, need_dx=True: (params, dy * kept.astype(dy.dtype) if need_dx else None),
+    )
+    law = "the mean over the noise is the output at inference"
+    with pytest.raises(BrokenLaw, match=law):
+        check_layer(layer, (5,))
+    check_layer(layer, (5,), unless=[law])
+    with pytest.raises(AssertionError, match="unless names laws of"):
+        check_layer(layer, (5,), unless=["no law"])
+
+
+def test_check_layer_asks_for_inputs_where_it_needs_them():
+    with pytest.raises(fn.InputError, match=r"^check_layer: .*embedding\(5, 3\): expected integers.*give inputs="):
+        check_layer(fn.embedding(5, 3), (4,))
+
+
+def test_check_loss_takes_a_loss_of_several_outputs():
+    loss = fn.mean_squared_error()
+
+    def forward(outputs, targets, weights=None):
+        values, residuals = zip(
+            *(loss.forward(o, t, weights) for o, t in zip(outputs, targets, strict=True)), strict=True
+        )
+        return sum(values), residuals
+
+    both = fn.Loss(forward, lambda residuals: tuple(map(loss.vjp, residuals)))
+
+    def draw(key, batch):
+        return tuple(tuple(key.at(a, b).normal((batch, 2), np.float64) for b in (0, 1)) for a in (0, 1))
+
+    check_loss(both, draw)
+    with pytest.raises(BrokenLaw, match="central differences"):
+        check_loss(attrs.evolve(both, vjp=lambda residuals: tuple(-loss.vjp(each) for each in residuals)), draw)
+
+
 def test_a_mask_without_rescaling_is_caught():
     def forward(params, x, mode):
         return (x, ()) if mode is INFERENCE else (x * mode.key.bernoulli(0.5, x.shape), ())
@@ -227,6 +269,21 @@ def wrong_loss(**changes):
 
 RIGHT_LOSS = fn.softmax_cross_entropy()
 
+
+def multiplied_loss():
+    """Squared errors whose weights are factors: those of 0 let NaN through."""
+
+    def forward(outputs, targets, weights=None):
+        shares = np.full(len(outputs), 1 / len(outputs)) if weights is None else weights / weights.sum()
+        return ((outputs - targets) ** 2).astype(outputs.dtype).mean(axis=1) @ shares.astype(outputs.dtype), shares
+
+    return attrs.evolve(
+        fn.mean_squared_error(),
+        forward=lambda o, t, w=None: (forward(o, np.eye(4)[t % 4], w)[0], (o, t, forward(o, np.eye(4)[t % 4], w)[1])),
+        vjp=lambda r: ((r[0] - np.eye(4)[r[1] % 4]) * r[2][:, None] / 2).astype(r[0].dtype),
+    )
+
+
 WRONG_LOSSES = {
     "wrong sign": (wrong_loss(vjp=lambda r: -RIGHT_LOSS.vjp(r)), "gradient is that of central differences"),
     "sum instead of mean": (
@@ -237,6 +294,11 @@ WRONG_LOSSES = {
         "weight of two|mean over samples",
     ),
     "weights ignored": (wrong_loss(forward=lambda o, t, w=None: RIGHT_LOSS.forward(o, t)), "a weight of two"),
+    "weights multiplied": (multiplied_loss(), "a weight of zero is no sample"),
+    "weights in the dtype of the outputs": (
+        wrong_loss(forward=lambda o, t, w=None: RIGHT_LOSS.forward(o, t, None if w is None else w.astype(bool))),
+        "a weight of two",
+    ),
     "promoted": (
         wrong_loss(
             forward=lambda o, t, w=None: (np.float64(RIGHT_LOSS.forward(o, t, w)[0]), RIGHT_LOSS.forward(o, t, w)[1])
@@ -288,6 +350,13 @@ WRONG_OPTIMIZERS = {
         "keep structure, shape and dtype",
     ),
     "writes to gradients": (wrong_optimizer(writes_to_gradients), "pure.*written to"),
+    "takes any gradients": (
+        attrs.evolve(
+            fn.sgd(0.1),
+            update=lambda g, s, p: (tree.map(lambda a, b: np.float32(-0.1) * (a + 0 * b).astype(b.dtype), g, p), s),
+        ),
+        "gradients unlike the params are refused: gradients of one row are taken",
+    ),
     "depends on the tree": (
         wrong_optimizer(lambda u, g, p: tree.map(lambda a: a / len(tree.leaves(g)), u)),
         "does not depend on the tree",
@@ -332,6 +401,14 @@ def wrong_metric(change):
 
 
 WRONG_METRICS = {
+    "weights as whole numbers": (
+        wrong_metric(lambda f, o, t, w: f(o, t, w) if w is None else int(f(o, t, w))),
+        "a weight of two is the sample twice|parts merge",
+    ),
+    "weights multiplied": (
+        wrong_metric(lambda f, o, t, w: np.average(o[:, 0], weights=w)),
+        "a weight of zero is no sample",
+    ),
     "weights ignored": (wrong_metric(lambda f, o, t, w: f(o, t)), "a weight of two is the sample twice"),
     "weights not normalized": (
         wrong_metric(lambda f, o, t, w: f(o, t, w) if w is None else f(o, t, w) * w.mean()),

@@ -63,6 +63,17 @@ def images(tmp_path):
     return folder
 
 
+def test_a_model_that_diverged_gives_no_answer(model, images, out, tmp_path, capsys):
+    saved = fn.load(model)
+    params = fn.tree.map(lambda leaf: np.full_like(leaf, np.nan), saved.params)
+    path = tmp_path / "diverged.safetensors"
+    fn.save(path, saved.model, params, saved.in_shape, scaling=saved.scaling, class_names=saved.class_names)
+    assert main([str(path), str(images), "--out", str(out)]) == 1
+    captured = capsys.readouterr()
+    assert captured.err.count("error: the model: expected outputs that are numbers, got NaN; it diverged") == 2
+    assert (captured.out, out.exists()) == ("", False)
+
+
 @pytest.mark.parametrize("ink", ["dark", "light"])
 def test_photographs_of_digits_are_known(model, tmp_path, out, capsys, ink):
     """At least 90 % after full MNIST; after the embedded set, 94.5 % of the digits themselves are known."""

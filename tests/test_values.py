@@ -12,7 +12,7 @@ import pytest
 import funcnn as fn
 from funcnn import InputError, metrics, special, tree
 from funcnn.optimizers import apply_updates
-from tests.catalogue import INITIALIZERS, LAYERS, LOSSES, OPTIMIZERS, PENALTIES, SCHEDULES
+from tests.catalogue import INITIALIZERS, LAYERS, LOSSES, OPTIMIZERS, PENALTIES, SCHEDULES, named
 
 ONE = np.float32([[1.0]])
 
@@ -178,7 +178,7 @@ def test_float16_is_refused_with_a_hint():
 PARTS = [part for part, _ in LAYERS + LOSSES] + OPTIMIZERS + PENALTIES + SCHEDULES + INITIALIZERS
 
 
-@pytest.mark.parametrize("part", PARTS, ids=repr)
+@pytest.mark.parametrize("part", PARTS, ids=named)
 def test_every_part_travels(part):
     for again in (pickle.loads(pickle.dumps(part)), copy.deepcopy(part), copy.copy(part)):
         assert repr(again) == repr(part)

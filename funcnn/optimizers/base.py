@@ -93,7 +93,6 @@ def by_leaf(count: int, rule: Callable[..., tuple[Array, ...]], grads: Updates, 
     Raises:
         InputError: Another tree has other leaves, shapes or dtypes than the gradients: nothing broadcasts.
     """
-
     try:
         return tree.map_to(count, partial(_on_leaf, rule), grads, *rest)
     except (_UnlikeError, AttributeError, ValueError):  # the last two of another tree, or of what is no array
