@@ -17,9 +17,11 @@ Importing this module makes every record of funcnn, users' own too, one of JAX's
 """
 
 import re
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial, reduce
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -345,9 +347,13 @@ def _told(given: Any) -> Iterator[None]:
         places = [
             note for note in getattr(error, "__notes__", []) if re.fullmatch(r"\w+\[\d+\]", note)
         ]  # JAX notes too
+        inside = [Path(str(library.__file__)).parent for library in (jax, np)]
+        frames = traceback.extract_tb(error.__traceback__)
+        *_, at = (frame for frame in frames if not any(map(Path(frame.filename).is_relative_to, inside)))
         where = " ".join(reversed(places)) or "what is compiled"
-        hint = "take functions of xp = funcnn.arrays.namespace(x), not NumPy's, and xp.where for if"
-        raise InputError(where, "array-API expressions, which JAX can trace", type(error).__name__, hint) from error
+        found = f"{type(error).__name__} in {at.filename}, line {at.lineno}"
+        hint = "take functions of xp = funcnn.arrays.namespace(x), not NumPy's, and neither if nor float() on arrays"
+        raise InputError(where, "array-API expressions, which JAX can trace", found, hint) from error
     except (RuntimeError, ValueError) as error:
         if any(isinstance(leaf, jax.Array) and leaf.is_deleted() for leaf in tree.leaves(given)):
             hint = "keep what it gives back: params, state = step(params, state, batch)"

@@ -118,7 +118,7 @@ def join(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
     """
     require(isinstance(schedules, tuple | list), "join", "a list of schedules", repr(schedules))
     require(isinstance(boundaries, Iterable), "join", "a list of boundaries", repr(boundaries))
-    boundaries = [number(boundary) for boundary in boundaries]
+    boundaries = tuple(map(number, boundaries))
     for i, schedule in enumerate(schedules):
         _check_schedule(f"join[{i}]", schedule)
     require(len(schedules) == len(boundaries) + 1, "join", "one boundary between each two schedules", boundaries)

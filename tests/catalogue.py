@@ -249,11 +249,11 @@ LOOKS_AROUND = "a leaf's update does not depend on the tree around it"
 
 EXCEPTIONS = [
     (fn.adamw(0.01, weight_decay=0.1), [DECAYS]),
-    (fn.adamw(0.01, weight_decay=0.1, mask="w"), [DECAYS, LOOKS_AROUND]),
+    (fn.adamw(0.01, weight_decay=0.1, mask="*weights"), [DECAYS, LOOKS_AROUND]),
     (fn.chain(fn.add_decayed_weights(0.1), fn.sgd(0.1)), [DECAYS]),
     (fn.chain(fn.sgd(0.1), fn.max_norm(0.5, mask="*")), [DECAYS]),
     (fn.chain(fn.clip_by_global_norm(1.0), fn.sgd(0.1)), [LOOKS_AROUND]),
-    *((fn.chain(fn.sgd(0.1), fn.freeze(mask)), [LOOKS_AROUND]) for mask in ("w", "b.*")),
+    *((fn.chain(fn.sgd(0.1), fn.freeze(mask)), [LOOKS_AROUND]) for mask in ("*weights", "*biases*")),
 ]
 """Optimizers and the laws that they break on purpose."""
 
@@ -299,6 +299,6 @@ OPTAX = [
 ]
 """Optimizers of ours, and those of Optax whose steps they take."""
 
-PENALTIES = [fn.l1(0.3), fn.l2(0.3), fn.l1(0.1, mask="*"), fn.l2(0.1, mask="0.*")]
+PENALTIES = [fn.l1(0.3), fn.l2(0.3), fn.l1(0.1, mask="*"), fn.l2(0.1, mask="*w*s")]
 
 INITIALIZERS = [he_normal(), he_uniform(), glorot_normal(), glorot_uniform(), lecun_normal(), normal(0.3), zeros()]

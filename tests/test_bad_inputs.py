@@ -173,7 +173,7 @@ def arrays_like(right: np.ndarray) -> dict[str, tuple[Any, str]]:
         "read-only": (fn.arrays.readonly(right.copy()), "same"),
         "strided": (wide[..., ::2] if right.ndim else right, "same"),
         "masked": (np.ma.masked_array(right, np.ones(right.shape, bool)), "refused"),
-        "matrix": (np.matrix(np.ones((2, 2), right.dtype)), "refused"),
+        "matrix": (np.ones((2, 2), right.dtype).view(np.matrix), "refused"),
         "list": (right.tolist(), "refused"),
         "None": (None, "refused"),
         "text": ("text", "refused"),

@@ -308,7 +308,10 @@ def test_a_small_convolutional_net_learns():
             lambda: fn.concatenate(fn.dense(3), fn.dense(2)).init(Key(0), (2, 3)),
             r"parallel\[0\] dense\(3\): expected .*",
         ),
-        (lambda: fn.parallel(fn.relu()).init(Key(0), ((3,), (4,))), "parallel: expected a tuple of 1 inputs, got 2"),
+        (
+            lambda: fn.parallel(fn.relu()).init(Key(0), ((3,), (4,))),
+            r"parallel: expected a tuple of 1 input shapes, got \(\(3,\), \(4,\)\)",
+        ),
         (lambda: fn.repeat(0, fn.relu()), "repeat: expected times to be a positive whole number, got 0"),
     ],
 )

@@ -29,43 +29,19 @@ def test_summary_lists_the_innermost_layers():
     own = fn.Layer(fn.relu().init, fn.relu().forward, fn.relu().vjp)
     model = fn.serial(fn.flatten(), fn.serial(fn.dense(1000), own), fn.serial(), fn.dense(10))
     assert fn.summary(model, (28, 28)).splitlines() == [
-        "layer                          output shape  parameters  multiply-adds",
-        "[0] flatten()                  (784,)                 0              0",
-        "[1][0] dense(1000)             (1000,)          785,000        784,000",
-        "[1][1] <Layer without a spec>  (1000,)                0              0",
-        "[2] serial()                   (1000,)                0              0",
-        "[3] dense(10)                  (10,)             10,010         10,000",
-        "total                                           795,010        794,000",
+        "layer                       output shape  parameters",
+        "0 flatten()                 (784,)                 0",
+        "1.0 dense(1000)             (1000,)          785,000",
+        "1.1 <Layer without a spec>  (1000,)                0",
+        "2 serial()                  (1000,)                0",
+        "3 dense(10)                 (10,)             10,010",
+        "total                                        795,010",
     ]
-    assert fn.summary(fn.dense(2), (3,)).splitlines()[1].split() == ["dense(2)", "(2,)", "8", "6"]
-
-
-@pytest.mark.parametrize(
-    ("layer", "in_shape", "products"),
-    [
-        (fn.conv2d(8, (3, 2), stride=2), (9, 7, 5), 5 * 4 * 8 * 3 * 2 * 5),
-        (fn.residual(fn.dense(4)), (4,), 16),
-        (fn.parallel(fn.dense(2), fn.dense(3)), ((4,), (5,)), 8 + 15),
-        (fn.serial(fn.embedding(5, 3), fn.flatten(), fn.dense(2)), (2,), 12),
-        (fn.layer_norm(), (4,), 0),
-    ],
-    ids=str,
-)
-def test_multiply_adds(layer, in_shape, products):
-    assert fn.summary(layer, in_shape).splitlines()[-1].split()[-1] == f"{products:,}"
+    assert fn.summary(fn.dense(2), (3,)).splitlines()[1].split() == ["dense(2)", "(2,)", "8"]
+    assert fn.summary(fn.embedding(5, 3), (2,)).splitlines()[1].split()[-1] == "15"
+    assert fn.summary(fn.dense(2), (np.int64(3),)).splitlines()[-1].split() == ["total", "8"]
 
 
 def test_summary_refuses_shapes_that_do_not_fit():
     with pytest.raises(InputError, match=r"serial\[0\] dense\(2\): expected inputs \(batch, in\)"):
         fn.summary(fn.serial(fn.dense(2)), (28, 28))
-
-
-def test_a_summary_takes_what_layers_do_and_shapes_of_numpy():
-    def forward(params, x, mode):
-        whole, rest = np.divmod(x, 1.0)
-        np.add.at(rest, 0, whole[0])
-        return rest, x
-
-    own = fn.Layer(fn.relu().init, forward, fn.relu().vjp)
-    assert fn.summary(own, (3,)).splitlines()[-1].split() == ["total", "0", "0"]
-    assert fn.summary(fn.dense(2), (np.int64(3),)).splitlines()[-1].split() == ["total", "8", "6"]

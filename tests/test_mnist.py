@@ -51,7 +51,7 @@ def test_the_default_run_reaches_93_percent(out, capsys):
     printed = capsys.readouterr().out
     assert accuracy_of(out) >= 0.93
     assert re.search(rf"^epoch 20: test/loss \d\.\d+, test/accuracy {accuracy_of(out):.2%}$", printed, re.MULTILINE)
-    assert "[4] dense(10)" in printed
+    assert "4 dense(10)" in printed
     assert "\r" not in printed
 
 

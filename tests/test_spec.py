@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import funcnn as fn
-from funcnn import InputError, Key, described, tree
+from funcnn import InputError, Key, described, spec, tree
 from funcnn.initializers import normal
 from funcnn.spec import from_plain, map_parts, to_plain
 from funcnn.testing.layers import batch_of, normal_inputs
@@ -116,7 +116,7 @@ def test_a_name_belongs_to_one_module():
         described(dense)
         assert repr(from_plain({"name": "dense", "arguments": {}})) == "dense()"
     finally:
-        described(original.__wrapped__)
+        spec._register(original)  # the same again, not a new one: what is pickled must be it
 
 
 def test_a_wrong_call_names_the_constructor():
@@ -198,7 +198,7 @@ def of_a_loss(draw, loss):
 def of_an_optimizer(optimizer):
     """Updates, states and learning rates."""
     params, rate = (
-        {"w": Key(0).normal((3, 2)), "b": (Key(1).normal((2,)),)},
+        {"weights": Key(0).normal((3, 2)), "biases": (Key(1).normal((2,)),)},
         optimizer.learning_rate or (lambda state: 0),
     )
     pairs = [(None, optimizer.init(params))]

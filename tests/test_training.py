@@ -304,7 +304,7 @@ def test_evaluation_does_not_depend_on_the_batch_size(batch_size, weights):
 
 def test_no_weight_at_all_is_refused():
     _, params, _ = start()
-    with pytest.raises(InputError, match="evaluate: expected a weight above 0, got none"):
+    with pytest.raises(InputError, match="evaluate: expected finite weights of at least 0, not all of them 0"):
         fn.evaluate(MODEL, LOSS, params, samples(weights=np.zeros(20)))
 
 

@@ -1,18 +1,12 @@
 """An experiment, compiled: a function from experiment to experiment, whose step is a program of JAX."""
 
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import attrs
-import jax
 import numpy as np
 from jax.sharding import Mesh
 
 from funcnn.arrays import Array
-from funcnn.errors import InputError
 from funcnn.jax import check_shared, replicated, scanned, sharded, to_numpy
 from funcnn.jax import compiled as compiled_step
 from funcnn.layer import Params
@@ -40,7 +34,7 @@ def _stepwise(experiment: Experiment, mesh: Mesh) -> Experiment:
     run = compiled_step(experiment.step) if mesh.size == 1 else sharded(experiment.step, mesh)
 
     def step(params: Params, state: Any, batch: Any) -> tuple[Params, Any]:
-        with together(), _traced():
+        with together():
             after: tuple[Params, Any] = to_numpy(run(params, state, batch), like=(params, state))
         return after
 
@@ -56,28 +50,10 @@ def _tabular(experiment: Experiment, table: Table, mesh: Mesh) -> Experiment:
         samples = replicated(table.samples, mesh)
 
     def step(params: Params, state: Any, rows: Array) -> tuple[Params, Any]:
-        with together(), _traced():
+        with together():
             *after, metrics = run(params, state, samples, rows.astype(np.int32))
             columns = frozendict({name: np.asarray(column) for name, column in metrics.items()})
             new_params, new_state = to_numpy(tuple(after), like=(params, state))
         return new_params, attrs.evolve(new_state, metrics=columns)
 
     return attrs.evolve(experiment, step=step, batches=table.rows, sizes=lambda rows: [rows.shape[1]] * len(rows))
-
-
-@contextmanager
-def _traced() -> Iterator[None]:
-    """Inside, a step is traced: its arrays have no values yet.
-
-    Raises:
-        InputError: It asks for one, by a function of NumPy, by ``if`` or by ``float``.
-    """
-    try:
-        yield
-    except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
-        inside = [Path(str(library.__file__)).parent for library in (jax, np)]
-        frames = traceback.extract_tb(error.__traceback__)
-        *_, place = (frame for frame in frames if not any(map(Path(frame.filename).is_relative_to, inside)))
-        found = f"{type(error).__name__} in {place.filename}, line {place.lineno}"
-        expected = "a step in the namespace of its arrays (funcnn.arrays.namespace), without if and float() on them"
-        raise InputError("--engine jax", expected, found, "or leave it to --engine numpy") from error

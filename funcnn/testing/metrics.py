@@ -34,9 +34,9 @@ def metric_laws(metric: Metric, draw: Draw, *, jax: bool = False) -> Mapping[str
         "the metric is pure": _purity,
         "equal weights are none": _equal_weights,
         "a weight of two is the sample twice": _weights,
-        "a weight of zero is no sample": _absent,
         "the order of samples does not matter": _order,
         "parts merge to the whole": _parts,
+        "a weight of zero is no sample": _absent,
     }
     if jax:
         laws["JAX gives the same"] = partial(_jax, jax_module().jit(lambda *arrays: metric(*arrays)))

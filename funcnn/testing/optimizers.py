@@ -93,7 +93,8 @@ def _bound(
 
 
 def _params(case: Case, dtype: type = np.float32, label: str = "params") -> Params:
-    return {"w": case.array(f"{label} w", (case.batch, 3), dtype), "b": (case.array(f"{label} b", (3,), dtype),)}
+    weights, biases = ((case.batch, 3), (3,))
+    return {"weights": case.array(f"{label} w", weights, dtype), "biases": (case.array(f"{label} b", biases, dtype),)}
 
 
 def _steps(optimizer: AnyOptimizer, case: Case, dtype: type) -> list[tuple[Params, Params, Any]]:
@@ -145,8 +146,8 @@ def _descent(optimizer: Optimizer, case: Case) -> None:
 def _leaves(optimizer: Optimizer, case: Case) -> None:
     params, grads = _params(case), _params(case, label="grads")
     updates, _ = optimizer.update(grads, optimizer.init(params), params)
-    alone, _ = optimizer.update(grads["w"], optimizer.init(params["w"]), params["w"])
-    ensure(tree.equal(updates["w"], alone), "w differs")
+    alone, _ = optimizer.update(grads["weights"], optimizer.init(params["weights"]), params["weights"])
+    ensure(tree.equal(updates["weights"], alone), "weights differ")
 
 
 def _refusal(optimizer: Optimizer, case: Case) -> None:
@@ -156,7 +157,7 @@ def _refusal(optimizer: Optimizer, case: Case) -> None:
         "of one row": tree.map(lambda leaf: leaf[:1], params),
         "of float64": as_dtype(params, np.float64),
         "of integers": tree.map(lambda leaf: leaf.astype(int), params),
-        "in another tree": (params["w"], params["b"][0]),
+        "in another tree": (params["weights"], params["biases"][0]),
     }.items():
         with suppress(InputError):
             apply_updates(params, optimizer.update(grads, state, params)[0])

@@ -65,8 +65,8 @@ def combinator_laws(combine: Callable[..., Layer], in_shape: Shapes, *, layers: 
 
 def _noisy(layer: Layer, in_shape: Shape, case: Case, label: str = "key") -> tuple[Array, Array]:
     """One sample, and what becomes of many copies of it."""
-    x = case.array("x", (1, *in_shape))
-    return x, layer.forward((), np.repeat(x, DRAWS, axis=0), Training(case.key.at(label)))[0]
+    x, (params, _) = case.array("x", (1, *in_shape)), layer.init(case.key, in_shape)
+    return x, layer.forward(params, np.repeat(x, DRAWS, axis=0), Training(case.key.at(label)))[0]
 
 
 def _other_noise(layer: Layer, in_shape: Shape, case: Case) -> None:
@@ -81,8 +81,8 @@ def _own_noise(layer: Layer, in_shape: Shape, case: Case) -> None:
 
 def _mean(layer: Layer, in_shape: Shape, case: Case) -> None:
     x, y = _noisy(layer, in_shape, case)
-    error = np.abs(y.mean(axis=0) - predict(layer, (), x)[0])
-    tolerance = 6 * y.std(axis=0) / np.sqrt(DRAWS)  # six standard errors
+    error = np.abs(y.mean(axis=0) - predict(layer, layer.init(case.key, in_shape)[0], x)[0])
+    tolerance = 1e-9 + 6 * y.std(axis=0) / np.sqrt(DRAWS)  # six standard errors
     ensure(bool(np.all(error <= tolerance)), f"the mean is off by up to {np.max(error):.3g}")
 
 
