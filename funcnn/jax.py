@@ -344,9 +344,8 @@ def _told(given: Any) -> Iterator[None]:
     try:
         yield
     except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
-        places = [
-            note for note in getattr(error, "__notes__", []) if re.fullmatch(r"\w+\[\d+\]", note)
-        ]  # JAX notes too
+        notes = getattr(error, "__notes__", [])  # those of JAX among them
+        places = [note for note in notes if re.fullmatch(r"\w+\[\d+\]", note)]
         inside = [Path(str(library.__file__)).parent for library in (jax, np)]
         frames = traceback.extract_tb(error.__traceback__)
         *_, at = (frame for frame in frames if not any(map(Path(frame.filename).is_relative_to, inside)))

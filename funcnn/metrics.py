@@ -195,7 +195,7 @@ def weighted_mean(parts: Iterable[tuple[float, Mapping[str, Any]]]) -> dict[str,
     {'loss': 2.0}
     """
     pairs = [*parts] if isinstance(parts, Iterable) else []
-    fits = bool(pairs) and all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs)
+    fits = bool(pairs) and all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs)
     require(fits, "weighted_mean", "pairs of weight and metrics", repr(parts))
     weights, metrics = zip(*pairs, strict=True)
     total = sum(weights)
