@@ -128,12 +128,12 @@ def check_like(where: str, x: Array, param: Array) -> ModuleType:
     """The namespace of ``x``, once its dtype is known to be that of ``param``, so that nothing is promoted.
 
     Raises:
-        InputError: It is another, or none that :func:`check_floating` takes.
+        InputError: It is another.
     """
-    xp = check_floating(where, x)
     if x.dtype != param.dtype:
+        check_floating(where, x)
         raise InputError(where, f"inputs of its params' dtype, {param.dtype}", x.dtype, "convert one of them")
-    return xp
+    return namespace(x)
 
 
 def widened(x: Array) -> Array:
@@ -151,6 +151,8 @@ def as_dtype_of(like: Array, x: Array) -> Array:
 
 def in_float32(f: Callable[..., Array], x: Array, *others: Array) -> Array:
     """f(x, ...), computed in float32 where the numbers have 16 bits, and given back in the dtype of ``x``."""
+    if isinstance(x, np.ndarray) and x.dtype.kind == "f":  # as nearly all are
+        return f(x, *others)
     return as_dtype_of(x, f(widened(x), *map(widened, others)))
 
 

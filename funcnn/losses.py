@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 import attrs
+import numpy as np
 from jaxtyping import Float, Int, Num
 
 from funcnn import special
@@ -245,11 +246,14 @@ def softmax_cross_entropy_forward(
     exponentials = xp.exp(shifted)
     # The sum of the exponentials is 1 and little more where the target's logit stands out: what is more is kept apart.
     others, own = xp.vecdot(exponentials, 1 - targets), xp.vecdot(exponentials, targets)
-    surprises = xp.log1p(others + (own - 1))[:, None] - shifted  # infinite where a logit is -inf
-    finite = xp.minimum(surprises, xp.finfo(outputs.dtype).max)  # which nobody asks for where the target is 0
-    losses = xp.vecdot(targets, xp.where(targets == 0, finite, surprises))
+    surprises = xp.log1p(others + (own - 1))[:, None] - shifted
+    with np.errstate(invalid="ignore"):
+        value = shares @ xp.vecdot(targets, surprises)
+    if not isinstance(value, np.generic) or value != value:  # a logit may be -inf where nobody asks for it
+        finite = xp.minimum(surprises, xp.finfo(outputs.dtype).max)
+        value = shares @ xp.vecdot(targets, xp.where(targets == 0, finite, surprises))
     probabilities = exponentials / xp.sum(exponentials, axis=-1, keepdims=True)
-    return shares @ losses, (probabilities, targets, as_dtype_of(given, shares))
+    return value, (probabilities, targets, as_dtype_of(given, shares))
 
 
 def softmax_cross_entropy_vjp(residuals: tuple[Array, Array, Array]) -> Float[Array, "batch classes"]:

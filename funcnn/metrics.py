@@ -10,6 +10,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 from toolz import merge_with
 
 from funcnn.arrays import Array, check_real, is_dtype, namespace, number, widened
@@ -257,7 +258,10 @@ def _right_sides(
 
 def _right(outputs: Array, labels: Array) -> Array:
     """Whether the largest output stands at the label, and none is NaN."""
-    return (namespace(outputs).argmax(outputs, axis=-1) == labels) & _is_number(outputs)
+    right = namespace(outputs).argmax(outputs, axis=-1) == labels
+    if isinstance(outputs, np.ndarray) and (squares := np.vdot(outputs, outputs)) == squares:  # so none at all
+        return right
+    return right & _is_number(outputs)
 
 
 def _is_number(outputs: Array) -> Array:

@@ -150,11 +150,20 @@ def map_to(count: int, f: Callable[..., tuple[Any, ...]], tree: Any, *rest: Any)
     >>> map_to(2, divmod, (7, 9), (2, 5))
     ((3, 1), (1, 4))
     """
-    first, structure = optree.tree_flatten(tree, namespace=_NAMESPACE)
-    others = builtins.map(structure.flatten_up_to, rest)
-    values = [*builtins.map(f, first, *others)]
+    rows, unflatten_all = zipped(tree, *rest)
+    values = [f(*row) for row in rows]
     columns = zip(*values, strict=True) if values else [()] * count
-    return tuple(builtins.map(structure.unflatten, columns))
+    return tuple(builtins.map(unflatten_all, columns))
+
+
+def zipped(tree: Any, *rest: Any) -> tuple[list[tuple[Any, ...]], Callable[[Any], Any]]:
+    """The leaves of all trees side by side, and the function from as many values to a tree.
+
+    >>> zipped((7, 9), (2, 5))[0]
+    [(7, 2), (9, 5)]
+    """
+    first, structure = optree.tree_flatten(tree, namespace=_NAMESPACE)
+    return [*zip(first, *builtins.map(structure.flatten_up_to, rest), strict=True)], structure.unflatten
 
 
 def leaves(tree: Any) -> list[Any]:

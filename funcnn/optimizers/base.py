@@ -6,7 +6,6 @@ other, and a learning rate is a number or a schedule.
 """
 
 from collections.abc import Callable
-from functools import partial
 from operator import itemgetter
 from typing import Any, TypeAlias
 
@@ -81,8 +80,11 @@ def apply_updates(params: Params, updates: Updates) -> Params:
     >>> apply_updates((np.ones(2),), (np.array([0.5, -0.5]),))
     (array([1.5, 0.5]),)
     """
-    (updated,) = by_leaf(1, _add, updates, params)
-    return updated
+    try:
+        return tree.map(_added, params, updates)
+    except (_UnlikeError, AttributeError, ValueError):
+        _refuse_unlike(updates, params)
+        raise
 
 
 def by_leaf(count: int, rule: Callable[..., tuple[Array, ...]], grads: Updates, *rest: Any) -> tuple[Any, ...]:
@@ -94,16 +96,28 @@ def by_leaf(count: int, rule: Callable[..., tuple[Array, ...]], grads: Updates, 
         InputError: Another tree has other leaves, shapes or dtypes than the gradients: nothing broadcasts.
     """
     try:
-        return tree.map_to(count, partial(_on_leaf, rule), grads, *rest)
+        rows, unflatten = tree.zipped(grads, *rest)
+        values = [rule(*row) if _are_plain(*row) else _widely(rule, *row) for row in rows]
     except (_UnlikeError, AttributeError, ValueError):  # the last two of another tree, or of what is no array
         for other in rest:
             _refuse_unlike(grads, other)
         raise
+    return tuple(map(unflatten, zip(*values, strict=True) if values else [()] * count))
 
 
-def _on_leaf(rule: Callable[..., tuple[Array, ...]], g: Array, *others: Array) -> tuple[Array, ...]:
-    if type(g) is not np.ndarray:
-        check_array("an optimizer", "gradients and updates", g)
+def _are_plain(g: Any, *others: Any) -> bool:
+    """Whether all are NumPy's, of one shape and float32 or float64: there is nothing to check or to convert."""
+    if type(g) is not np.ndarray or g.dtype.char not in "fd":
+        return False
+    dtype, shape = g.dtype, g.shape
+    for other in others:  # a loop, since a step asks for every leaf
+        if type(other) is not np.ndarray or other.dtype is not dtype or other.shape != shape:
+            return False
+    return True
+
+
+def _widely(rule: Callable[..., tuple[Array, ...]], g: Array, *others: Array) -> tuple[Array, ...]:
+    check_array("an optimizer", "gradients and updates", g)
     wide = widened(g)
     for other in others:
         if other.shape != g.shape or (other.dtype != wide.dtype and other.dtype != g.dtype):
@@ -157,5 +171,7 @@ def _start(path: str, param: Array) -> Array:
     return xp.zeros_like(widened(param))
 
 
-def _add(update: Array, param: Array) -> tuple[Array]:
-    return (param + update,)
+def _added(param: Array, update: Array) -> Array:
+    if _are_plain(param, update):
+        return param + update
+    return _widely(lambda update, param: (param + update,), update, param)[0]
