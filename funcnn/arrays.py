@@ -88,6 +88,15 @@ def is_dtype(xp: ModuleType, dtype: Any, kind: str | tuple[str, ...]) -> bool:
     return "real floating" in kind if str(dtype) == "bfloat16" else bool(xp.isdtype(dtype, kind))
 
 
+def default_float(xp: ModuleType) -> Any:
+    """The namespace's own floating dtype.
+
+    >>> default_float(np)
+    dtype('float64')
+    """
+    return xp.asarray(0.0).dtype
+
+
 def check_real(where: str, name: str, x: Any) -> None:
     """Raise unless ``x`` is an array of real numbers, whole ones and truth values among them."""
     check_array(where, name, x)

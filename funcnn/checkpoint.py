@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from funcnn import tree
 from funcnn.arrays import Array, Shapes
 from funcnn.data.datasets import SCALINGS
-from funcnn.errors import InputError, require
+from funcnn.errors import InputError, is_one_of, require
 from funcnn.files import replacing
 from funcnn.keys import Key
 from funcnn.layer import Layer, Params
@@ -74,9 +74,8 @@ def save(
     Raises:
         InputError: A part of the model was made by hand, or the params are not those of the model.
     """
-    require(
-        scaling is None or scaling in SCALINGS, "save", f"a scaling of {', '.join(SCALINGS)}, or None", repr(scaling)
-    )
+    known = scaling is None or is_one_of(scaling, SCALINGS)
+    require(known, "save", f"a scaling of {', '.join(SCALINGS)}, or None", repr(scaling))
     require(not isinstance(class_names, str), "save", "class_names one by one", repr(class_names), "such as ('0', '1')")
     arrays = {name: _native(leaf) for name, leaf in _by_path("save", params).items()}
     dtype = str(next(iter(arrays.values())).dtype) if arrays else "float32"

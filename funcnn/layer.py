@@ -66,11 +66,14 @@ def check_init(where: str, key: Any, in_shape: Any, dtype: Any) -> None:
     check_dtype(where, dtype)
 
 
+UNPACK = "init gives two things: params, out_shape = layer.init(key, in_shape)"
+"""What to do where params are not those of a layer."""
+
+
 def check_params(where: str, params: Any, kind: type) -> None:
     """Raise unless ``params`` are those of the layer, and not what ``init`` gives whole, for instance."""
     if not isinstance(params, kind):
-        hint = "init gives two things: params, out_shape = layer.init(key, in_shape)"
-        raise InputError(where, f"params that are {kind.__name__}", f"a {type(params).__name__}", hint)
+        raise InputError(where, f"params that are {kind.__name__}", f"a {type(params).__name__}", UNPACK)
 
 
 @attrs.frozen(eq=False, repr=False)

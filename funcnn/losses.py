@@ -213,9 +213,9 @@ def elementwise_forward(
     if outputs.shape != targets.shape:
         raise InputError(name, f"targets in the outputs' shape {outputs.shape}", targets.shape, "reshape one of them")
     check(name, targets)
-    targets = as_dtype_of(outputs, targets)
-    shares = shares_of(widened(outputs), weights)
-    return shares @ within(f(widened(outputs), widened(targets))), (outputs, targets, shares)
+    targets, y = as_dtype_of(outputs, targets), widened(outputs)
+    shares = shares_of(y, weights)
+    return shares @ within(f(y, widened(targets))), (outputs, targets, shares)
 
 
 def elementwise_vjp(

@@ -7,13 +7,12 @@ merges it. What is no mean comes from a table that merges by adding: a :func:`co
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 from toolz import merge_with
 
-from funcnn.arrays import Array, check_real, is_dtype, namespace, number, widened
+from funcnn.arrays import Array, check_real, default_float, is_dtype, namespace, number, widened
 from funcnn.errors import InputError, is_count, is_real, require
 from funcnn.spec import DescribedFunction, described
 from funcnn.targets import check_distributions, check_labels, check_probabilities, present
@@ -168,8 +167,8 @@ def reliability(outputs: Array, targets: Array, weights: Array | None = None, *,
     outputs, labels, weights = _classified("reliability", outputs, targets, weights)
     xp = namespace(outputs)
     largest = xp.max(widened(outputs), axis=-1)
-    confidence = xp.astype(largest, _float(xp))
-    correct = xp.astype(_right(outputs, labels), _float(xp))
+    confidence = xp.astype(largest, default_float(xp))
+    correct = xp.astype(_right(outputs, labels), default_float(xp))
     weight = xp.ones_like(confidence) if weights is None else weights
     known = xp.where(_is_number(outputs), largest, xp.zeros_like(largest))
     bin_of = xp.clip(xp.astype(xp.ceil(known * bins), xp.int32) - 1, 0, bins - 1)
@@ -275,26 +274,23 @@ def _share(correct: Array, weights: Array | None) -> Any:
     xp = namespace(correct)
     if weights is None:
         count = number(xp.count_nonzero(correct))  # an int of NumPy's, which divides as it is
-        return (count if isinstance(count, int) else xp.astype(count, _float(xp))) / correct.shape[0]
+        return (count if isinstance(count, int) else xp.astype(count, default_float(xp))) / correct.shape[0]
     return number(xp.sum(xp.where(correct, weights, xp.zeros_like(weights)))) / number(xp.sum(weights))
 
 
 def _mean(values: Array, weights: Array | None) -> Any:
     """The mean within each sample (batch, ...), then over the samples."""
     xp = namespace(values)
-    values = xp.reshape(xp.astype(values, _float(xp) if weights is None else weights.dtype), (values.shape[0], -1))
+    values = xp.reshape(
+        xp.astype(values, default_float(xp) if weights is None else weights.dtype), (values.shape[0], -1)
+    )
     samples = xp.mean(values, axis=1)
     return number(xp.mean(samples)) if weights is None else number(xp.sum(samples * weights)) / number(xp.sum(weights))
 
 
-def _float(xp: ModuleType) -> Any:
-    """The namespace's own floating dtype."""
-    return xp.asarray(0.0).dtype
-
-
 def _one_hot(labels: Array, outputs: Array) -> Array:
     xp = namespace(outputs)
-    return xp.astype(labels[:, None] == xp.arange(outputs.shape[1]), _float(xp))
+    return xp.astype(labels[:, None] == xp.arange(outputs.shape[1]), default_float(xp))
 
 
 def _check_table(where: str, table: Array, columns: int | None) -> None:

@@ -51,9 +51,13 @@ def log_softmax(x: Array) -> Array:
     return shifted - xp.log1p(others + ties)
 
 
+FAR = 1e4
+"""Beyond it a sigmoid and a normal tail are exactly 0 or 1."""
+
+
 def within(x: Array) -> Array:
     """``x`` cut to where a sigmoid or normal tail beside it is not yet exactly 0 or 1: no infinity times 0."""
-    return namespace(x).clip(x, -1e4, 1e4)
+    return namespace(x).clip(x, -FAR, FAR)
 
 
 def erf(x: Array) -> Array:

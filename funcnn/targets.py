@@ -4,12 +4,12 @@ Values are checked on NumPy alone, where they are known; traced ones are not.
 """
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Int, Num, Shaped
 
-from funcnn.arrays import Array, as_dtype_of, check_floating, check_real, is_dtype, namespace
+from funcnn.arrays import Array, as_dtype_of, check_floating, check_real, default_float, is_dtype, namespace
 from funcnn.errors import InputError
 
 Targets: TypeAlias = Int[Array, "batch"] | Num[Array, "batch classes"]
@@ -32,28 +32,29 @@ def present(where: str, outputs: Array, targets: Array, weights: Weights) -> tup
         raise InputError(where, "outputs of at least one sample", outputs.shape)
     if weights is None:
         return outputs, targets, None
-    check_weights(where, weights)
+    weights, xp = check_weights(where, weights), namespace(outputs)
     if weights.shape != outputs.shape[:1]:
         raise InputError(where, f"weights {outputs.shape[:1]}", weights.shape)
     if targets.shape[:1] != outputs.shape[:1]:
         raise InputError(where, f"targets of {outputs.shape[0]} samples", targets.shape)
-    weights, xp = as_floating(weights), namespace(outputs)
     rows = xp.where(xp.asarray(weights > 0), xp.arange(outputs.shape[0]), xp.argmax(xp.asarray(weights)))
     return xp.take(outputs, rows, axis=0), xp.take(xp.asarray(targets), rows, axis=0), weights
 
 
-def check_weights(where: str, weights: Array) -> None:
-    """Raise unless weights are real numbers of at least 0 with a finite sum above 0."""
+def check_weights(where: str, weights: Array) -> Array:
+    """The weights as floating numbers, once they are at least 0 with a finite sum above 0."""
     check_real(where, "weights", weights)
-    if isinstance(weights, np.ndarray) and not (weights.size and weights.min() >= 0 and 0 < _sum(weights) < np.inf):
-        found = f"a least of {weights.min()} and a sum of {_sum(weights)}" if weights.size else "none"
+    floating = as_floating(weights)
+    if isinstance(weights, np.ndarray) and not (weights.size and weights.min() >= 0 and 0 < floating.sum() < np.inf):
+        found = f"a least of {weights.min()} and a sum of {floating.sum()}" if weights.size else "none"
         raise InputError(where, "finite weights of at least 0, not all of them 0", found)
+    return floating
 
 
 def as_floating(weights: Array) -> Array:
     """Weights of any real dtype as floating numbers, of the namespace's own dtype at least."""
     xp = namespace(weights)
-    own = xp.asarray(0.0).dtype
+    own = default_float(xp)
     floating = is_dtype(xp, weights.dtype, "real floating")
     return xp.astype(weights, xp.result_type(weights.dtype, own) if floating else own)
 
@@ -112,10 +113,6 @@ def shares_of(outputs: Array, weights: Weights) -> Array:
     if weights is None:
         return xp.full((batch,), 1 / batch, dtype=outputs.dtype)
     return as_dtype_of(outputs, xp.asarray(weights / namespace(weights).sum(weights)))
-
-
-def _sum(weights: Array) -> Any:
-    return as_floating(weights).sum()
 
 
 def _are_distributions(targets: Array) -> Array:

@@ -19,7 +19,7 @@ import numpy as np
 from toolz import accumulate
 
 from funcnn import tree
-from funcnn.arrays import Array, namespace, number
+from funcnn.arrays import Array, default_float, namespace, number
 from funcnn.errors import InputError, is_count, require
 from funcnn.keys import AnyKey, Key, check_key
 from funcnn.layer import INFERENCE, Layer, Mode, Params, Training, check_layer
@@ -355,5 +355,5 @@ def _scalar(name: str, value: Any, xp: ModuleType) -> Any:
         raise InputError(f"metric {name!r}", "one number", getattr(value, "shape", value))
     if is_number and xp is np:
         return float(value)
-    dtype = xp.asarray(0.0).dtype
+    dtype = default_float(xp)
     return xp.asarray(float(value), dtype=dtype) if is_number else xp.astype(value, dtype)

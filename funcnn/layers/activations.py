@@ -222,7 +222,7 @@ def _silu_slope(x: Array) -> Array:
 
 def _times_tail(x: Array, tail: Array) -> Array:
     """x times what is exactly 0 for very negative x, infinite ones too."""
-    return namespace(x).maximum(x, -1e4) * tail
+    return namespace(x).maximum(x, -special.FAR) * tail
 
 
 def softmax_forward(

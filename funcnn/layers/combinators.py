@@ -20,7 +20,7 @@ from funcnn import tree
 from funcnn.arrays import Array, Shape, Shapes, check_dtype, namespace
 from funcnn.errors import InputError, is_count, require
 from funcnn.keys import Key, check_key
-from funcnn.layer import Layer, Mode, Params, Residuals, check_mode, check_params
+from funcnn.layer import UNPACK, Layer, Mode, Params, Residuals, check_mode, check_params
 from funcnn.layers.activations import init_same_shape
 from funcnn.spec import described
 
@@ -289,8 +289,7 @@ def _stages(name: str, layers: Sequence[Layer], params: Sequence[Params], mode: 
     check_mode(name, mode)
     check_params(name, params, tuple)
     if len(params) != len(layers):
-        hint = "init gives two things: params, out_shape = model.init(key, in_shape)"
-        raise InputError(name, f"the params of {len(layers)} layers", f"those of {len(params)}", hint)
+        raise InputError(name, f"the params of {len(layers)} layers", f"those of {len(params)}", UNPACK)
     return [
         partial(_stage, name, i, layer.forward, layer_params, mode.at(i))
         for i, (layer, layer_params) in enumerate(zip(layers, params, strict=True))

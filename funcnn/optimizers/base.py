@@ -146,16 +146,23 @@ def start_like(params: Params) -> Updates:
     """Zeros in the place of every leaf, of 32 bits at least: what a state begins with.
 
     Raises:
-        InputError: A leaf is no array of floating numbers.
+        InputError: As :func:`check_floating_leaves`.
     """
-    return tree.map_with_paths(_start, params)
+    check_floating_leaves(params)
+    return tree.map(lambda param: namespace(param).zeros_like(widened(param)), params)
+
+
+def check_floating_leaves(params: Params) -> None:
+    """Raise unless every leaf is an array of floating numbers: of others no optimizer makes better ones."""
+    for path, leaf in tree.leaves_with_paths(params):
+        check_floating("an optimizer", leaf, f"params {path}".rstrip())
 
 
 def stateless(update: Callable[[Updates, Params], Updates]) -> Optimizer:
     """The optimizer that applies ``update(grads, params)`` and remembers nothing."""
 
     def init(params: Params) -> tuple[()]:
-        start_like(params)  # nothing to remember, but something to refuse
+        check_floating_leaves(params)
         return ()
 
     return Optimizer(init, lambda grads, state, params: (update(grads, params), state))
@@ -164,11 +171,6 @@ def stateless(update: Callable[[Updates, Params], Updates]) -> Optimizer:
 def _zeros(leaf: Array) -> Array:
     check_array("zeros_like", "leaves", leaf)
     return namespace(leaf).zeros_like(leaf)
-
-
-def _start(path: str, param: Array) -> Array:
-    xp = check_floating("an optimizer", param, f"params {path}".rstrip())
-    return xp.zeros_like(widened(param))
 
 
 def _added(param: Array, update: Array) -> Array:

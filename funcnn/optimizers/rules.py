@@ -10,7 +10,7 @@ from funcnn import tree
 from funcnn.arrays import Array, namespace
 from funcnn.errors import is_one_of, is_real, require
 from funcnn.layer import Params
-from funcnn.optimizers.base import Optimizer, Updates, by_leaf, chain, start_like
+from funcnn.optimizers.base import Optimizer, Updates, by_leaf, chain, check_floating_leaves, start_like
 from funcnn.optimizers.transforms import add_decayed_weights
 from funcnn.schedules import Rate, as_schedule
 from funcnn.spec import described
@@ -244,7 +244,7 @@ def scale_by_learning_rate(learning_rate: Rate) -> Optimizer:
     schedule = as_schedule("scale_by_learning_rate", learning_rate)
 
     def init(params: Params) -> LearningRateState:
-        start_like(params)  # any will do that are floating
+        check_floating_leaves(params)
         return LearningRateState(0, schedule(0))
 
     def update(grads: Updates, state: LearningRateState, params: Params) -> tuple[Updates, LearningRateState]:
