@@ -6,10 +6,10 @@ from pathlib import Path
 import attrs
 import matplotlib
 import numpy as np
-from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 from toolz import partition_all
 
+from funcnn.annotations import Float, UInt8
 from funcnn.arrays import Array
 from funcnn.files import replacing
 from funcnn.runs.figures import BLUE, ORANGE

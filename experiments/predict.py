@@ -11,11 +11,11 @@ from typing import Annotated, Literal
 import attrs
 import numpy as np
 import tyro
-from jaxtyping import Float, UInt8
 from toolz import concat
 
 import funcnn as fn
 from experiments.contact_sheet import Answer, thumbnail, write_sheets
+from funcnn.annotations import Float, UInt8
 from funcnn.arrays import Array
 from funcnn.data import SCALINGS, as_mnist, image_paths, read_image, scale
 from funcnn.data.pieces import count_pieces

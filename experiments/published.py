@@ -18,8 +18,7 @@ from experiments.checks import COUNT
 from experiments.entries import ENTRIES, Entry
 from experiments.mnist import Config, experiment
 from funcnn.errors import require
-from funcnn.runs import Outcome, Row, run
-from funcnn.runs import folder as files
+from funcnn.runs import Outcome, Row, folder as files, run
 from funcnn.runs.command import guarded
 from funcnn.runs.text import columns
 

@@ -6,9 +6,9 @@ as they were, so what is saved needs no statistics beside it.
 
 import attrs
 import numpy as np
-from jaxtyping import Float
 
 import funcnn as fn
+from funcnn.annotations import Float
 from funcnn.arrays import Array
 from funcnn.layer import Params
 from funcnn.layers.dense import DenseParams

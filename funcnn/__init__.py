@@ -43,221 +43,30 @@ Nothing here changes an argument, keeps a global, or draws a number without a ke
 A layer of one's own is a constructor, decorated by ``described``, that returns ``Layer(init, forward, vjp)``.
 """
 
-from funcnn import arrays, initializers, metrics, nnfs, tree
-from funcnn.arrays import keep_freed_memory
-from funcnn.checkpoint import SavedModel, load, load_tree, save, save_tree
-from funcnn.data import Dataset, batches, load_dataset, load_folder
-from funcnn.errors import InputError
-from funcnn.initializers import Initializer
-from funcnn.keys import Key
-from funcnn.layer import INFERENCE, Layer, Training, predict, pullback, summary
-from funcnn.layers import (
-    add,
-    avg_pool2d,
-    concatenate,
-    conv2d,
-    dense,
-    dropout,
-    elementwise,
-    elu,
-    embedding,
-    flatten,
-    gelu,
-    identity,
-    layer_norm,
-    leaky_relu,
-    log_softmax,
-    max_pool2d,
-    parallel,
-    relu,
-    repeat,
-    reshape,
-    residual,
-    rms_norm,
-    selu,
-    serial,
-    sigmoid,
-    silu,
-    softmax,
-    softplus,
-    tanh,
-)
-from funcnn.losses import (
-    Loss,
-    binary_cross_entropy,
-    categorical_cross_entropy,
-    class_weights,
-    hinge,
-    huber,
-    kl_divergence,
-    mean_absolute_error,
-    mean_squared_error,
-    sigmoid_binary_cross_entropy,
-    softmax_cross_entropy,
-)
-from funcnn.metrics import accuracy
-from funcnn.optimizers import (
-    Optimizer,
-    accumulate,
-    adagrad,
-    adam,
-    adamw,
-    add_decayed_weights,
-    apply_updates,
-    averaged,
-    chain,
-    clip,
-    clip_by_global_norm,
-    exponential_moving_average,
-    freeze,
-    global_norm,
-    max_norm,
-    nadam,
-    rmsprop,
-    sgd,
-    skip_if_not_finite,
-)
-from funcnn.penalties import Penalty, l1, l2
-from funcnn.schedules import (
-    Schedule,
-    constant,
-    cosine,
-    exponential_decay,
-    inverse_time_decay,
-    join,
-    one_cycle,
-    piecewise,
-    polynomial,
-    warm_up,
-)
-from funcnn.spec import described
-from funcnn.training import (
-    Batch,
-    State,
-    StepMetric,
-    TrainStep,
-    evaluate,
-    gradient_norm,
-    learning_rate,
-    loss_and_gradient,
-    per_example_gradients,
-    train_step,
-    trajectory,
-)
-from funcnn.tree import frozendict, record
-from funcnn.version import __version__
-
-__all__ = [
-    "INFERENCE",
-    "Batch",
-    "Dataset",
-    "Initializer",
-    "InputError",
-    "Key",
-    "Layer",
-    "Loss",
-    "Optimizer",
-    "Penalty",
-    "SavedModel",
-    "Schedule",
-    "State",
-    "StepMetric",
-    "TrainStep",
-    "Training",
-    "__version__",
-    "accumulate",
-    "accuracy",
-    "adagrad",
-    "adam",
-    "adamw",
-    "add",
-    "add_decayed_weights",
-    "apply_updates",
-    "arrays",
-    "averaged",
-    "avg_pool2d",
-    "batches",
-    "binary_cross_entropy",
-    "categorical_cross_entropy",
-    "chain",
-    "class_weights",
-    "clip",
-    "clip_by_global_norm",
-    "concatenate",
-    "constant",
-    "conv2d",
-    "cosine",
-    "dense",
-    "described",
-    "dropout",
-    "elementwise",
-    "elu",
-    "embedding",
-    "evaluate",
-    "exponential_decay",
-    "exponential_moving_average",
-    "flatten",
-    "freeze",
-    "frozendict",
-    "gelu",
-    "global_norm",
-    "gradient_norm",
-    "hinge",
-    "huber",
-    "identity",
-    "initializers",
-    "inverse_time_decay",
-    "join",
-    "keep_freed_memory",
-    "kl_divergence",
-    "l1",
-    "l2",
-    "layer_norm",
-    "leaky_relu",
-    "learning_rate",
-    "load",
-    "load_dataset",
-    "load_folder",
-    "load_tree",
-    "log_softmax",
-    "loss_and_gradient",
-    "max_norm",
-    "max_pool2d",
-    "mean_absolute_error",
-    "mean_squared_error",
-    "metrics",
-    "nadam",
-    "nnfs",
-    "one_cycle",
-    "parallel",
-    "per_example_gradients",
-    "piecewise",
-    "polynomial",
-    "predict",
-    "pullback",
-    "record",
-    "relu",
-    "repeat",
-    "reshape",
-    "residual",
-    "rms_norm",
-    "rmsprop",
-    "save",
-    "save_tree",
-    "selu",
-    "serial",
-    "sgd",
-    "sigmoid",
-    "sigmoid_binary_cross_entropy",
-    "silu",
-    "skip_if_not_finite",
-    "softmax",
-    "softmax_cross_entropy",
-    "softplus",
-    "summary",
-    "tanh",
-    "train_step",
-    "trajectory",
-    "tree",
-    "warm_up",
-]
+from funcnn import arrays as arrays, initializers as initializers, metrics as metrics, nnfs as nnfs, tree as tree
+from funcnn.arrays import keep_freed_memory as keep_freed_memory
+from funcnn.checkpoint import *
+from funcnn.data import Dataset as Dataset, batches as batches, load_dataset as load_dataset, load_folder as load_folder
+from funcnn.errors import InputError as InputError
+from funcnn.initializers import Initializer as Initializer
+from funcnn.keys import *
+from funcnn.layer import *
+from funcnn.layers.activations import *
+from funcnn.layers.combinators import *
+from funcnn.layers.convolution import *
+from funcnn.layers.dense import *
+from funcnn.layers.dropout import *
+from funcnn.layers.embedding import *
+from funcnn.layers.normalization import *
+from funcnn.layers.shapes import *
+from funcnn.losses import *
+from funcnn.metrics import accuracy as accuracy
+from funcnn.optimizers.base import *
+from funcnn.optimizers.rules import *
+from funcnn.optimizers.transforms import *
+from funcnn.penalties import *
+from funcnn.schedules import *
+from funcnn.spec import described as described
+from funcnn.training import *
+from funcnn.tree import frozendict as frozendict, record as record
+from funcnn.version import __version__ as __version__

@@ -28,6 +28,8 @@ from funcnn.layer import Layer, Params
 from funcnn.spec import from_plain, to_plain
 from funcnn.version import __version__
 
+__all__ = ["SavedModel", "load", "load_tree", "save", "save_tree"]
+
 _HEADER, _DIGEST = "funcnn", "sha256"
 
 

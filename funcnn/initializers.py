@@ -17,6 +17,9 @@ from funcnn.errors import InputError, is_real, require
 from funcnn.keys import AnyKey, Key, check_key
 from funcnn.spec import DescribedFunction, described
 
+__all__ = ["Initializer", "fans", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "lecun_normal"]
+__all__ += ["normal", "zeros"]
+
 
 @attrs.frozen(eq=False, repr=False)
 class Initializer(DescribedFunction):

@@ -17,6 +17,8 @@ import numpy as np
 from funcnn.arrays import Array, Shape, check_dtype, number
 from funcnn.errors import InputError, is_real, is_size, require
 
+__all__ = ["Key"]
+
 Label: TypeAlias = int | str
 
 

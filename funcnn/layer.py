@@ -17,6 +17,8 @@ from funcnn.errors import InputError
 from funcnn.keys import Key, Label, check_key
 from funcnn.spec import Described, map_parts
 
+__all__ = ["INFERENCE", "Layer", "Training", "predict", "pullback", "summary"]
+
 Params: TypeAlias = Any
 Residuals: TypeAlias = Any
 

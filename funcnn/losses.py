@@ -16,9 +16,9 @@ from typing import Any
 
 import attrs
 import numpy as np
-from jaxtyping import Float, Int, Num
 
 from funcnn import special
+from funcnn.annotations import Float, Int, Num
 from funcnn.arrays import Array, as_dtype_of, check_array, is_dtype, namespace, widened
 from funcnn.errors import InputError, is_real, require
 from funcnn.spec import Described, described
@@ -34,6 +34,10 @@ from funcnn.targets import (
     present,
     shares_of,
 )
+
+__all__ = ["Loss", "binary_cross_entropy", "categorical_cross_entropy", "class_weights", "hinge", "huber"]
+__all__ += ["kl_divergence", "mean_absolute_error", "mean_squared_error", "sigmoid_binary_cross_entropy"]
+__all__ += ["softmax_cross_entropy"]
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -17,6 +17,10 @@ from funcnn.errors import InputError, is_count, is_real, require
 from funcnn.spec import DescribedFunction, described
 from funcnn.targets import check_distributions, check_labels, check_probabilities, present
 
+__all__ = ["accuracy", "binary_accuracy", "calibration_error", "confusion_matrix", "exact_match", "f1"]
+__all__ += ["negative_log_likelihood", "precision", "recall", "regression_accuracy", "reliability", "top_k_accuracy"]
+__all__ += ["weighted_mean"]
+
 
 def accuracy(outputs: Array, targets: Array, weights: Array | None = None) -> Any:
     """The share of samples whose largest output stands at the target, weighted where weights are given.

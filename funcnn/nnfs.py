@@ -4,11 +4,18 @@ The same names mean other rules elsewhere; here eps stands outside the root, acc
 takes the learning rate in, and the rate of update t is learning_rate / (1 + decay t).
 """
 
-from funcnn.optimizers import Optimizer, accumulate_momentum, chain, scale_by_learning_rate
-from funcnn.optimizers import adagrad as _adagrad
-from funcnn.optimizers import adam as _adam
-from funcnn.optimizers import rmsprop as _rmsprop
+from funcnn.optimizers import (
+    Optimizer,
+    accumulate_momentum,
+    adagrad as _adagrad,
+    adam as _adam,
+    chain,
+    rmsprop as _rmsprop,
+    scale_by_learning_rate,
+)
 from funcnn.schedules import inverse_time_decay
+
+__all__ = ["adagrad", "adam", "rmsprop", "sgd"]
 
 
 def sgd(learning_rate: float = 1.0, decay: float = 0.0, momentum: float = 0.0) -> Optimizer:

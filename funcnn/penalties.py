@@ -17,6 +17,8 @@ from funcnn.errors import is_real, require
 from funcnn.layer import Params
 from funcnn.spec import Described, described
 
+__all__ = ["Penalty", "l1", "l2"]
+
 
 @attrs.frozen(eq=False, repr=False)
 class Penalty(Described):

@@ -15,6 +15,9 @@ from funcnn.arrays import namespace, number
 from funcnn.errors import InputError, is_count, is_real, require
 from funcnn.spec import DescribedFunction, described
 
+__all__ = ["Schedule", "constant", "cosine", "exponential_decay", "inverse_time_decay", "join", "one_cycle"]
+__all__ += ["piecewise", "polynomial", "warm_up"]
+
 
 @attrs.frozen(eq=False, repr=False)
 class Schedule(DescribedFunction):

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
-from jaxtyping import Int, Num, Shaped
 
+from funcnn.annotations import Int, Num, Shaped
 from funcnn.arrays import Array, as_dtype_of, check_floating, check_real, default_float, is_dtype, namespace
 from funcnn.errors import InputError
 

@@ -25,10 +25,14 @@ from funcnn.keys import AnyKey, Key, check_key
 from funcnn.layer import INFERENCE, Layer, Mode, Params, Training, check_layer
 from funcnn.losses import Loss
 from funcnn.metrics import weighted_mean
-from funcnn.optimizers import Optimizer, Updates, apply_updates, global_norm
+from funcnn.optimizers import Optimizer, apply_updates, global_norm
+from funcnn.optimizers.base import Updates
 from funcnn.penalties import Penalty
 from funcnn.targets import as_floating, check_weights
 from funcnn.tree import frozendict, record
+
+__all__ = ["Batch", "State", "StepMetric", "TrainStep", "evaluate", "gradient_norm", "learning_rate"]
+__all__ += ["loss_and_gradient", "per_example_gradients", "train_step", "trajectory"]
 
 
 @record

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 
 import funcnn as fn
-from funcnn.runs import Experiment, Section, run, stream, supervised
-from funcnn.runs import folder as files
+from funcnn.runs import Experiment, Section, folder as files, run, stream, supervised
 from funcnn.runs.stream import beginning
 from funcnn.tree import frozendict, record
 

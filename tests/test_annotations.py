@@ -6,14 +6,21 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 CHECKED = "--jaxtyping-packages=funcnn,beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+UNWARNED = "-Wignore::pytest.PytestAssertRewriteWarning"  # of jaxtyping, which is imported first
+
+WITH_JAXTYPING = """
+import sys, jaxtyping, pytest
+sys.modules["funcnn.annotations"] = jaxtyping
+raise SystemExit(pytest.main(sys.argv[1:]))
+"""
 
 
 def checked(*paths, cwd=ROOT):
     """How pytest ends where every call is checked."""
-    options = ["-q", "-n0", "-p", "no:cacheprovider", "-o", "addopts=", "--doctest-modules", CHECKED]
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", *options, *map(str, paths)], cwd=cwd, capture_output=True, text=True
-    )
+    options = ["-q", "-n0", "-p", "no:cacheprovider", "-o", "addopts=", "--doctest-modules"]
+    options += ["--ignore=funcnn/annotations.py", CHECKED, UNWARNED]
+    command = [sys.executable, "-c", WITH_JAXTYPING, *options, *map(str, paths)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True)
 
 
 def test_annotations_hold():

@@ -241,10 +241,14 @@ def functions() -> dict[str, Callable[..., Any]]:
     """What is registered, and what the packages export, but records, and metrics, which the catalogue has."""
     found: dict[str, Callable[..., Any]] = {}
     for module in (fn, fn.data, fn.optimizers, fn.nnfs, fn.metrics, fn.initializers):
-        names = getattr(module, "__all__", None) or [
-            name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__
-        ]
-        found |= {name: getattr(module, name) for name in names if not name.startswith(("_", "check_"))}
+        found |= {
+            name: value
+            for name, value in vars(module).items()
+            if name in getattr(module, "__all__", vars(module))
+            and getattr(value, "__module__", "").startswith("funcnn")
+            and not name.startswith(("_", "check_"))
+            and not name.endswith(("_init", "_forward", "_vjp"))  # which the rows of layers call
+        }
     registered = {name: made for name, made in constructors().items() if made.__module__.startswith("funcnn.")}
     plain = {
         name: f

@@ -6,8 +6,7 @@ import struct
 import numpy as np
 import pytest
 import safetensors.numpy
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import funcnn as fn
 from funcnn import InputError, Key, load, save, tree

@@ -15,8 +15,7 @@ from experiments import gan, mnist
 from funcnn import InputError, tree
 from funcnn.arrays import namespace
 from funcnn.jax import first_devices, sharded
-from funcnn.runs import Experiment, Options, Verdict, read_run, reproduce, stream, supervised
-from funcnn.runs import folder as files
+from funcnn.runs import Experiment, Options, Verdict, folder as files, read_run, reproduce, stream, supervised
 from funcnn.runs.compiled import compiled
 from funcnn.runs.hosts import together
 from funcnn.runs.stream import beginning

@@ -6,8 +6,7 @@ import shutil
 import pytest
 
 from funcnn import InputError
-from funcnn.runs import folder as files
-from funcnn.runs import read_run
+from funcnn.runs import folder as files, read_run
 from tests.small_experiments import adversarial, carried_out, recorded, regression
 
 pytestmark = pytest.mark.usefixtures("without_pictures")

@@ -8,8 +8,7 @@ import pytest
 
 import funcnn as fn
 from funcnn import InputError, tree
-from funcnn.runs import ExperimentError, Options, stream
-from funcnn.runs import folder as files
+from funcnn.runs import ExperimentError, Options, folder as files, stream
 from funcnn.runs.stream import beginning
 from tests.small_experiments import (
     TABLE,

@@ -10,15 +10,13 @@ import attrs
 import numpy as np
 import pytest
 from filelock import FileLock
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from toolz import last
 
 import funcnn as fn
 from funcnn import InputError, tree
 from funcnn.checkpoint import load_tree, save_tree
-from funcnn.runs import Options, read_run, stream
-from funcnn.runs import folder as files
+from funcnn.runs import Options, folder as files, read_run, stream
 from funcnn.runs.rows import append_rows, read_rows, write_rows
 from funcnn.runs.stream import beginning
 from tests.small_experiments import TABLE, by_hand, carried_out, classifier, recorded, without_seconds

@@ -7,8 +7,7 @@ import random
 import attrs
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from funcnn import InputError, Key
 from funcnn.testing import assert_pure

@@ -9,8 +9,7 @@ import pytest
 
 import funcnn as fn
 from funcnn import InputError
-from funcnn.runs import Options, read_run
-from funcnn.runs import folder as files
+from funcnn.runs import Options, folder as files, read_run
 from tests.small_experiments import (
     TABLE,
     adversarial,

@@ -7,16 +7,21 @@ import attrs
 import jax
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import funcnn as fn
 from funcnn import INFERENCE, InputError, Key, Training, tree
 from funcnn.initializers import he_normal, normal
 from funcnn.jax import to_jax, to_numpy
 from funcnn.layers import DenseParams, dense_forward, dense_vjp, relu_forward, relu_vjp, serial_vjp
-from funcnn.testing import assert_trees_alike, assert_trees_close, check_combinator, check_layer, check_noise
-from funcnn.testing import strategies as fst
+from funcnn.testing import (
+    assert_trees_alike,
+    assert_trees_close,
+    check_combinator,
+    check_layer,
+    check_noise,
+    strategies as fst,
+)
 from funcnn.testing.laws import randomized
 from funcnn.testing.layers import batch_of
 from tests.catalogue import COMBINATORS, EFFORT, LAYERS, LAYERS_OF_INDICES, NOISE, indices

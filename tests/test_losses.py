@@ -4,8 +4,7 @@ import jax
 import numpy as np
 import optax
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import funcnn as fn
 from funcnn import InputError, Key

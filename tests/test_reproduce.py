@@ -15,8 +15,7 @@ import threadpoolctl
 from toolz import nth
 
 from funcnn import InputError
-from funcnn.runs import ExperimentError, reproduce, stream
-from funcnn.runs import folder as files
+from funcnn.runs import ExperimentError, folder as files, reproduce, stream
 from tests.small_experiments import TABLE, WAVE, by_hand, carried_out, classifier, contents
 
 IDENTICAL = "identical, bit for bit: 12 steps, 3 epochs, and the params"

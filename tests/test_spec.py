@@ -42,8 +42,8 @@ def test_json_and_repr_bring_it_back(made):
     plain = json.loads(json.dumps(to_plain(made)))
     assert to_plain(from_plain(plain)) == plain
     assert repr(from_plain(plain)) == repr(made)
-    names = {name: getattr(fn, name) for name in fn.__all__}
-    names |= {"normal": normal, **{name: getattr(fn.optimizers, name) for name in vars(fn.optimizers)}}
+    names = dict(vars(fn))
+    names |= {"normal": normal}
     assert to_plain(eval(repr(made), names)) == plain
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from funcnn.runs import Options, stream
-from funcnn.runs import folder as files
+from funcnn.runs import Options, folder as files, stream
 from funcnn.runs.stream import beginning
 from tests.kills import Command, main
 from tests.small_experiments import TABLE, assert_same, carried_out, recorded, regression

@@ -4,13 +4,11 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import Phase, find, given, settings
-from hypothesis import strategies as st
+from hypothesis import Phase, find, given, settings, strategies as st
 
 import funcnn as fn
 from funcnn import Key, tree
-from funcnn.testing import assert_pure, check_vjp
-from funcnn.testing import strategies as fst
+from funcnn.testing import assert_pure, check_vjp, strategies as fst
 
 SHAPES = st.sampled_from([(3,), (4, 4, 2), (2, 3)])
 

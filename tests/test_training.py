@@ -10,14 +10,12 @@ import attrs
 import numpy as np
 import optax
 import pytest
-from hypothesis import given, seed, settings
-from hypothesis import strategies as st
+from hypothesis import given, seed, settings, strategies as st
 from toolz import last, take
 
 import funcnn as fn
 from funcnn import Batch, InputError, Key, tree
-from funcnn.testing import assert_trees_close, check_step
-from funcnn.testing import strategies as fst
+from funcnn.testing import assert_trees_close, check_step, strategies as fst
 from funcnn.testing.laws import as_dtype
 from tests.catalogue import EXCEPTIONS, LOSSES, OPTIMIZERS, PENALTIES
 

@@ -11,6 +11,8 @@ from funcnn.errors import is_count, require
 from funcnn.keys import Key, check_key
 from funcnn.training import Batch, count_rows
 
+__all__ = ["batches"]
+
 
 def batches(key: Key, batch: Batch, batch_size: int) -> Iterator[Batch]:
     """The samples of ``batch`` in an order drawn from ``key``, ``batch_size`` at a time; the last may be smaller.

@@ -21,6 +21,8 @@ from funcnn.data.sources import DATA_DIR_VARIABLE, FILES, SOURCES, verified
 from funcnn.errors import InputError, is_one_of, require
 from funcnn.training import Batch
 
+__all__ = ["SCALINGS", "Dataset", "DatasetName", "Scaling", "load_dataset", "scale"]
+
 DatasetName: TypeAlias = Literal["mnist_5k", "mnist", "fashion_mnist"]
 Scaling: TypeAlias = Literal["unit", "symmetric"]
 

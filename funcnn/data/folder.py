@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
 
+from funcnn.annotations import UInt8
 from funcnn.arrays import Array
 from funcnn.data.datasets import SCALINGS, Dataset, Scaling, scale
 from funcnn.data.images import image_paths
@@ -13,6 +13,8 @@ from funcnn.data.normalize import INKS, read_as_mnist
 from funcnn.errors import InputError, is_one_of, is_real, require
 from funcnn.keys import Key, check_key
 from funcnn.training import Batch
+
+__all__ = ["load_folder"]
 
 
 def load_folder(

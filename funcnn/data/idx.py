@@ -15,6 +15,8 @@ from funcnn.arrays import Array, check_array
 from funcnn.errors import InputError
 from funcnn.files import replacing
 
+__all__ = ["read_idx", "write_idx"]
+
 MAX_AXES = 64
 """How many axes an array of NumPy's can have."""
 

@@ -6,12 +6,14 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-from jaxtyping import Float32, UInt8
 
+from funcnn.annotations import Float32, UInt8
 from funcnn.arrays import Array
 from funcnn.data.idx import read_bytes
 from funcnn.errors import InputError, require
 from funcnn.files import replacing
+
+__all__ = ["image_paths", "read_image", "write_image"]
 
 
 def read_image(path: str | Path) -> UInt8[Array, "height width 4"]:

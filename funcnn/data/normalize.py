@@ -9,12 +9,14 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
 from toolz import pipe
 
+from funcnn.annotations import Bool, Float32, UInt8
 from funcnn.arrays import Array, Shape, check_array
 from funcnn.data.images import pillow, read_image
 from funcnn.errors import InputError, is_one_of, require
+
+__all__ = ["INKS", "as_mnist", "read_as_mnist"]
 
 INKS = ("auto", "dark", "light")
 """Whether ink is darker or lighter than its ground; "auto" tells by the border, which is ground."""

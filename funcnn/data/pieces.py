@@ -1,9 +1,9 @@
 """Pieces of ink: a gap between them tells two digits from one."""
 
 import numpy as np
-from jaxtyping import Bool, UInt8
 from numpy.lib.stride_tricks import sliding_window_view
 
+from funcnn.annotations import Bool, UInt8
 from funcnn.arrays import Array
 
 _INK = 63  # stronger pixels are ink; what joins two strokes is often weak

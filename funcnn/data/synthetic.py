@@ -9,6 +9,8 @@ from funcnn.errors import is_count, require
 from funcnn.keys import Key, check_key
 from funcnn.training import Batch
 
+__all__ = ["sine", "spiral"]
+
 
 def spiral(key: Key, samples: int, classes: int) -> Batch:
     """``classes`` arms of a spiral in the plane, ``samples`` points each, with noise in the angle.

@@ -1,89 +1,10 @@
 """The catalogue of layers, one topic a file. Each is a constructor beside its pure forward and VJP functions."""
 
-from funcnn.layers.activations import (
-    elementwise,
-    elu,
-    gelu,
-    leaky_relu,
-    log_softmax,
-    relu,
-    relu_forward,
-    relu_vjp,
-    selu,
-    sigmoid,
-    silu,
-    softmax,
-    softmax_forward,
-    softmax_vjp,
-    softplus,
-    tanh,
-)
-from funcnn.layers.combinators import (
-    add,
-    concatenate,
-    identity,
-    identity_forward,
-    identity_vjp,
-    parallel,
-    repeat,
-    residual,
-    serial,
-    serial_forward,
-    serial_vjp,
-)
-from funcnn.layers.convolution import Conv2dParams, avg_pool2d, conv2d, max_pool2d
-from funcnn.layers.dense import DenseParams, dense, dense_forward, dense_init, dense_vjp
-from funcnn.layers.dropout import dropout
-from funcnn.layers.embedding import EmbeddingParams, embedding
-from funcnn.layers.normalization import LayerNormParams, RMSNormParams, layer_norm, rms_norm
-from funcnn.layers.shapes import flatten, flatten_forward, flatten_vjp, reshape
-
-__all__ = [
-    "Conv2dParams",
-    "DenseParams",
-    "EmbeddingParams",
-    "LayerNormParams",
-    "RMSNormParams",
-    "add",
-    "avg_pool2d",
-    "concatenate",
-    "conv2d",
-    "dense",
-    "dense_forward",
-    "dense_init",
-    "dense_vjp",
-    "dropout",
-    "elementwise",
-    "elu",
-    "embedding",
-    "flatten",
-    "flatten_forward",
-    "flatten_vjp",
-    "gelu",
-    "identity",
-    "identity_forward",
-    "identity_vjp",
-    "layer_norm",
-    "leaky_relu",
-    "log_softmax",
-    "max_pool2d",
-    "parallel",
-    "relu",
-    "relu_forward",
-    "relu_vjp",
-    "repeat",
-    "reshape",
-    "residual",
-    "rms_norm",
-    "selu",
-    "serial",
-    "serial_forward",
-    "serial_vjp",
-    "sigmoid",
-    "silu",
-    "softmax",
-    "softmax_forward",
-    "softmax_vjp",
-    "softplus",
-    "tanh",
-]
+from funcnn.layers.activations import *
+from funcnn.layers.combinators import *
+from funcnn.layers.convolution import *
+from funcnn.layers.dense import *
+from funcnn.layers.dropout import *
+from funcnn.layers.embedding import *
+from funcnn.layers.normalization import *
+from funcnn.layers.shapes import *

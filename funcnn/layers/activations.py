@@ -10,14 +10,17 @@ from functools import partial
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float
 
 from funcnn import special
+from funcnn.annotations import Float
 from funcnn.arrays import Array, Shape, check_floating, in_float32, namespace
 from funcnn.errors import is_one_of, is_real, require
 from funcnn.keys import Key
 from funcnn.layer import Layer, Mode, check_init
 from funcnn.spec import described
+
+__all__ = ["elementwise", "elu", "gelu", "leaky_relu", "log_softmax", "relu", "relu_forward", "relu_vjp", "selu"]
+__all__ += ["sigmoid", "silu", "softmax", "softmax_forward", "softmax_vjp", "softplus", "tanh"]
 
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 """The constants of Klambauer et al. 2017, with which unit normal inputs give unit normal outputs."""

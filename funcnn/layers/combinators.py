@@ -24,6 +24,9 @@ from funcnn.layer import UNPACK, Layer, Mode, Params, Residuals, check_mode, che
 from funcnn.layers.activations import init_same_shape
 from funcnn.spec import described
 
+__all__ = ["add", "concatenate", "identity", "identity_forward", "identity_vjp", "parallel", "repeat", "residual"]
+__all__ += ["serial", "serial_forward", "serial_vjp"]
+
 
 @described
 def identity() -> Layer:

@@ -12,8 +12,8 @@ from types import ModuleType
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from jaxtyping import Float
 
+from funcnn.annotations import Float
 from funcnn.arrays import (
     Array,
     Shape,
@@ -31,6 +31,8 @@ from funcnn.keys import Key
 from funcnn.layer import Layer, Mode, check_init, check_params
 from funcnn.spec import described
 from funcnn.tree import record
+
+__all__ = ["Conv2dParams", "avg_pool2d", "conv2d", "max_pool2d"]
 
 Pair: TypeAlias = tuple[int, int]
 Padding: TypeAlias = Literal["same", "valid"]

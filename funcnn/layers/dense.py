@@ -4,8 +4,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
+from funcnn.annotations import Float
 from funcnn.arrays import Array, Shape, check_array, check_like, namespace
 from funcnn.errors import InputError, is_count, require
 from funcnn.initializers import Initializer, check_initializer, he_normal, zeros
@@ -13,6 +13,8 @@ from funcnn.keys import Key
 from funcnn.layer import Layer, Mode, check_init, check_params
 from funcnn.spec import described
 from funcnn.tree import record
+
+__all__ = ["DenseParams", "dense", "dense_forward", "dense_init", "dense_vjp"]
 
 
 @record

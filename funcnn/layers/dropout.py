@@ -2,13 +2,14 @@
 
 from functools import partial
 
-from jaxtyping import Bool, Float
-
+from funcnn.annotations import Bool, Float
 from funcnn.arrays import Array, check_floating, namespace
 from funcnn.errors import is_real, require
 from funcnn.layer import Layer, Mode, Training, check_mode
 from funcnn.layers.activations import init_same_shape
 from funcnn.spec import described
+
+__all__ = ["dropout"]
 
 
 @described

@@ -4,8 +4,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
 
+from funcnn.annotations import Float, Int
 from funcnn.arrays import Array, Shape, check_array, is_dtype, namespace
 from funcnn.errors import InputError, is_count, require
 from funcnn.initializers import Initializer, check_initializer, normal
@@ -14,6 +14,8 @@ from funcnn.layer import Layer, Mode, check_init, check_params
 from funcnn.spec import described
 from funcnn.special import segment_sum
 from funcnn.tree import record
+
+__all__ = ["EmbeddingParams", "embedding"]
 
 
 @record

@@ -9,15 +9,17 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from funcnn import special
+from funcnn.annotations import Float
 from funcnn.arrays import Array, Shape, as_dtype_of, check_array, check_like, namespace, widened
 from funcnn.errors import InputError, is_real, require
 from funcnn.keys import Key
 from funcnn.layer import Layer, Mode, check_init, check_params
 from funcnn.spec import described
 from funcnn.tree import record
+
+__all__ = ["LayerNormParams", "RMSNormParams", "layer_norm", "rms_norm"]
 
 
 @record

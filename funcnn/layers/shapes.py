@@ -5,13 +5,15 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped
 
+from funcnn.annotations import Shaped
 from funcnn.arrays import Array, Shape, check_array, namespace
 from funcnn.errors import InputError, is_count, require
 from funcnn.keys import Key
 from funcnn.layer import Layer, Mode, check_init
 from funcnn.spec import described
+
+__all__ = ["flatten", "flatten_forward", "flatten_vjp", "reshape"]
 
 
 @described

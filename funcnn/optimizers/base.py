@@ -19,6 +19,8 @@ from funcnn.errors import InputError, require
 from funcnn.layer import Params
 from funcnn.spec import Described, described
 
+__all__ = ["Optimizer", "apply_updates", "chain", "stateless", "zeros_like"]
+
 Updates: TypeAlias = Any
 """A tree like the params."""
 

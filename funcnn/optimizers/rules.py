@@ -17,6 +17,10 @@ from funcnn.spec import described
 from funcnn.special import one_minus_power
 from funcnn.tree import record
 
+__all__ = ["AdamState", "LearningRateState", "MomentsState", "MomentumState", "SquaresState", "accumulate_momentum"]
+__all__ += ["adagrad", "adam", "adamw", "nadam", "rmsprop", "scale_by_adam", "scale_by_learning_rate", "scale_by_rms"]
+__all__ += ["scale_by_rss", "sgd"]
+
 EpsPlacement: TypeAlias = Literal["inside", "outside"]
 """Where eps stands: ``"inside"`` for sqrt(v + eps), ``"outside"`` for sqrt(v) + eps."""
 

@@ -31,6 +31,10 @@ from funcnn.spec import described
 from funcnn.special import one_minus_power
 from funcnn.tree import record
 
+__all__ = ["AccumulationState", "AverageState", "SkipState", "accumulate", "add_decayed_weights", "averaged", "clip"]
+__all__ += ["clip_by_global_norm", "exponential_moving_average", "freeze", "global_norm", "max_norm"]
+__all__ += ["skip_if_not_finite"]
+
 
 @record
 class SkipState:

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
-from jaxtyping import Float, Int
 from toolz import identity
 
 import funcnn as fn
 from funcnn import metrics
+from funcnn.annotations import Float, Int
 from funcnn.arrays import Array, Shape
 from funcnn.errors import require
 from funcnn.layer import Params

@@ -12,8 +12,7 @@ from matplotlib.figure import Figure
 from toolz import concat, dissoc, groupby, unique
 
 from funcnn.errors import require
-from funcnn.runs import figures
-from funcnn.runs import folder as files
+from funcnn.runs import figures, folder as files
 from funcnn.runs.experiment import Row
 from funcnn.runs.folder import Plan
 from funcnn.runs.stream import best_epoch

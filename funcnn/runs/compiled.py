@@ -7,8 +7,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from funcnn.arrays import Array
-from funcnn.jax import check_shared, replicated, scanned, sharded, to_numpy
-from funcnn.jax import compiled as compiled_step
+from funcnn.jax import check_shared, compiled as compiled_step, replicated, scanned, sharded, to_numpy
 from funcnn.layer import Params
 from funcnn.runs.experiment import Experiment, Table
 from funcnn.runs.hosts import check_same, together

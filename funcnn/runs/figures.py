@@ -14,7 +14,6 @@ from typing import Any, TypeAlias
 
 import matplotlib as mpl
 import numpy as np
-from jaxtyping import Float, Shaped
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
@@ -22,6 +21,7 @@ from matplotlib.image import imsave
 from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter
 from toolz import concat, groupby, unique
 
+from funcnn.annotations import Float, Shaped
 from funcnn.arrays import Array
 from funcnn.files import replacing
 from funcnn.runs.experiment import COUNTERS, Row

@@ -11,8 +11,7 @@ from distributed.comm.addressing import get_address_host_port
 from tqdm.auto import tqdm
 
 from funcnn.errors import is_count, require
-from funcnn.runs import cluster, grid
-from funcnn.runs import folder as files
+from funcnn.runs import cluster, folder as files, grid
 from funcnn.runs.compare import Comparison, compare
 from funcnn.runs.folder import Plan
 from funcnn.runs.text import one_line

@@ -23,6 +23,8 @@ from funcnn.runs.stream import Progress, beginning, stream
 from funcnn.testing.laws import BrokenLaw
 from funcnn.testing.purity import ensure
 
+__all__ = ["check_experiment"]
+
 FEW = 3
 """How many batches of an epoch the laws look at."""
 

@@ -12,6 +12,8 @@ from funcnn.layer import INFERENCE, Layer, Mode, Params, pullback
 from funcnn.testing.laws import jax_module, randomized
 from funcnn.testing.purity import assert_trees_close, ensure
 
+__all__ = ["check_vjp"]
+
 STEPS = (1e-4, 1e-5, 1e-6, 1e-7)
 """Steps of the central differences; a small one does not reach a kink that a large one crosses, but rounds more."""
 

@@ -15,6 +15,8 @@ from funcnn.layer import Params
 from funcnn.spec import from_plain, to_plain
 from funcnn.testing.purity import ensure
 
+__all__ = ["BrokenLaw"]
+
 
 class BrokenLaw(AssertionError):
     """A law that does not hold; the message names the law, the counter-example and what differs."""

@@ -27,6 +27,8 @@ from funcnn.testing.laws import (
 from funcnn.testing.purity import assert_pure, assert_trees_alike, assert_trees_close, ensure
 from funcnn.testing.randomness import noise_laws
 
+__all__ = ["check_layer"]
+
 
 def check_layer(
     layer: Layer,

@@ -14,6 +14,8 @@ from funcnn.testing.gradients import check_vjp
 from funcnn.testing.laws import WEIGHTS, Case, Draw, Law, as_dtype, check_spec, hold, repeated, spoiled, weighted
 from funcnn.testing.purity import assert_pure, assert_trees_alike, assert_trees_close, ensure
 
+__all__ = ["check_loss"]
+
 
 def check_loss(loss: Loss, draw: Draw, *, jax: bool = False, examples: int = 20) -> None:
     """Try every law of a loss on outputs and targets from ``draw``; with ``jax``, JAX is a second oracle.

@@ -10,6 +10,8 @@ from funcnn.testing.laws import WEIGHTS, Case, Draw, Law, hold, jax_module, repe
 from funcnn.testing.purity import assert_pure, assert_trees_close, ensure
 from funcnn.training import Metric
 
+__all__ = ["check_metric"]
+
 
 def check_metric(
     metric: Metric, draw: Draw, *, jax: bool = False, unless: Collection[str] = (), examples: int = 20

@@ -16,6 +16,8 @@ from funcnn.testing.laws import Case, Law, as_dtype, check_spec, hold, jax_modul
 from funcnn.testing.purity import assert_pure, assert_trees_alike, assert_trees_close, ensure
 from funcnn.training import AnyOptimizer
 
+__all__ = ["check_optimizer", "check_schedule"]
+
 STEPS = 50
 """How many updates a law follows."""
 

@@ -8,6 +8,8 @@ import numpy as np
 from funcnn import tree
 from funcnn.arrays import readonly
 
+__all__ = ["assert_pure", "assert_trees_alike", "assert_trees_close"]
+
 
 def assert_pure(f: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
     """Call ``f`` twice with read-only arguments; results must agree bit for bit, and all else stay as it was.

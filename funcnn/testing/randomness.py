@@ -13,6 +13,8 @@ from funcnn.layers import identity
 from funcnn.testing.laws import Case, Law, batch_of, hold, normal_inputs
 from funcnn.testing.purity import ensure
 
+__all__ = ["check_combinator", "check_noise"]
+
 DRAWS = 4000
 """Over how many samples the mean of the noise is taken."""
 

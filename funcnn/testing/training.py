@@ -23,6 +23,8 @@ from funcnn.testing.laws import BrokenLaw, as_dtype, jax_module
 from funcnn.testing.purity import assert_pure, assert_trees_close, ensure
 from funcnn.training import Batch, State, count_rows, trajectory
 
+__all__ = ["check_step"]
+
 AnyStep: TypeAlias = Any
 """A :class:`funcnn.TrainStep`, or whatever has its ``init`` and is called as it is."""
 
