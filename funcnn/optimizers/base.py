@@ -52,6 +52,9 @@ def chain(*optimizers: Optimizer) -> Optimizer:
     for i, optimizer in enumerate(optimizers):
         require_optimizer(f"chain[{i}]", optimizer)
 
+    def init(params: Params) -> tuple[Any, ...]:
+        return tuple(optimizer.init(params) for optimizer in optimizers)
+
     def update(grads: Updates, state: tuple[Any, ...], params: Params) -> tuple[Updates, tuple[Any, ...]]:
         states = []
         for optimizer, old in zip(optimizers, state, strict=True):
@@ -59,17 +62,50 @@ def chain(*optimizers: Optimizer) -> Optimizer:
             states.append(new)
         return grads, tuple(states)
 
-    def init(params: Params) -> tuple[Any, ...]:
-        return tuple(optimizer.init(params) for optimizer in optimizers)
-
     rates = [compose(each.learning_rate, itemgetter(i)) for i, each in enumerate(optimizers) if each.learning_rate]
     return Optimizer(init, update, rates[-1] if rates else None)
+
+
+def stateless(update: Callable[[Updates, Params], Updates]) -> Optimizer:
+    """The optimizer that applies ``update(grads, params)`` and remembers nothing."""
+
+    def init(params: Params) -> tuple[()]:
+        check_floating_leaves(params)
+        return ()
+
+    return Optimizer(init, lambda grads, state, params: (update(grads, params), state))
 
 
 def require_optimizer(where: str, optimizer: object) -> None:
     """Raise unless it is an optimizer, rather than its constructor for instance."""
     fits = isinstance(optimizer, Optimizer)
     require(fits, where, "an Optimizer", repr(optimizer), "call its constructor: adam()")
+
+
+def check_floating_leaves(params: Params) -> None:
+    """Raise unless every leaf is an array of floating numbers: of others no optimizer makes better ones."""
+    for path, leaf in tree.leaves_with_paths(params):
+        check_floating("an optimizer", leaf, f"params {path}".rstrip())
+
+
+def start_like(params: Params) -> Updates:
+    """Zeros in the place of every leaf, of 32 bits at least: what a state begins with.
+
+    Raises:
+        InputError: As :func:`check_floating_leaves`.
+    """
+    check_floating_leaves(params)
+    return tree.map(lambda param: namespace(param).zeros_like(widened(param)), params)
+
+
+def zeros_like(params: Params) -> Updates:
+    """Zeros in the place of every leaf."""
+
+    def zeros(leaf: Array) -> Array:
+        check_array("zeros_like", "leaves", leaf)
+        return namespace(leaf).zeros_like(leaf)
+
+    return tree.map(zeros, params)
 
 
 def apply_updates(params: Params, updates: Updates) -> Params:
@@ -82,11 +118,7 @@ def apply_updates(params: Params, updates: Updates) -> Params:
     >>> apply_updates((np.ones(2),), (np.array([0.5, -0.5]),))
     (array([1.5, 0.5]),)
     """
-    try:
-        return tree.map(_added, params, updates)
-    except (_UnlikeError, AttributeError, ValueError):
-        _refuse_unlike(updates, params)
-        raise
+    return by_leaf(1, lambda update, param: (param + update,), updates, params)[0]
 
 
 def by_leaf(count: int, rule: Callable[..., tuple[Array, ...]], grads: Updates, *rest: Any) -> tuple[Any, ...]:
@@ -100,9 +132,12 @@ def by_leaf(count: int, rule: Callable[..., tuple[Array, ...]], grads: Updates, 
     try:
         rows, unflatten = tree.zipped(grads, *rest)
         values = [rule(*row) if _are_plain(*row) else _widely(rule, *row) for row in rows]
-    except (_UnlikeError, AttributeError, ValueError):  # the last two of another tree, or of what is no array
+    except (AttributeError, ValueError):  # of another tree, of unlike leaves, or of what is no array
         for other in rest:
-            _refuse_unlike(grads, other)
+            unlike = [f"{path or 'the array'} is {b} instead of {a}" for path, a, b in tree.unlike(other, grads)]
+            if unlike or not tree.same_structure(grads, other):
+                what = "gradients and updates with the tree, shapes and dtypes of the params"
+                raise InputError("an optimizer", what, "; ".join(unlike) or "another tree") from None
         raise
     return tuple(map(unflatten, zip(*values, strict=True) if values else [()] * count))
 
@@ -123,59 +158,6 @@ def _widely(rule: Callable[..., tuple[Array, ...]], g: Array, *others: Array) ->
     wide = widened(g)
     for other in others:
         if other.shape != g.shape or (other.dtype != wide.dtype and other.dtype != g.dtype):
-            raise _UnlikeError
+            raise ValueError("unlike leaves")
     first, *after = rule(wide, *map(widened, others))
     return as_dtype_of(g, first), *after
-
-
-def _refuse_unlike(grads: Updates, expected: Any) -> None:
-    unlike = [f"{path or 'the array'} is {b} instead of {a}" for path, a, b in tree.unlike(expected, grads)]
-    if unlike or not tree.same_structure(grads, expected):
-        what = "gradients and updates with the tree, shapes and dtypes of the params"
-        raise InputError("an optimizer", what, "; ".join(unlike) or "another tree")
-
-
-class _UnlikeError(Exception):
-    """Two leaves at one place have different shapes or dtypes."""
-
-
-def zeros_like(params: Params) -> Updates:
-    """Zeros in the place of every leaf."""
-    return tree.map(_zeros, params)
-
-
-def start_like(params: Params) -> Updates:
-    """Zeros in the place of every leaf, of 32 bits at least: what a state begins with.
-
-    Raises:
-        InputError: As :func:`check_floating_leaves`.
-    """
-    check_floating_leaves(params)
-    return tree.map(lambda param: namespace(param).zeros_like(widened(param)), params)
-
-
-def check_floating_leaves(params: Params) -> None:
-    """Raise unless every leaf is an array of floating numbers: of others no optimizer makes better ones."""
-    for path, leaf in tree.leaves_with_paths(params):
-        check_floating("an optimizer", leaf, f"params {path}".rstrip())
-
-
-def stateless(update: Callable[[Updates, Params], Updates]) -> Optimizer:
-    """The optimizer that applies ``update(grads, params)`` and remembers nothing."""
-
-    def init(params: Params) -> tuple[()]:
-        check_floating_leaves(params)
-        return ()
-
-    return Optimizer(init, lambda grads, state, params: (update(grads, params), state))
-
-
-def _zeros(leaf: Array) -> Array:
-    check_array("zeros_like", "leaves", leaf)
-    return namespace(leaf).zeros_like(leaf)
-
-
-def _added(param: Array, update: Array) -> Array:
-    if _are_plain(param, update):
-        return param + update
-    return _widely(lambda update, param: (param + update,), update, param)[0]
