@@ -1,11 +1,11 @@
 """Schedules: described functions from the number of finished updates to a value, a learning rate for instance.
 
-They are written in plain arithmetic, so that a step counter which is traced by a compiler serves as well.
+They are written in plain arithmetic, so that a step counter which is traced by a compiler serves as well. A value is a
+finite number of at least 0, and a count of steps a positive whole number; others raise ``InputError``.
 """
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from typing import Any, TypeAlias
 
 import attrs
@@ -41,7 +41,7 @@ def constant(value: float) -> Schedule:
     >>> constant(0.1)(1000)
     0.1
     """
-    _check("constant", "value", value)
+    _check("constant", value=value)
     return Schedule(lambda step: value)
 
 
@@ -49,14 +49,10 @@ def constant(value: float) -> Schedule:
 def inverse_time_decay(value: float, decay: float) -> Schedule:
     """value / (1 + decay * step).
 
-    Raises:
-        InputError: ``value`` or ``decay`` is negative.
-
     >>> inverse_time_decay(1e-3, decay=1e-3)(4689)
     0.00017577781683951485
     """
-    _check("inverse_time_decay", "value", value)
-    _check("inverse_time_decay", "decay", decay)
+    _check("inverse_time_decay", value=value, decay=decay)
     return Schedule(lambda step: value / (1 + decay * step))
 
 
@@ -67,9 +63,8 @@ def exponential_decay(value: float, rate: float, steps: int = 1, staircase: bool
     >>> exponential_decay(1.0, 0.5, steps=10, staircase=True)(25)
     0.25
     """
-    _check("exponential_decay", "value", value)
+    _check("exponential_decay", steps, value=value)
     require(is_real(rate) and rate > 0, "exponential_decay", "a rate above 0", repr(rate))
-    _check_steps("exponential_decay", steps)
     require(isinstance(staircase, bool), "exponential_decay", "True or False for staircase", repr(staircase))
 
     def schedule(step: Any) -> Any:
@@ -85,10 +80,8 @@ def polynomial(value: float, end: float, steps: int, power: float = 1.0) -> Sche
     >>> polynomial(1.0, 0.0, steps=4)(1)
     0.75
     """
-    _check("polynomial", "value", value)
-    _check("polynomial", "end", end)
+    _check("polynomial", steps, value=value, end=end)
     require(is_real(power) and power > 0, "polynomial", "a power above 0", repr(power))
-    _check_steps("polynomial", steps)
     return Schedule(lambda step: end + (value - end) * (1 - _done(step, steps)) ** power)
 
 
@@ -99,9 +92,7 @@ def cosine(value: float, steps: int, end: float = 0.0) -> Schedule:
     >>> cosine(1.0, steps=10)(5)
     0.5
     """
-    _check("cosine", "value", value)
-    _check("cosine", "end", end)
-    _check_steps("cosine", steps)
+    _check("cosine", steps, value=value, end=end)
 
     def schedule(step: Any) -> Any:
         done = _done(step, steps)
@@ -122,12 +113,20 @@ def join(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
     require(isinstance(schedules, tuple | list), "join", "a list of schedules", repr(schedules))
     require(isinstance(boundaries, Iterable), "join", "a list of boundaries", repr(boundaries))
     boundaries = tuple(map(number, boundaries))
-    for i, schedule in enumerate(schedules):
-        _check_schedule(f"join[{i}]", schedule)
+    for i, part in enumerate(schedules):
+        _check_schedule(f"join[{i}]", part)
     require(len(schedules) == len(boundaries) + 1, "join", "one boundary between each two schedules", boundaries)
     rising = all(map(is_count, boundaries)) and list(boundaries) == sorted(set(boundaries))
     require(rising, "join", "boundaries that are rising positive whole numbers", boundaries)
-    return Schedule(partial(_join, tuple(schedules), tuple(map(int, boundaries))))
+    (first, *later), starts = schedules, [_traceable(int(boundary)) for boundary in boundaries]
+
+    def schedule(step: Any) -> Any:
+        value = first(step)
+        for start, other in zip(starts, later, strict=True):
+            value = _where(step < start, value, other(_where(step < start, 0, step - start)))
+        return value
+
+    return Schedule(schedule)
 
 
 @described
@@ -149,7 +148,7 @@ def warm_up(schedule: Schedule, steps: int) -> Schedule:
     [0.0, 0.25, 1.0, 1.0]
     """
     _check_schedule("warm_up", schedule)
-    _check_steps("warm_up", steps)
+    _check("warm_up", steps)
     return join([polynomial(0.0, number(schedule(0)), steps), schedule], [steps])
 
 
@@ -162,10 +161,9 @@ def one_cycle(peak: float, steps: int, warm_share: float = 0.3, start_divisor: f
     >>> [round(one_cycle(1.0, steps=100)(step), 3) for step in (0, 30, 65, 100)]
     [0.04, 1.0, 0.5, 0.0]
     """
-    _check("one_cycle", "peak", peak)
+    _check("one_cycle", steps, peak=peak)
     require(is_real(warm_share, low=0, below=1), "one_cycle", "a warm_share in [0, 1)", repr(warm_share))
     require(is_real(start_divisor, low=1), "one_cycle", "a start_divisor of at least 1", repr(start_divisor))
-    _check_steps("one_cycle", steps)
     rising = max(1, round(warm_share * steps))
     require(rising < steps, "one_cycle", "steps left after the rise", steps, "more steps, or a smaller warm_share")
     return join([cosine(peak / start_divisor, rising, end=peak), cosine(peak, steps - rising)], [rising])
@@ -184,16 +182,14 @@ def as_schedule(where: str, rate: Rate) -> Callable[[Any], Any]:
     return constant(rate)
 
 
-def _check(where: str, name: str, value: object) -> None:
-    require(is_real(value, low=0), where, f"{name} to be a number of at least 0", repr(value))
+def _check(where: str, steps: object = 1, **values: object) -> None:
+    for name, value in values.items():
+        require(is_real(value, low=0), where, f"{name} to be a number of at least 0", repr(value))
+    require(is_count(steps), where, "steps to be a positive whole number", repr(steps))
 
 
 def _check_schedule(where: str, schedule: object) -> None:
     require(callable(schedule), where, "a schedule", repr(schedule), "such as constant(0.1)")
-
-
-def _check_steps(where: str, steps: object) -> None:
-    require(is_count(steps), where, "steps to be a positive whole number", repr(steps))
 
 
 def _done(step: Any, steps: int) -> Any:
@@ -204,13 +200,6 @@ def _done(step: Any, steps: int) -> Any:
 def _traceable(steps: int) -> float:
     """A number of steps, also where a traced counter of 32 bits cannot be compared with it."""
     return steps if steps < 2**31 else float(steps)
-
-
-def _join(schedules: Sequence[Schedule], boundaries: Sequence[int], step: Any) -> Any:
-    value = schedules[0](step)
-    for schedule, boundary in zip(schedules[1:], map(_traceable, boundaries), strict=True):
-        value = _where(step < boundary, value, schedule(_where(step < boundary, 0, step - boundary)))
-    return value
 
 
 def _where(condition: Any, chosen: Any, other: Any) -> Any:

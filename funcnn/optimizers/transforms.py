@@ -6,7 +6,7 @@ them, in the manner of a shell: ``"*weights"`` leaves the biases out, ``"0.*"`` 
 
 import operator
 from collections.abc import Callable
-from functools import partial, reduce
+from functools import reduce
 from operator import attrgetter
 from typing import Any
 
@@ -28,7 +28,6 @@ from funcnn.optimizers.base import (
     zeros_like,
 )
 from funcnn.spec import described
-from funcnn.special import one_minus_power
 from funcnn.tree import record
 
 __all__ = ["AccumulationState", "AverageState", "SkipState", "accumulate", "add_decayed_weights", "averaged", "clip"]
@@ -65,7 +64,7 @@ class AverageState:
 def clip(bound: float) -> Optimizer:
     """Each element of the gradients cut to [-bound, bound]."""
     require(is_real(bound) and bound > 0, "clip", "a bound above 0", repr(bound))
-    return _leaf_by_leaf(lambda g, param: namespace(g).clip(g, -bound, bound))
+    return stateless(lambda *trees: by_leaf(1, lambda g, param: (namespace(g).clip(g, -bound, bound),), *trees)[0])
 
 
 @described
@@ -78,7 +77,12 @@ def clip_by_global_norm(bound: float) -> Optimizer:
     require(fits, "clip_by_global_norm", "a bound above 0", repr(bound))
 
     def update(grads: Updates, params: Params) -> Updates:
-        scaled = partial(_scaled_by_norm, bound, global_norm(grads))
+        norm = global_norm(grads)
+
+        def scaled(g: Array, param: Array) -> tuple[Array]:
+            xp = namespace(g)
+            return (g * (bound / xp.maximum(xp.asarray(norm, dtype=g.dtype), xp.asarray(bound, dtype=g.dtype))),)
+
         return by_leaf(1, scaled, grads, params)[0]
 
     return stateless(update)
@@ -97,7 +101,7 @@ def add_decayed_weights(rate: float, mask: str = "*") -> Optimizer:
 @described
 def freeze(mask: str) -> Optimizer:
     """No update under ``mask``; at the end of a chain, so that nothing comes after it."""
-    return _masked("freeze", mask, _freeze)
+    return _masked("freeze", mask, lambda update, param: namespace(update).zeros_like(update))
 
 
 @described
@@ -107,7 +111,15 @@ def max_norm(bound: float, mask: str = "*weights") -> Optimizer:
     The norm is taken over all axes but the last. It stands at the end of a chain.
     """
     require(is_real(bound) and bound > 0, "max_norm", "a bound above 0", repr(bound))
-    return _masked("max_norm", mask, partial(_max_norm, bound))
+
+    def kept(update: Array, param: Array) -> Array:
+        xp, new = namespace(param), param + update
+        norms = special.norm(new, axis=tuple(range(new.ndim - 1)))
+        over = norms > bound
+        scale = bound / xp.where(over, norms, xp.full_like(norms, bound))
+        return xp.where(xp.broadcast_to(over, new.shape), new * scale - param, update)
+
+    return _masked("max_norm", mask, kept)
 
 
 @described
@@ -116,7 +128,9 @@ def skip_if_not_finite(optimizer: Optimizer) -> Optimizer:
     require_optimizer("skip_if_not_finite", optimizer)
 
     def update(grads: Updates, state: SkipState, params: Params) -> tuple[Updates, SkipState]:
-        finite, nothing = _all_finite(grads), zeros_like(grads)
+        checked = ((check_floating("skip_if_not_finite", leaf, "gradients"), leaf) for leaf in tree.leaves(grads))
+        finite = number(reduce(operator.and_, (xp.all(xp.isfinite(leaf)) for xp, leaf in checked), True))
+        nothing = zeros_like(grads)
         updates, inner = optimizer.update(_chosen(finite, grads, nothing), state.inner, params)
         updates, inner = _chosen(finite, (updates, inner), (nothing, state.inner))
         return updates, SkipState(_chosen(finite, state.skipped, state.skipped + 1), inner)
@@ -173,7 +187,7 @@ def averaged(decay: float, state: AverageState) -> Params:
     """The average of the params in the state of ``exponential_moving_average(decay)``, after one update or more."""
     fits = isinstance(state, AverageState) and is_real(decay, low=0, below=1)
     require(fits, "averaged", "a decay in [0, 1), and the state of exponential_moving_average", f"{decay!r}, {state!r}")
-    return tree.map(lambda average: average / one_minus_power(decay, state.step), state.average)
+    return tree.map(lambda average: average / special.one_minus_power(decay, state.step), state.average)
 
 
 def global_norm(updates: Updates) -> Any:
@@ -194,39 +208,16 @@ def global_norm(updates: Updates) -> Any:
     return special.norm(namespace(leaves[0]).concat(norms), axis=0)[0]
 
 
-def _scaled_by_norm(bound: float, norm: Any, g: Array, param: Array) -> tuple[Array]:
-    xp = namespace(g)
-    return (g * (bound / xp.maximum(xp.asarray(norm, dtype=g.dtype), xp.asarray(bound, dtype=g.dtype))),)
-
-
-def _leaf_by_leaf(f: Callable[[Array, Array], Array]) -> Optimizer:
-    """The optimizer that gives ``f(update, param)``."""
-    return stateless(lambda updates, params: by_leaf(1, lambda *leaves: (f(*leaves),), updates, params)[0])
-
-
 def _masked(name: str, mask: str, f: Callable[[Array, Array], Array]) -> Optimizer:
     """The optimizer that gives ``f(update, param)`` under ``mask``, and other updates as they are."""
     require(isinstance(mask, str), name, "a mask that is a pattern of paths", repr(mask), 'such as "*weights"')
-    everywhere = _leaf_by_leaf(f).update
 
     def update(updates: Updates, params: Params) -> Updates:
-        changed, _ = everywhere(updates, (), params)
+        (changed,) = by_leaf(1, lambda *leaves: (f(*leaves),), updates, params)
         chosen = tree.matching(name, mask, params)
         return tree.map(lambda chosen, new, old: new if chosen else old, chosen, changed, updates)
 
     return stateless(update)
-
-
-def _freeze(update: Array, param: Array) -> Array:
-    return namespace(update).zeros_like(update)
-
-
-def _max_norm(bound: float, update: Array, param: Array) -> Array:
-    xp, new = namespace(param), param + update
-    norms = special.norm(new, axis=tuple(range(new.ndim - 1)))
-    over = norms > bound
-    scale = bound / xp.where(over, norms, xp.full_like(norms, bound))
-    return xp.where(xp.broadcast_to(over, new.shape), new * scale - param, update)
 
 
 def _chosen(condition: Any, chosen: Any, other: Any) -> Any:
@@ -235,12 +226,6 @@ def _chosen(condition: Any, chosen: Any, other: Any) -> Any:
         return chosen if condition else other
     xp = namespace(condition)
     return tree.map(lambda a, b: xp.where(condition, xp.asarray(a), xp.asarray(b)), chosen, other)
-
-
-def _all_finite(grads: Updates) -> Any:
-    finite = ((check_floating("skip_if_not_finite", leaf, "gradients"), leaf) for leaf in tree.leaves(grads))
-    parts = (xp.all(xp.isfinite(leaf)) for xp, leaf in finite)
-    return number(reduce(operator.and_, parts, True))
 
 
 def _inner_rate(optimizer: Optimizer) -> Callable[[Any], Any] | None:
