@@ -4,14 +4,15 @@ Targets of a classification are integers (batch,) or distributions (batch, class
 have the shape of the outputs, whose losses are averaged within a sample. A loss is the mean over the samples,
 weighted where weights (batch,) are given: sum(w l) / sum(w), so that a weight of two is the sample twice
 (:func:`class_weights` makes such weights) and a weight of zero no sample, whatever its outputs and targets hold.
-Keras divides by the number of samples instead. Nothing broadcasts: shapes that do not fit are refused.
+Keras divides by the number of samples instead.
 
-Outputs are float32 or float64, or bfloat16 with JAX, of which the value is computed and given in float32.
+Outputs are float32 or float64, or bfloat16 with JAX, of which the value is computed and given in float32. Every loss
+raises ``InputError`` for outputs that are not floating, for targets of another shape (nothing broadcasts) or of values
+that it is not made for, and for weights that are not (batch,).
 """
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import attrs
@@ -23,11 +24,11 @@ from funcnn.arrays import Array, as_dtype_of, check_array, is_dtype, namespace, 
 from funcnn.errors import InputError, is_real, require
 from funcnn.spec import Described, described
 from funcnn.targets import (
+    Check,
     Targets,
     Weights,
     check_distributions,
     check_labels,
-    check_nothing,
     check_probabilities,
     check_signs,
     distributions,
@@ -60,9 +61,6 @@ def softmax_cross_entropy(label_smoothing: float = 0.0) -> Loss:
     The outputs are logits (batch, classes), so the model ends without a softmax. ``label_smoothing`` s puts
     (1 - s) t + s / classes in place of t (Szegedy et al. 2016).
 
-    Raises:
-        InputError: Outputs that are not floating (batch, classes), or targets or weights that do not fit them.
-
     >>> import numpy as np
     >>> logits = np.array([[-800.0, 0.0]])
     >>> value, residuals = softmax_cross_entropy().forward(logits, np.array([0]))
@@ -71,8 +69,24 @@ def softmax_cross_entropy(label_smoothing: float = 0.0) -> Loss:
     """
     fits = is_real(label_smoothing, low=0, below=1)
     require(fits, "softmax_cross_entropy", "a label_smoothing in [0, 1)", repr(label_smoothing))
-    forward = partial(softmax_cross_entropy_forward, label_smoothing=label_smoothing)
-    return Loss(forward if label_smoothing else softmax_cross_entropy_forward, softmax_cross_entropy_vjp)
+
+    def judge(z: Array, t: Array, shares: Array) -> tuple[Array, Array, Array]:
+        xp = namespace(z)
+        if label_smoothing:
+            t = (1 - label_smoothing) * t + label_smoothing / z.shape[1]
+        shifted = z - xp.max(z, axis=-1, keepdims=True)
+        exponentials = xp.exp(shifted)
+        # Their sum is 1 and little more where the target's logit stands out: what is more is kept apart.
+        others, own = xp.vecdot(exponentials, 1 - t), xp.vecdot(exponentials, t)
+        surprises = xp.log1p(others + (own - 1))[:, None] - shifted
+        with np.errstate(invalid="ignore"):
+            value = shares @ xp.vecdot(t, surprises)
+        if not isinstance(value, np.generic) or value != value:  # a logit may be -inf where nobody asks for it
+            finite = xp.minimum(surprises, xp.finfo(z.dtype).max)
+            value = shares @ xp.vecdot(t, xp.where(t == 0, finite, surprises))
+        return value, exponentials / xp.sum(exponentials, axis=-1, keepdims=True), t
+
+    return _of_classes("softmax_cross_entropy", judge, lambda p, t: p - t)
 
 
 @described
@@ -83,15 +97,17 @@ def categorical_cross_entropy() -> Loss:
     clipped p, finite everywhere. Behind a softmax it agrees with :func:`softmax_cross_entropy` where p is at least
     1e-7; below, the gradient of the logits fades with p, and only the fused loss still learns.
 
-    Raises:
-        InputError: Outputs that are not floating (batch, classes), or targets or weights that do not fit them.
-
     >>> import numpy as np
     >>> value, residuals = categorical_cross_entropy().forward(np.array([[0.0, 1.0]]), np.array([0]))
     >>> round(float(value), 3)
     16.118
     """
-    return Loss(categorical_cross_entropy_forward, categorical_cross_entropy_vjp)
+
+    def judge(p: Array, t: Array, shares: Array) -> tuple[Array, Array, Array]:
+        xp, p = namespace(p), _clipped(p)
+        return shares @ -xp.vecdot(t, xp.log(p)), p, t
+
+    return _of_classes("categorical_cross_entropy", judge, lambda p, t: -t / p)
 
 
 @described
@@ -99,11 +115,13 @@ def kl_divergence() -> Loss:
     """sum_i t_i (log t_i - y_i) for log probabilities y, with 0 log 0 = 0 (Kullback and Leibler 1951).
 
     Targets are distributions in the shape of the outputs, (batch, classes).
-
-    Raises:
-        InputError: Outputs that are not floating, targets of another shape, or weights that are not (batch,).
     """
-    return _elementwise("kl_divergence", _kl, lambda y, t: -t, within=_sum, check=check_distributions)
+
+    def loss(y: Array, t: Array) -> Array:
+        xp = namespace(y)
+        return t * (xp.log(t + xp.astype(t == 0, t.dtype)) - y)
+
+    return _elementwise("kl_divergence", loss, lambda y, t: -t, check=check_distributions, summed=True)
 
 
 @described
@@ -117,7 +135,15 @@ def sigmoid_binary_cross_entropy() -> Loss:
     >>> round(float(value), 3)
     400.347
     """
-    return _elementwise("sigmoid_binary_cross_entropy", _sigmoid_bce, _sigmoid_bce_slope, check=check_probabilities)
+
+    def loss(z: Array, t: Array) -> Array:
+        xp = namespace(z)
+        return xp.maximum(z, 0) - t * z + xp.log1p(xp.exp(-xp.abs(z)))
+
+    def slope(z: Array, t: Array) -> Array:
+        return (1 - t) * special.sigmoid(z) - t * special.sigmoid(-z)
+
+    return _elementwise("sigmoid_binary_cross_entropy", loss, slope, check=check_probabilities)
 
 
 @described
@@ -125,31 +151,28 @@ def binary_cross_entropy() -> Loss:
     """-t log p - (1 - t) log(1 - p) for probabilities p, clipped to [1e-7, 1 - 1e-7], gradient included.
 
     Targets are 0 or 1, or probabilities, in the shape of the outputs, (batch, ...).
-
-    Raises:
-        InputError: Outputs that are not floating, targets of another shape or outside [0, 1], or weights that are not
-            (batch,).
     """
-    return _elementwise("binary_cross_entropy", _bce, _bce_slope, check=check_probabilities)
+
+    def loss(p: Array, t: Array) -> Array:
+        xp, p = namespace(p), _clipped(p)
+        return -t * xp.log(p) - (1 - t) * xp.log1p(-p)
+
+    def slope(p: Array, t: Array) -> Array:
+        p = _clipped(p)
+        return (p - t) / (p * (1 - p))
+
+    return _elementwise("binary_cross_entropy", loss, slope, check=check_probabilities)
 
 
 @described
 def mean_squared_error() -> Loss:
-    """(y - t)^2, for outputs and targets (batch, ...).
-
-    Raises:
-        InputError: Outputs that are not floating, targets of another shape, or weights that are not (batch,).
-    """
+    """(y - t)^2, for outputs and targets (batch, ...)."""
     return _elementwise("mean_squared_error", lambda y, t: (y - t) ** 2, lambda y, t: 2 * (y - t))
 
 
 @described
 def mean_absolute_error() -> Loss:
-    """|y - t|, for outputs and targets (batch, ...); the gradient where they are equal is 0.
-
-    Raises:
-        InputError: Outputs that are not floating, targets of another shape, or weights that are not (batch,).
-    """
+    """|y - t|, for outputs and targets (batch, ...); the gradient where they are equal is 0."""
     return _elementwise("mean_absolute_error", lambda y, t: abs(y - t), lambda y, t: namespace(y).sign(y - t))
 
 
@@ -158,8 +181,7 @@ def huber(delta: float = 1.0) -> Loss:
     """(y - t)^2 / 2 where |y - t| <= delta, else delta (|y - t| - delta / 2), for (batch, ...) (Huber 1964).
 
     Raises:
-        InputError: A delta that is not above 0; later, outputs that are not floating, targets of another shape, or
-            weights that are not (batch,).
+        InputError: A delta that is not above 0.
     """
     require(is_real(delta) and delta > 0, "huber", "a delta above 0", repr(delta))
 
@@ -171,11 +193,7 @@ def huber(delta: float = 1.0) -> Loss:
 
 @described
 def hinge() -> Loss:
-    """max(0, 1 - t y) for scores y and targets t of -1 or 1, not 0 or 1, both (batch, ...) (Cortes and Vapnik 1995).
-
-    Raises:
-        InputError: Outputs that are not floating, targets of another shape or value, or weights that are not (batch,).
-    """
+    """max(0, 1 - t y) for scores y and targets t of -1 or 1, not 0 or 1, both (batch, ...) (Cortes and Vapnik 1995)."""
 
     def slope(y: Array, t: Array) -> Array:
         return -t * namespace(y).astype(t * y < 1, y.dtype)
@@ -203,136 +221,61 @@ def class_weights(targets: Int[Array, "batch"], weights: Sequence[float]) -> Flo
     return xp.take(xp.asarray(weights, dtype=xp.float32), targets, axis=0)
 
 
-def elementwise_forward(
-    name: str,
-    f: Callable[[Array, Array], Array],
-    within: Callable[[Array], Array],
-    check: Callable[[str, Array], None],
-    outputs: Float[Array, "batch ..."],
-    targets: Num[Array, "batch ..."],
-    weights: Weights = None,
-) -> tuple[Float[Array, ""], tuple[Array, Array, Array]]:
-    """f(y, t) for each output, taken together ``within`` each sample; the residuals are y, t and the shares."""
-    outputs, targets, weights = present(name, outputs, targets, weights)
-    if outputs.shape != targets.shape:
-        raise InputError(name, f"targets in the outputs' shape {outputs.shape}", targets.shape, "reshape one of them")
-    check(name, targets)
-    targets, y = as_dtype_of(outputs, targets), widened(outputs)
-    shares = shares_of(y, weights)
-    return shares @ within(f(y, widened(targets))), (outputs, targets, shares)
-
-
-def elementwise_vjp(
-    df: Callable[[Array, Array], Array], within: Callable[[Array], Array], residuals: tuple[Array, Array, Array]
-) -> Float[Array, "batch ..."]:
-    """dy = df(y, t), times the sample's share and the output's."""
-    outputs, targets, shares = residuals
-    share_of_output = 1.0 if within is _sum else outputs.shape[0] / math.prod(outputs.shape)
-    spread = namespace(outputs).reshape(shares, (-1, *[1] * (outputs.ndim - 1)))
-    return as_dtype_of(outputs, df(widened(outputs), widened(targets)) * (spread * share_of_output))
-
-
-def softmax_cross_entropy_forward(
-    outputs: Float[Array, "batch classes"],
-    targets: Targets,
-    weights: Weights = None,
-    *,
-    label_smoothing: float = 0.0,
-) -> tuple[Float[Array, ""], tuple[Array, Array, Array]]:
-    """The loss; the residuals are probabilities, target distributions and each sample's share of the mean."""
-    given, targets, weights = present("softmax_cross_entropy", outputs, targets, weights)
-    outputs, xp = widened(given), namespace(given)
-    targets = distributions("softmax_cross_entropy", outputs, targets)
-    shares = shares_of(outputs, weights)
-    if label_smoothing:
-        targets = (1 - label_smoothing) * targets + label_smoothing / outputs.shape[1]
-    shifted = outputs - xp.max(outputs, axis=-1, keepdims=True)
-    exponentials = xp.exp(shifted)
-    # The sum of the exponentials is 1 and little more where the target's logit stands out: what is more is kept apart.
-    others, own = xp.vecdot(exponentials, 1 - targets), xp.vecdot(exponentials, targets)
-    surprises = xp.log1p(others + (own - 1))[:, None] - shifted
-    with np.errstate(invalid="ignore"):
-        value = shares @ xp.vecdot(targets, surprises)
-    if not isinstance(value, np.generic) or value != value:  # a logit may be -inf where nobody asks for it
-        finite = xp.minimum(surprises, xp.finfo(outputs.dtype).max)
-        value = shares @ xp.vecdot(targets, xp.where(targets == 0, finite, surprises))
-    probabilities = exponentials / xp.sum(exponentials, axis=-1, keepdims=True)
-    return value, (probabilities, targets, as_dtype_of(given, shares))
-
-
-def softmax_cross_entropy_vjp(residuals: tuple[Array, Array, Array]) -> Float[Array, "batch classes"]:
-    """dz = (p - t) / batch, for targets that sum to 1."""
-    probabilities, targets, shares = residuals
-    return as_dtype_of(shares, (probabilities - targets) * shares[:, None])
-
-
-def categorical_cross_entropy_forward(
-    outputs: Float[Array, "batch classes"],
-    targets: Targets,
-    weights: Weights = None,
-) -> tuple[Float[Array, ""], tuple[Array, Array, Array]]:
-    """The loss; the residuals are clipped probabilities, target distributions and shares of the mean."""
-    given, targets, weights = present("categorical_cross_entropy", outputs, targets, weights)
-    outputs, xp = widened(given), namespace(given)
-    targets = distributions("categorical_cross_entropy", outputs, targets)
-    shares = shares_of(outputs, weights)
-    clipped = _clipped(outputs)
-    losses = -xp.vecdot(targets, xp.log(clipped))
-    return shares @ losses, (clipped, targets, as_dtype_of(given, shares))
-
-
-def categorical_cross_entropy_vjp(residuals: tuple[Array, Array, Array]) -> Float[Array, "batch classes"]:
-    """dp = -t / p / batch, with the clipped p."""
-    clipped, targets, shares = residuals
-    return as_dtype_of(shares, -targets / clipped * shares[:, None])
-
-
 def _elementwise(
     name: str,
     f: Callable[[Array, Array], Array],
     df: Callable[[Array, Array], Array],
-    within: Callable[[Array], Array] | None = None,
-    check: Callable[[str, Array], None] | None = None,
+    *,
+    check: Check | None = None,
+    summed: bool = False,
 ) -> Loss:
-    within, check = within or _mean, check or check_nothing
-    return Loss(partial(elementwise_forward, name, f, within, check), partial(elementwise_vjp, df, within))
+    """f(y, t) for each output, averaged or ``summed`` within each sample; dy = df(y, t), times both shares."""
+
+    def forward(
+        outputs: Float[Array, "batch ..."], targets: Num[Array, "batch ..."], weights: Weights = None
+    ) -> tuple[Float[Array, ""], tuple[Array, Array, Array]]:
+        outputs, targets, weights = present(name, outputs, targets, weights)
+        if outputs.shape != targets.shape:
+            expected = f"targets in the outputs' shape {outputs.shape}"
+            raise InputError(name, expected, targets.shape, "reshape one of them")
+        if check is not None:
+            check(name, targets)
+        targets, y = as_dtype_of(outputs, targets), widened(outputs)
+        shares, xp = shares_of(y, weights), namespace(y)
+        losses = xp.reshape(f(y, widened(targets)), (y.shape[0], -1))
+        return shares @ (xp.sum if summed else xp.mean)(losses, axis=1), (outputs, targets, shares)
+
+    def vjp(residuals: tuple[Array, Array, Array]) -> Float[Array, "batch ..."]:
+        outputs, targets, shares = residuals
+        share_of_output = 1.0 if summed else outputs.shape[0] / math.prod(outputs.shape)
+        spread = namespace(outputs).reshape(shares, (-1, *[1] * (outputs.ndim - 1)))
+        return as_dtype_of(outputs, df(widened(outputs), widened(targets)) * (spread * share_of_output))
+
+    return Loss(forward, vjp)
 
 
-def _mean(losses: Array) -> Array:
-    """The mean within each sample."""
-    xp = namespace(losses)
-    return xp.mean(xp.reshape(losses, (losses.shape[0], -1)), axis=1)
+def _of_classes(
+    name: str,
+    judge: Callable[[Array, Array, Array], tuple[Array, Array, Array]],
+    slope: Callable[[Array, Array], Array],
+) -> Loss:
+    """``judge(y, t, shares)`` gives the value, and p and t for dy = slope(p, t), times the sample's share."""
 
+    def forward(
+        outputs: Float[Array, "batch classes"], targets: Targets, weights: Weights = None
+    ) -> tuple[Float[Array, ""], tuple[Array, Array, Array]]:
+        outputs, targets, weights = present(name, outputs, targets, weights)
+        y = widened(outputs)
+        targets, shares = distributions(name, y, targets), shares_of(y, weights)
+        value, p, targets = judge(y, targets, shares)
+        return value, (p, targets, as_dtype_of(outputs, shares))
 
-def _sum(losses: Array) -> Array:
-    """The sum within each sample."""
-    xp = namespace(losses)
-    return xp.sum(xp.reshape(losses, (losses.shape[0], -1)), axis=1)
+    def vjp(residuals: tuple[Array, Array, Array]) -> Float[Array, "batch classes"]:
+        p, targets, shares = residuals
+        return as_dtype_of(shares, slope(p, targets) * shares[:, None])
 
-
-def _sigmoid_bce(z: Array, t: Array) -> Array:
-    xp = namespace(z)
-    return xp.maximum(z, 0) - t * z + xp.log1p(xp.exp(-xp.abs(z)))
-
-
-def _sigmoid_bce_slope(z: Array, t: Array) -> Array:
-    return (1 - t) * special.sigmoid(z) - t * special.sigmoid(-z)
-
-
-def _bce(p: Array, t: Array) -> Array:
-    xp, p = namespace(p), _clipped(p)
-    return -t * xp.log(p) - (1 - t) * xp.log1p(-p)
-
-
-def _bce_slope(p: Array, t: Array) -> Array:
-    p = _clipped(p)
-    return (p - t) / (p * (1 - p))
+    return Loss(forward, vjp)
 
 
 def _clipped(p: Array) -> Array:
     return namespace(p).clip(p, 1e-7, 1 - 1e-7)
-
-
-def _kl(y: Array, t: Array) -> Array:
-    xp = namespace(y)
-    return t * (xp.log(t + xp.astype(t == 0, t.dtype)) - y)

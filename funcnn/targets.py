@@ -14,6 +14,7 @@ from funcnn.errors import InputError
 
 Targets: TypeAlias = Int[Array, "batch"] | Num[Array, "batch classes"]
 Weights: TypeAlias = Shaped[Array, "batch"] | None
+Check: TypeAlias = Callable[[str, Array], None]
 
 
 def present(where: str, outputs: Array, targets: Array, weights: Weights) -> tuple[Array, Array, Weights]:
@@ -81,30 +82,30 @@ def distributions(where: str, outputs: Array, targets: Targets) -> Array:
     return xp.astype(hits, outputs.dtype)
 
 
-def check_distributions(where: str, targets: Array) -> None:
-    """Raise unless each row is a distribution over the classes."""
-    _check(where, "distributions, at least 0 with a sum of 1", targets, _are_distributions)
-
-
 def check_labels(where: str, targets: Array, classes: int) -> None:
     """Raise unless each label is one of the classes."""
     if isinstance(targets, np.ndarray) and targets.size and targets.astype(np.uint64).max() < classes:
         return  # in one pass: a negative label is a huge one without a sign
-    _check(where, f"labels from 0 to {classes - 1}", targets, lambda labels: (labels >= 0) & (labels < classes))
+    _check_rows(f"labels from 0 to {classes - 1}", lambda labels: (labels >= 0) & (labels < classes))(where, targets)
 
 
-def check_probabilities(where: str, targets: Array) -> None:
-    """Raise unless each target is in [0, 1]."""
-    _check(where, "targets from 0 to 1", targets, lambda values: (values >= 0) & (values <= 1))
+def _check_rows(expected: str, fit: Callable[[Array], Array]) -> Check:
+    """The check that refuses the first row in which not all of what ``fit`` gives is true."""
+
+    def check(where: str, targets: Array) -> None:
+        if isinstance(targets, np.ndarray) and not (fits := fit(targets)).all():
+            row = int(np.argmin(fits.reshape(len(fits), -1).all(axis=1)))
+            raise InputError(where, expected, f"{targets[row]} in row {row}")
+
+    return check
 
 
-def check_signs(where: str, targets: Array) -> None:
-    """Raise unless each target is -1 or 1."""
-    _check(where, "targets of -1 or 1", targets, lambda values: abs(values) == 1)
-
-
-def check_nothing(where: str, targets: Array) -> None:
-    """Any value will do."""
+check_distributions = _check_rows(
+    "distributions, at least 0 with a sum of 1",
+    lambda rows: (rows.min(axis=-1) >= 0) & (abs(rows.sum(axis=-1) - 1) < 1e-3),
+)
+check_probabilities = _check_rows("targets from 0 to 1", lambda values: (values >= 0) & (values <= 1))
+check_signs = _check_rows("targets of -1 or 1", lambda values: abs(values) == 1)
 
 
 def shares_of(outputs: Array, weights: Weights) -> Array:
@@ -113,15 +114,3 @@ def shares_of(outputs: Array, weights: Weights) -> Array:
     if weights is None:
         return xp.full((batch,), 1 / batch, dtype=outputs.dtype)
     return as_dtype_of(outputs, xp.asarray(weights / namespace(weights).sum(weights)))
-
-
-def _are_distributions(targets: Array) -> Array:
-    """Whether each row (batch, ..., classes) is at least 0 and sums to 1."""
-    return (targets.min(axis=-1) >= 0) & (abs(targets.sum(axis=-1) - 1) < 1e-3)
-
-
-def _check(where: str, expected: str, targets: Array, fit: Callable[[Array], Array]) -> None:
-    """Raise for the first row in which not all of what ``fit`` gives is true."""
-    if isinstance(targets, np.ndarray) and not (fits := fit(targets)).all():
-        row = int(np.argmin(fits.reshape(len(fits), -1).all(axis=1)))
-        raise InputError(where, expected, f"{targets[row]} in row {row}")
