@@ -3,10 +3,13 @@
 A metric that is a mean over samples is a function ``(outputs, targets, weights=None)``, and :func:`weighted_mean`
 merges it. What is no mean comes from a table that merges by adding: a :func:`confusion_matrix` gives
 :func:`precision`, :func:`recall` and :func:`f1`; :func:`reliability` gives the :func:`calibration_error`.
+
+Classes are told by outputs (batch, classes), logits or probabilities, and by targets that are integers (batch,) or
+distributions (batch, classes); elsewhere targets have the shape of the outputs, (batch, ...). Sample weights are
+(batch,). Every metric raises ``InputError`` for targets or weights of another shape, and for no samples.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +18,7 @@ from toolz import merge_with
 from funcnn.arrays import Array, check_real, default_float, is_dtype, namespace, number, widened
 from funcnn.errors import InputError, is_count, is_real, require
 from funcnn.spec import DescribedFunction, described
-from funcnn.targets import check_distributions, check_labels, check_probabilities, present
+from funcnn.targets import Weights, check_distributions, check_labels, check_probabilities, present
 
 __all__ = ["accuracy", "binary_accuracy", "calibration_error", "confusion_matrix", "exact_match", "f1"]
 __all__ += ["negative_log_likelihood", "precision", "recall", "regression_accuracy", "reliability", "top_k_accuracy"]
@@ -24,14 +27,6 @@ __all__ += ["weighted_mean"]
 
 def accuracy(outputs: Array, targets: Array, weights: Array | None = None) -> Any:
     """The share of samples whose largest output stands at the target, weighted where weights are given.
-
-    Args:
-        outputs: Logits or probabilities, (batch, classes).
-        targets: Integers (batch,) or distributions (batch, classes).
-        weights: Sample weights, (batch,).
-
-    Raises:
-        InputError: Targets that are neither, targets or weights of another shape, or no samples.
 
     >>> import numpy as np
     >>> accuracy(np.array([[0.1, 0.9], [0.8, 0.2]]), np.array([1, 1]))
@@ -50,20 +45,22 @@ def top_k_accuracy(k: int) -> DescribedFunction:
     0.5
     """
     require(is_count(k), "top_k_accuracy", "k to be a positive whole number", repr(k))
-    return DescribedFunction(partial(_top_k, k))
+
+    def metric(outputs: Array, targets: Array, weights: Array | None = None) -> Any:
+        outputs, labels, weights = _classified("top_k_accuracy", outputs, targets, weights)
+        xp = namespace(outputs)
+        own = xp.take_along_axis(outputs, labels[:, None], axis=1)
+        earlier = xp.arange(outputs.shape[1])[None, :] < labels[:, None]
+        ahead = ~(outputs <= own) | ((outputs == own) & earlier)  # NaN is ahead of all: who diverged is wrong
+        return _share(xp.count_nonzero(ahead, axis=1) < k, weights)
+
+    return DescribedFunction(metric)
 
 
 def binary_accuracy(outputs: Array, targets: Array, weights: Array | None = None, *, threshold: float = 0.5) -> Any:
     """The mean share of right outputs, each on its own: right where output and target are on one side of a threshold.
 
-    Args:
-        outputs: Probabilities, (batch, ...); for logits the threshold is 0.
-        targets: 0 or 1, in the shape of the outputs.
-        weights: Sample weights, (batch,).
-        threshold: Outputs above it are taken for 1.
-
-    Raises:
-        InputError: Targets or weights of another shape, or no samples.
+    Targets are 0 or 1. Outputs above the threshold are taken for 1; for logits it is 0.
 
     >>> import numpy as np
     >>> binary_accuracy(np.array([[0.9, 0.2, 0.6]]), np.array([[1, 0, 0]])) == 2 / 3
@@ -74,7 +71,7 @@ def binary_accuracy(outputs: Array, targets: Array, weights: Array | None = None
 
 
 def exact_match(outputs: Array, targets: Array, weights: Array | None = None, *, threshold: float = 0.5) -> Any:
-    """The share of samples all of whose outputs are right, for several labels a sample.
+    """The share of samples all of whose outputs are right as in :func:`binary_accuracy`, for several labels a sample.
 
     >>> import numpy as np
     >>> exact_match(np.array([[0.9, 0.2], [0.9, 0.6]]), np.array([[1, 0], [1, 0]]))
@@ -97,7 +94,12 @@ def regression_accuracy(precision: float) -> DescribedFunction:
     """
     fits = is_real(precision) and precision > 0
     require(fits, "regression_accuracy", "a precision above 0", repr(precision))
-    return DescribedFunction(partial(_close, precision))
+
+    def metric(outputs: Array, targets: Array, weights: Array | None = None) -> Any:
+        outputs, targets, weights = _alike("regression_accuracy", outputs, targets, weights)
+        return _mean(namespace(outputs).abs(outputs - targets) < precision, weights)
+
+    return DescribedFunction(metric)
 
 
 def negative_log_likelihood(outputs: Array, targets: Array, weights: Array | None = None) -> Any:
@@ -109,8 +111,7 @@ def negative_log_likelihood(outputs: Array, targets: Array, weights: Array | Non
     """
     outputs, labels, weights = _classified("negative_log_likelihood", outputs, targets, weights)
     xp = namespace(outputs)
-    chosen = xp.take_along_axis(outputs, labels[:, None], axis=1)[:, 0]
-    return _mean(-xp.log(chosen), weights)
+    return _mean(-xp.log(xp.take_along_axis(outputs, labels[:, None], axis=1)[:, 0]), weights)
 
 
 def confusion_matrix(outputs: Array, targets: Array, weights: Array | None = None) -> Array:
@@ -124,9 +125,12 @@ def confusion_matrix(outputs: Array, targets: Array, weights: Array | None = Non
            [1., 1.]])
     """
     outputs, labels, weights = _classified("confusion_matrix", outputs, targets, weights)
-    xp = namespace(outputs)
-    rows, columns = (_one_hot(indices, outputs) for indices in (labels, xp.argmax(outputs, axis=-1)))
-    columns = xp.where(_is_number(outputs)[:, None], columns, (1 - rows) / (outputs.shape[1] - 1))
+    xp, count = namespace(outputs), outputs.shape[1]
+    rows, columns = (
+        xp.astype(indices[:, None] == xp.arange(count), default_float(xp))
+        for indices in (labels, xp.argmax(outputs, axis=-1))
+    )
+    columns = xp.where(_is_number(outputs)[:, None], columns, (1 - rows) / (count - 1))
     return (rows if weights is None else rows * weights[:, None]).T @ columns
 
 
@@ -137,8 +141,8 @@ def precision(matrix: Array) -> Array:
     >>> precision(np.array([[3.0, 1.0], [1.0, 1.0]]))
     array([0.75, 0.5 ])
     """
-    _check_table("precision", matrix, None)
-    return _ratio(_diagonal(matrix), namespace(matrix).sum(matrix, axis=0))
+    right, predicted, _ = _counts("precision", matrix)
+    return _ratio(right, predicted)
 
 
 def recall(matrix: Array) -> Array:
@@ -148,24 +152,20 @@ def recall(matrix: Array) -> Array:
     >>> recall(np.array([[3.0, 1.0], [0.0, 0.0]]))
     array([0.75, 0.  ])
     """
-    _check_table("recall", matrix, None)
-    return _ratio(_diagonal(matrix), namespace(matrix).sum(matrix, axis=1))
+    right, _, support = _counts("recall", matrix)
+    return _ratio(right, support)
 
 
 def f1(matrix: Array) -> Array:
     """2 precision recall / (precision + recall) of each class; 0 where both are (van Rijsbergen 1979)."""
-    _check_table("f1", matrix, None)
-    xp = namespace(matrix)
-    return _ratio(2 * _diagonal(matrix), xp.sum(matrix, axis=0) + xp.sum(matrix, axis=1))
+    right, predicted, support = _counts("f1", matrix)
+    return _ratio(2 * right, predicted + support)
 
 
 def reliability(outputs: Array, targets: Array, weights: Array | None = None, *, bins: int = 10) -> Array:
     """For probabilities (batch, classes), a table (bins, 3) of weight, confidence and correctness; tables add up.
 
     The confidence is the largest probability, and bin i holds those in (i / bins, (i + 1) / bins].
-
-    Raises:
-        InputError: ``bins`` is no positive whole number, or targets or weights have another shape.
     """
     require(is_count(bins), "reliability", "bins to be a positive whole number", repr(bins))
     outputs, labels, weights = _classified("reliability", outputs, targets, weights)
@@ -187,7 +187,7 @@ def calibration_error(table: Array) -> Any:
     >>> calibration_error(np.array([[10.0, 9.0, 5.0]]))
     0.4
     """
-    _check_table("calibration_error", table, 3)
+    _check_table("calibration_error", table, columns=3)
     xp = namespace(table)
     return number(xp.sum(xp.abs(table[:, 2] - table[:, 1]))) / number(xp.sum(table[:, 0]))
 
@@ -211,21 +211,7 @@ def weighted_mean(parts: Iterable[tuple[float, Mapping[str, Any]]]) -> dict[str,
     return means
 
 
-def _top_k(k: int, outputs: Array, targets: Array, weights: Array | None = None) -> Any:
-    outputs, labels, weights = _classified("top_k_accuracy", outputs, targets, weights)
-    xp = namespace(outputs)
-    own = xp.take_along_axis(outputs, labels[:, None], axis=1)
-    earlier = xp.arange(outputs.shape[1])[None, :] < labels[:, None]
-    ahead = ~(outputs <= own) | ((outputs == own) & earlier)  # NaN is ahead of all: a network that diverged is wrong
-    return _share(xp.count_nonzero(ahead, axis=1) < k, weights)
-
-
-def _close(precision: float, outputs: Array, targets: Array, weights: Array | None = None) -> Any:
-    outputs, targets, weights = _alike("regression_accuracy", outputs, targets, weights)
-    return _mean(namespace(outputs).abs(outputs - targets) < precision, weights)
-
-
-def _classified(where: str, outputs: Array, targets: Array, weights: Array | None) -> tuple[Array, Array, Array | None]:
+def _classified(where: str, outputs: Array, targets: Array, weights: Weights) -> tuple[Array, Array, Weights]:
     """Outputs, labels (batch,) and weights, once they fit each other."""
     outputs, targets, weights = present(where, outputs, targets, weights)
     if outputs.ndim != 2 or outputs.shape[1] < 2:
@@ -242,7 +228,7 @@ def _classified(where: str, outputs: Array, targets: Array, weights: Array | Non
     return outputs, targets, weights
 
 
-def _alike(where: str, outputs: Array, targets: Array, weights: Array | None) -> tuple[Array, Array, Array | None]:
+def _alike(where: str, outputs: Array, targets: Array, weights: Weights) -> tuple[Array, Array, Weights]:
     outputs, targets, weights = present(where, outputs, targets, weights)
     if targets.shape != outputs.shape:
         raise InputError(where, f"targets {outputs.shape}", targets.shape)
@@ -250,8 +236,8 @@ def _alike(where: str, outputs: Array, targets: Array, weights: Array | None) ->
 
 
 def _right_sides(
-    where: str, outputs: Array, targets: Array, weights: Array | None, threshold: float
-) -> tuple[Array, Array | None]:
+    where: str, outputs: Array, targets: Array, weights: Weights, threshold: float
+) -> tuple[Array, Weights]:
     """Whether output and target are on one side of the threshold, which NaN is not; and the weights."""
     require(is_real(threshold), where, "a threshold that is a number", repr(threshold))
     outputs, targets, weights = _alike(where, outputs, targets, weights)
@@ -273,7 +259,7 @@ def _is_number(outputs: Array) -> Array:
     return largest == largest
 
 
-def _share(correct: Array, weights: Array | None) -> Any:
+def _share(correct: Array, weights: Weights) -> Any:
     """The share of true samples (batch,), counted exactly."""
     xp = namespace(correct)
     if weights is None:
@@ -282,31 +268,27 @@ def _share(correct: Array, weights: Array | None) -> Any:
     return number(xp.sum(xp.where(correct, weights, xp.zeros_like(weights)))) / number(xp.sum(weights))
 
 
-def _mean(values: Array, weights: Array | None) -> Any:
+def _mean(values: Array, weights: Weights) -> Any:
     """The mean within each sample (batch, ...), then over the samples."""
     xp = namespace(values)
-    values = xp.reshape(
-        xp.astype(values, default_float(xp) if weights is None else weights.dtype), (values.shape[0], -1)
-    )
-    samples = xp.mean(values, axis=1)
+    values = xp.astype(values, default_float(xp) if weights is None else weights.dtype)
+    samples = xp.mean(xp.reshape(values, (values.shape[0], -1)), axis=1)
     return number(xp.mean(samples)) if weights is None else number(xp.sum(samples * weights)) / number(xp.sum(weights))
 
 
-def _one_hot(labels: Array, outputs: Array) -> Array:
-    xp = namespace(outputs)
-    return xp.astype(labels[:, None] == xp.arange(outputs.shape[1]), default_float(xp))
-
-
-def _check_table(where: str, table: Array, columns: int | None) -> None:
+def _check_table(where: str, table: Array, columns: int | None = None) -> None:
     """Raise unless it has so many columns, or else as many as rows."""
     check_real(where, "a table", table)
     if table.ndim != 2 or table.shape[0] == 0 or table.shape[1] != (columns or table.shape[0]):
         raise InputError(where, f"a table (rows, {columns or 'rows'})", table.shape)
 
 
-def _diagonal(matrix: Array) -> Array:
+def _counts(where: str, matrix: Array) -> tuple[Array, Array, Array]:
+    """How often each class was predicted rightly, was predicted, and was there: the diagonal and both sums."""
+    _check_table(where, matrix)
     xp = namespace(matrix)
-    return xp.sum(matrix * xp.eye(matrix.shape[0], dtype=matrix.dtype), axis=0)
+    right = xp.sum(matrix * xp.eye(matrix.shape[0], dtype=matrix.dtype), axis=0)
+    return right, xp.sum(matrix, axis=0), xp.sum(matrix, axis=1)
 
 
 def _ratio(part: Array, whole: Array) -> Array:

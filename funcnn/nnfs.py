@@ -4,15 +4,8 @@ The same names mean other rules elsewhere; here eps stands outside the root, acc
 takes the learning rate in, and the rate of update t is learning_rate / (1 + decay t).
 """
 
-from funcnn.optimizers import (
-    Optimizer,
-    accumulate_momentum,
-    adagrad as _adagrad,
-    adam as _adam,
-    chain,
-    rmsprop as _rmsprop,
-    scale_by_learning_rate,
-)
+from funcnn import optimizers
+from funcnn.optimizers import Optimizer
 from funcnn.schedules import inverse_time_decay
 
 __all__ = ["adagrad", "adam", "rmsprop", "sgd"]
@@ -24,27 +17,23 @@ def sgd(learning_rate: float = 1.0, decay: float = 0.0, momentum: float = 0.0) -
     >>> sgd(momentum=0.9)
     chain(scale_by_learning_rate(inverse_time_decay(1.0, 0.0)), accumulate_momentum(0.9))
     """
-    rate = scale_by_learning_rate(inverse_time_decay(learning_rate, decay))
-    return chain(rate, accumulate_momentum(momentum)) if momentum else chain(rate)
+    rate = optimizers.scale_by_learning_rate(inverse_time_decay(learning_rate, decay))
+    return optimizers.chain(rate, *([optimizers.accumulate_momentum(momentum)] if momentum else []))
 
 
 def adagrad(learning_rate: float = 1.0, decay: float = 0.0, epsilon: float = 1e-7) -> Optimizer:
     """c = c + g^2, update = -rate g / (sqrt(c) + epsilon) (Optimizer_Adagrad)."""
     rate = inverse_time_decay(learning_rate, decay)
-    return _adagrad(rate, initial_accumulator=0.0, eps=epsilon, eps_placement="outside")
+    return optimizers.adagrad(rate, initial_accumulator=0.0, eps=epsilon, eps_placement="outside")
 
 
 def rmsprop(learning_rate: float = 0.001, decay: float = 0.0, epsilon: float = 1e-7, rho: float = 0.9) -> Optimizer:
     """c = rho c + (1 - rho) g^2, update = -rate g / (sqrt(c) + epsilon) (Optimizer_RMSprop)."""
-    return _rmsprop(inverse_time_decay(learning_rate, decay), decay=rho, eps=epsilon, eps_placement="outside")
+    return optimizers.rmsprop(inverse_time_decay(learning_rate, decay), decay=rho, eps=epsilon, eps_placement="outside")
 
 
 def adam(
-    learning_rate: float = 0.001,
-    decay: float = 0.0,
-    epsilon: float = 1e-7,
-    beta_1: float = 0.9,
-    beta_2: float = 0.999,
+    learning_rate: float = 0.001, decay: float = 0.0, epsilon: float = 1e-7, beta_1: float = 0.9, beta_2: float = 0.999
 ) -> Optimizer:
     """:func:`funcnn.adam` with the book's epsilon and decay (Optimizer_Adam)."""
-    return _adam(inverse_time_decay(learning_rate, decay), beta_1, beta_2, epsilon)
+    return optimizers.adam(inverse_time_decay(learning_rate, decay), beta_1, beta_2, epsilon)
