@@ -71,7 +71,7 @@ def binary_accuracy(outputs: Array, targets: Array, weights: Array | None = None
 
 
 def exact_match(outputs: Array, targets: Array, weights: Array | None = None, *, threshold: float = 0.5) -> Any:
-    """The share of samples all of whose outputs are right as in :func:`binary_accuracy`, for several labels a sample.
+    """The share of samples all of whose outputs are right, for several labels a sample.
 
     >>> import numpy as np
     >>> exact_match(np.array([[0.9, 0.2], [0.9, 0.6]]), np.array([[1, 0], [1, 0]]))

@@ -1,4 +1,4 @@
-"""What a loss accepts beside the outputs: targets of the right shape and value, and weights.
+"""What a loss accepts beside the outputs: targets of the right shape and value, and weights; else ``InputError``.
 
 Values are checked on NumPy alone, where they are known; traced ones are not.
 """
@@ -22,10 +22,6 @@ def present(where: str, outputs: Array, targets: Array, weights: Weights) -> tup
 
     In their rows stand outputs and targets of the sample with the largest weight, so that whatever they held, NaN
     among it, changes neither the value nor a gradient. Weights come back in the namespace's own floating dtype.
-
-    Raises:
-        InputError: An argument is no array, there is no sample, or weights are not (batch,), not at least 0, or their
-            sum is not finite and above 0.
     """
     check_floating(where, outputs, "outputs")
     check_real(where, "targets", targets)
@@ -61,11 +57,7 @@ def as_floating(weights: Array) -> Array:
 
 
 def distributions(where: str, outputs: Array, targets: Targets) -> Array:
-    """Targets as distributions (batch, classes) of the outputs' dtype: integers become one-hot.
-
-    Raises:
-        InputError: The shapes do not fit, or targets are neither labels of the classes nor distributions over them.
-    """
+    """Targets as distributions (batch, classes) of the outputs' dtype: integers become one-hot."""
     xp = namespace(outputs)
     if outputs.ndim != 2:
         raise InputError(where, "outputs (batch, classes)", outputs.shape)

@@ -142,10 +142,7 @@ def nadam(learning_rate: Rate = 1e-3, beta1: float = 0.9, beta2: float = 0.999, 
 
 @described
 def adagrad(
-    learning_rate: Rate,
-    initial_accumulator: float = 0.1,
-    eps: float = 1e-7,
-    eps_placement: EpsPlacement = "inside",
+    learning_rate: Rate, initial_accumulator: float = 0.1, eps: float = 1e-7, eps_placement: EpsPlacement = "inside"
 ) -> Optimizer:
     """v = v + g^2, update = -rate g / sqrt(v + eps), from v = ``initial_accumulator`` (Duchi et al. 2011).
 
@@ -194,7 +191,8 @@ def accumulate_momentum(momentum: float, nesterov: bool = False) -> Optimizer:
 @described
 def scale_by_adam(beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, nesterov: bool = False) -> Optimizer:
     """m' / (sqrt(v') + eps), as :func:`adam` says (or :func:`nadam`, with ``nesterov``), before the learning rate."""
-    return _adam("scale_by_adam", beta1, beta2, eps, nesterov=nesterov)
+    require(isinstance(nesterov, bool), "scale_by_adam", "True or False for nesterov", repr(nesterov))
+    return _adam("scale_by_adam", beta1, beta2, eps, nesterov)
 
 
 @described
