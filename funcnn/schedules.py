@@ -176,8 +176,7 @@ def as_schedule(where: str, rate: Rate) -> Callable[[Any], Any]:
         InputError: Neither, or a number that is negative or not finite; ``where`` names the caller.
     """
     if callable(rate):
-        schedule: Callable[[Any], Any] = compose(number, rate)
-        return schedule
+        return compose(number, rate)  # type: ignore[no-any-return]
     require(is_real(rate, low=0), where, "a learning rate of at least 0, or a schedule", repr(rate))
     return constant(rate)
 

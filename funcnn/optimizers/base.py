@@ -89,11 +89,7 @@ def check_floating_leaves(params: Params) -> None:
 
 
 def start_like(params: Params) -> Updates:
-    """Zeros in the place of every leaf, of 32 bits at least: what a state begins with.
-
-    Raises:
-        InputError: As :func:`check_floating_leaves`.
-    """
+    """Zeros in the place of every leaf, which is floating, of 32 bits at least: what a state begins with."""
     check_floating_leaves(params)
     return tree.map(lambda param: namespace(param).zeros_like(widened(param)), params)
 
@@ -124,10 +120,8 @@ def apply_updates(params: Params, updates: Updates) -> Params:
 def by_leaf(count: int, rule: Callable[..., tuple[Array, ...]], grads: Updates, *rest: Any) -> tuple[Any, ...]:
     """Trees of the ``count`` arrays that ``rule(g, *others)`` gives for each leaf, the first in the dtype of g.
 
-    Where a gradient has 16 bits, the rule has 32 of it and of all others.
-
-    Raises:
-        InputError: Another tree has other leaves, shapes or dtypes than the gradients: nothing broadcasts.
+    Where a gradient has 16 bits, the rule has 32 of it and of all others. A tree of other leaves, shapes or dtypes than
+    the gradients is refused: nothing broadcasts.
     """
     try:
         rows, unflatten = tree.zipped(grads, *rest)

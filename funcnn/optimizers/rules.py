@@ -4,7 +4,6 @@ A preset such as :func:`adamw` is a chain of parts: a direction, the learning ra
 if it is negative or not finite, a beta, decay or momentum outside [0, 1), an eps that is not above 0.
 """
 
-from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, Literal, TypeAlias
 
@@ -20,16 +19,8 @@ from funcnn.special import one_minus_power
 from funcnn.tree import record
 
 __all__ = ["AdamState", "LearningRateState", "MomentumState", "SquaresState", "accumulate_momentum", "adagrad", "adam"]
-__all__ += [
-    "adamw",
-    "nadam",
-    "rmsprop",
-    "scale_by_adam",
-    "scale_by_learning_rate",
-    "scale_by_rms",
-    "scale_by_rss",
-    "sgd",
-]
+__all__ += ["adamw", "nadam", "rmsprop", "scale_by_adam", "scale_by_learning_rate", "scale_by_rms", "scale_by_rss"]
+__all__ += ["sgd"]
 
 EpsPlacement: TypeAlias = Literal["inside", "outside"]
 """Where eps stands: ``"inside"`` for sqrt(v + eps), ``"outside"`` for sqrt(v) + eps."""
@@ -230,12 +221,7 @@ def scale_by_learning_rate(learning_rate: Rate) -> Optimizer:
 
 
 def _adam(
-    where: str,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    nesterov: bool = False,
-    schedule: Callable[[Any], Any] | None = None,
+    where: str, beta1: float, beta2: float, eps: float, nesterov: bool = False, schedule: Any = None
 ) -> Optimizer:
     """Adam's direction; with a schedule, minus its rate times the direction."""
     for name, beta in (("beta1", beta1), ("beta2", beta2)):
