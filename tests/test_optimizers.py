@@ -55,7 +55,9 @@ def test_a_chain_needs_a_state_for_each():
         fn.chain(fn.clip(1.0), fn.clip(1.0)).update(np.ones(3), ((),), np.ones(3))
 
 
-@pytest.mark.parametrize("optimizer", [fn.sgd(0.1), fn.adam(0.1), fn.skip_if_not_finite(fn.nnfs.sgd(0.1))], ids=str)
+@pytest.mark.parametrize(
+    "optimizer", [fn.sgd(0.1), fn.adam(fn.cosine(0.1, 5)), fn.skip_if_not_finite(fn.nnfs.sgd(0.1, 1.0))], ids=str
+)
 def test_before_any_update_the_learning_rate_is_that_of_the_first(optimizer):
     assert optimizer.learning_rate(optimizer.init(np.ones(2))) == 0.1
 

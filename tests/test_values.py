@@ -3,6 +3,7 @@
 import copy
 import math
 import pickle
+from operator import methodcaller
 
 import jax
 import jax.numpy as jnp
@@ -135,7 +136,7 @@ def test_outputs_that_are_nan_are_wrong():
 
 
 HALF = np.ones((2, 3), np.float16)
-SMALL = r"floating inputs, got float16; its range is too small, convert"
+SMALL = "floating inputs, got float16; its range is too small, convert"
 
 
 @pytest.mark.parametrize(
@@ -200,23 +201,25 @@ def test_saving_refuses_what_loading_would_not_understand(tmp_path, options, mes
     assert not [*tmp_path.iterdir()]
 
 
-PATTERNS = {
-    "freeze": lambda mask: fn.freeze(mask).update,
-    "max_norm": lambda mask: fn.max_norm(1.0, mask).update,
-    "add_decayed_weights": lambda mask: fn.add_decayed_weights(0.1, mask).update,
-    "l2": lambda mask: (lambda penalty: lambda grads, state, params: penalty.gradient(params))(fn.l2(0.1, mask)),
-    "l1": lambda mask: (lambda penalty: lambda grads, state, params: penalty.value(params))(fn.l1(0.1, mask)),
-}
+STACKED, _ = fn.serial(DENSE, DENSE).init(KEY, (3,))
+UPDATE = methodcaller("update", STACKED, (), STACKED)
+MASKED = [
+    (fn.freeze, (), UPDATE),
+    (fn.max_norm, (1.0,), UPDATE),
+    (fn.add_decayed_weights, (0.1,), UPDATE),
+    (fn.l1, (0.1,), methodcaller("value", STACKED)),
+    (fn.l2, (0.1,), methodcaller("gradient", STACKED)),
+]
 
 
-@pytest.mark.parametrize("name", PATTERNS)
-def test_a_pattern_that_matches_nothing_is_refused_with_the_nearest(name):
-    params, _ = fn.serial(DENSE, DENSE).init(KEY, (3,))
-    with pytest.raises(InputError, match=rf"^{name}: expected a pattern that matches .* got '\*kernel'; the nearest: "):
-        PATTERNS[name]("*kernel")(params, (), params)
-    PATTERNS[name]("1.weights")(params, (), params)
-    with pytest.raises(InputError, match=f"^{name}: expected a mask that is a pattern of paths, got None"):
-        PATTERNS[name](None)
+@pytest.mark.parametrize(("make", "arguments", "use"), MASKED)
+def test_a_pattern_that_matches_nothing_is_refused_with_the_nearest(make, arguments, use):
+    use(make(*arguments, "1.weights"))
+    message = r"expected a pattern that matches .* got '\*kernel'; the nearest: "
+    with pytest.raises(InputError, match=f"^{make.__name__}: {message}"):
+        use(make(*arguments, "*kernel"))
+    with pytest.raises(InputError, match=f"^{make.__name__}: expected a mask that is a pattern of paths, got None"):
+        make(*arguments, None)
 
 
 @pytest.mark.parametrize(
