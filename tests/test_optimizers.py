@@ -55,6 +55,11 @@ def test_a_chain_needs_a_state_for_each():
         fn.chain(fn.clip(1.0), fn.clip(1.0)).update(np.ones(3), ((),), np.ones(3))
 
 
+def test_gradients_of_another_kind_of_tree_are_refused():
+    with pytest.raises(InputError, match="^an optimizer: expected gradients and updates with the tree.* another tree$"):
+        fn.sgd(0.1).update([np.ones(2)], fn.sgd(0.1).init((np.ones(2),)), (np.ones(2),))
+
+
 @pytest.mark.parametrize(
     "optimizer", [fn.sgd(0.1), fn.adam(fn.cosine(0.1, 5)), fn.skip_if_not_finite(fn.nnfs.sgd(0.1, 1.0))], ids=str
 )

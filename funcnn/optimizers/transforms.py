@@ -64,7 +64,11 @@ class AverageState:
 def clip(bound: float) -> Optimizer:
     """Each element of the gradients cut to [-bound, bound]."""
     require(is_real(bound) and bound > 0, "clip", "a bound above 0", repr(bound))
-    return stateless(lambda *trees: by_leaf(1, lambda g, param: (namespace(g).clip(g, -bound, bound),), *trees)[0])
+
+    def update(grads: Updates, params: Params) -> Updates:
+        return by_leaf(1, lambda g, param: (namespace(g).clip(g, -bound, bound),), grads, params)[0]
+
+    return stateless(update)
 
 
 @described
