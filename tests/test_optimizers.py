@@ -56,7 +56,7 @@ def test_a_chain_needs_a_state_for_each():
 
 
 def test_gradients_of_another_kind_of_tree_are_refused():
-    with pytest.raises(InputError, match="^an optimizer: expected gradients and updates with the tree.* another tree$"):
+    with pytest.raises(InputError, match=r"^an optimizer: expected gradients and updates .* another tree$"):
         fn.sgd(0.1).update([np.ones(2)], fn.sgd(0.1).init((np.ones(2),)), (np.ones(2),))
 
 
