@@ -34,10 +34,6 @@ def _label(value: Any) -> Label:
     raise InputError("Key.at", "labels that are strings or whole numbers in [0, 2**64)", repr(value))
 
 
-def _labels(values: Iterable[Any]) -> tuple[Label, ...]:
-    return tuple([_label(value) for value in values])
-
-
 def words(label: Label) -> tuple[int, ...]:
     """A label as 32-bit words; the first tells numbers from strings, so two paths never read the same."""
     if isinstance(label, int):
@@ -112,12 +108,12 @@ class Key:
         plain = number(seed)
         if not _is_word(plain):
             raise InputError("Key", "a seed that is a whole number in [0, 2**64)", repr(plain))
-        self.__attrs_init__(plain, _labels(path))
+        self.__attrs_init__(plain, tuple(map(_label, path)))
 
     def at(self, *labels: Label) -> "Key":
         """The child at ``labels``, each a string or a whole number."""
         child = Key.__new__(Key)  # whose seed, and labels up to here, have been looked at
-        child.__attrs_init__(self.seed, (*self.path, *_labels(labels)))
+        child.__attrs_init__(self.seed, (*self.path, *map(_label, labels)))
         return child
 
     def normal(self, shape: Shape, dtype: Any = np.float32) -> Array:

@@ -40,13 +40,6 @@ def test_map_keeps_the_structure():
         tree.map(np.add, TREE, TREE[:2])
 
 
-def test_map_to_gives_a_tree_for_each_value():
-    low, high = tree.map_to(2, lambda x: (x - 1, x + 1), TREE)
-    assert tree.equal(low, tree.map(lambda x: x - 1, TREE))
-    assert tree.equal(high, tree.map(lambda x: x + 1, TREE))
-    assert tree.map_to(2, divmod, ((), None)) == (((), None), ((), None))
-
-
 def test_unflatten_is_the_inverse_of_leaves():
     assert tree.equal(tree.unflatten(TREE, tree.leaves(TREE)), TREE)
 
