@@ -111,14 +111,8 @@ def load(path: str | Path) -> SavedModel:
     except Exception as error:  # whatever a constructor says of a header that was changed
         raise InputError(str(path), "a header as funcnn writes it", repr(error)) from error
     _check_digest(path, header, arrays)
-    return SavedModel(
-        model=model,
-        params=params,
-        in_shape=in_shape,
-        scaling=header["scaling"],
-        class_names=tuple(header["class_names"]),
-        versions=tree.frozendict(header["versions"]),
-    )
+    class_names, versions = tuple(header["class_names"]), tree.frozendict(header["versions"])
+    return SavedModel(model, params, in_shape, header["scaling"], class_names, versions)
 
 
 def save_tree(path: str | Path, values: Any) -> None:
@@ -175,8 +169,8 @@ def _write(path: str | Path, header: Mapping[str, Any], arrays: Mapping[str, Arr
 
 def _check_digest(path: str | Path, header: dict[str, Any], arrays: Mapping[str, Array]) -> None:
     """Raise unless header and arrays are those that were signed; takes the digest out of the header."""
-    if header.pop(_DIGEST, None) != _digest(header, arrays):
-        raise InputError(str(path), "the bytes that were saved", "others", "the file is damaged, get it again")
+    unchanged = header.pop(_DIGEST, None) == _digest(header, arrays)
+    require(unchanged, str(path), "the bytes that were saved", "others", "the file is damaged, get it again")
 
 
 def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -201,8 +195,7 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Array]]:
 def _template(model: Any, in_shape: Shapes, dtype: str) -> Params:
     """Params with the tree, shapes and dtypes that those of ``model`` have."""
     require(isinstance(model, Layer), "model", "a Layer", repr(model))
-    params, _ = model.init(Key(0), in_shape, dtype=np.dtype(dtype))
-    return params
+    return model.init(Key(0), in_shape, dtype=np.dtype(dtype))[0]
 
 
 def _check(where: str, template: Any, arrays: Mapping[str, Array]) -> None:

@@ -7,6 +7,7 @@ reads or changes global random state.
 """
 
 import hashlib
+import struct
 from collections.abc import Iterable
 from numbers import Real
 from typing import Any, TypeAlias
@@ -39,7 +40,7 @@ def words(label: Label) -> tuple[int, ...]:
     if isinstance(label, int):
         return (0, label & 0xFFFFFFFF, label >> 32)
     digest = hashlib.blake2b(label.encode(errors="surrogatepass"), digest_size=16).digest()
-    return (1, *(int.from_bytes(digest[i : i + 4], "little") for i in range(0, 16, 4)))
+    return (1, *struct.unpack("<4I", digest))
 
 
 AnyKey: TypeAlias = Any
@@ -53,14 +54,7 @@ def check_key(where: str, key: AnyKey) -> None:
 
 
 def check_draw(
-    method: str,
-    shape: Any = (),
-    dtype: Any = np.float32,
-    *,
-    low: Any = 0.0,
-    high: Any = 1.0,
-    p: Any = 0.5,
-    n: Any = 0,
+    method: str, shape: Any = (), dtype: Any = np.float32, *, low: Any = 0.0, high: Any = 1.0, p: Any = 0.5, n: Any = 0
 ) -> None:
     """Raise unless a key can draw this; a number that is traced is not known."""
     where, sizes = f"Key.{method}", shape if isinstance(shape, tuple | list) else (shape,)

@@ -250,13 +250,7 @@ def per_example_gradients(model: Layer, loss: Loss, params: Params, batch: Batch
 
 
 def evaluate(
-    model: Layer,
-    loss: Loss,
-    params: Params,
-    batch: Batch,
-    *,
-    batch_size: int = 1000,
-    metrics: Metrics = NO_METRICS,
+    model: Layer, loss: Loss, params: Params, batch: Batch, *, batch_size: int = 1000, metrics: Metrics = NO_METRICS
 ) -> dict[str, float]:
     """Loss and metrics over all samples, in pieces of ``batch_size`` so that memory stays bounded.
 

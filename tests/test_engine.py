@@ -149,9 +149,7 @@ def test_many_seeds_are_one_program():
 
     def train(key):
         params, _ = DROPPING.init(key.at("init"), (6,))
-        state = step.init(params, key.at("train"))
-        for _ in range(3):
-            params, state = step(params, state, SAMPLES)
+        params, state = step(params, step.init(params, key.at("train")), SAMPLES)
         return params, state.metrics["loss"]
 
     params, losses = over_seeds(train)([0, 1, 2])
