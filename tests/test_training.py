@@ -128,17 +128,10 @@ def test_metrics_are_of_the_batch_before_its_update_and_in_the_order_given():
 SCHEDULE = fn.inverse_time_decay(0.1, decay=1.0)
 
 OF_SCHEDULE = [
-    fn.sgd(SCHEDULE),
+    *(rule(SCHEDULE) for rule in (fn.sgd, fn.adam, fn.adamw, fn.nadam, fn.adagrad, fn.rmsprop)),
+    *(rule(0.1, decay=1.0) for rule in (fn.nnfs.sgd, fn.nnfs.adam, fn.nnfs.adagrad, fn.nnfs.rmsprop)),
     fn.sgd(SCHEDULE, momentum=0.9),
-    fn.adam(SCHEDULE),
-    fn.adamw(SCHEDULE),
-    fn.nadam(SCHEDULE),
-    fn.adagrad(SCHEDULE),
-    fn.rmsprop(SCHEDULE),
     fn.nnfs.sgd(0.1, decay=1.0, momentum=0.9),
-    fn.nnfs.adam(0.1, decay=1.0),
-    fn.nnfs.adagrad(0.1, decay=1.0),
-    fn.nnfs.rmsprop(0.1, decay=1.0),
     fn.chain(fn.clip(1.0), fn.sgd(SCHEDULE), fn.max_norm(2.0)),
     fn.chain(fn.chain(fn.adam(SCHEDULE)), fn.exponential_moving_average(0.9)),
     fn.chain(fn.sgd(fn.constant(9.0)), fn.sgd(SCHEDULE)),
@@ -176,18 +169,17 @@ def test_the_gradient_norm_is_that_of_loss_and_penalty_before_any_clipping(optim
 
 
 def test_a_metric_of_ones_own_measures_all_of_an_update():
-    seen = []
-    step, params, state = start(fn.sgd(0.5), metrics={"seen": fn.StepMetric(lambda update: seen.append(update) or 0)})
-    step(params, state, samples())
-    (update,) = seen
+    updates = []
+    metrics = {"seen": fn.StepMetric(lambda update: updates.append(update) or 0)}
+    step, params, state = start(fn.sgd(0.5), metrics=metrics)
+    after, _ = step(params, state, samples())
+    metrics_of(fn.clip(1.0), metrics=metrics)
+    update, without_rate = updates
     _, grads, _ = fn.loss_and_gradient(MODEL, LOSS, params, samples())
     assert tree.equal((update.params, update.grads), (params, grads))
-    assert tree.equal(update.updates, tree.map(lambda g: -update.learning_rate * g, grads))
-
-
-def test_without_a_learning_rate_an_update_has_none():
-    _, after = metrics_of(fn.clip(1.0), metrics={"none": fn.StepMetric(lambda update: update.learning_rate is None)})
-    assert after["none"] == 1.0
+    assert tree.equal(update.updates, tree.map(lambda g: -0.5 * g, grads))
+    assert tree.equal(after, tree.map(np.add, params, update.updates))
+    assert (update.learning_rate, without_rate.learning_rate) == (0.5, None)
 
 
 @pytest.mark.parametrize("value", [np.ones(3), np.ones((2, 1)), array_api_strict.ones(3), None, "high", (1, 2)])
@@ -304,19 +296,16 @@ REFUSED = [
     *((lambda m=metrics: evaluated(metrics=m), f"^evaluate: {message}") for metrics, message in WRONG_METRICS),
     (
         lambda: evaluated(metrics={"a": fn.accuracy, "b": fn.gradient_norm, "c": fn.learning_rate}),
-        "outputs.* got b, c, m",
+        "got b, c, measured by",
     ),
     (lambda: fn.train_step(fn.dense, LOSS, OPTIMIZER), f"^train_step: expected a Layer, .*{NOT_CALLED} dense"),
-    (
-        lambda: fn.train_step(MODEL, fn.hinge, OPTIMIZER),
-        f"^train_step: expected a Loss, .*{NOT_CALLED} softmax_cross_ent",
-    ),
+    (lambda: fn.train_step(MODEL, fn.hinge, OPTIMIZER), f"^train_step: expected a Loss, .*{NOT_CALLED} softmax_cross"),
     (lambda: fn.train_step(MODEL, LOSS, fn.adam), f"^train_step: expected an Optimizer, .*{NOT_CALLED} adam"),
     (lambda: start()[0].init((), 0), r"^train_step\.init: expected a key, got 0; make one of a seed: Key\(0\)"),
     (lambda: start()[0](*start()[1:], samples(0)), r"^softmax_cross_entropy: .* at least one sample, got \(0, 3\)"),
     (
         lambda: fn.accuracy(np.eye(3), np.full((3, 3), 0.5)),
-        "^accuracy: expected distributions, at least 0 with a sum of 1",
+        "^accuracy: expected distributions, at least 0 with a sum of",
     ),
     (lambda: evaluated(DATA), NO_DATASET),
     (lambda: fn.batches(Key(0), DATA, 10), NO_DATASET),
