@@ -158,8 +158,7 @@ def compiled(step: Step) -> Step:
     program = _program(step, None, None)
 
     def call(params: Params, state: Any, batch: Any) -> tuple[Params, Any]:
-        after: tuple[Params, Any] = program(params, state, tree.map(_keyed, batch))
-        return after
+        return program(params, state, tree.map(_keyed, batch))
 
     return call
 
@@ -179,8 +178,7 @@ def sharded(step: Step, mesh: Mesh) -> Step:
 
     def call(params: Params, state: Any, batch: Any) -> tuple[Params, Any]:
         check_shared("sharded", mesh, _count_shared(batch))
-        after: tuple[Params, Any] = program(params, state, tree.map(partial(_placed, layout=parts), batch))
-        return after
+        return program(params, state, tree.map(partial(_placed, layout=parts), batch))
 
     return call
 
@@ -317,14 +315,16 @@ def _keyed(leaf: Any) -> Any:
     return jax_key(leaf) if isinstance(leaf, Key) else leaf
 
 
-def _program(f: Callable[..., Any], same: NamedSharding | None, *parts: NamedSharding | None) -> Callable[..., Any]:
+def _program(
+    f: Callable[..., Any], same: NamedSharding | None, *parts: NamedSharding | None
+) -> Callable[..., tuple[Any, Any]]:
     """``f(params, state, *data)``, compiled; params and state are placed first, and used up.
 
     Params and state lie as ``same`` says, and the data as ``parts``; ``None`` means on one device.
     """
     program = _fenced(jax.jit(f, in_shardings=(same, same, *parts), out_shardings=same, donate_argnums=(0, 1)))
 
-    def call(params: Params, state: Any, *data: Any) -> Any:
+    def call(params: Params, state: Any, *data: Any) -> tuple[Any, Any]:
         if not all(isinstance(leaf, jax.Array) for leaf in tree.leaves((params, state))):
             placed = on_device({"params": params, "state": state})  # named, for the path in a message
             params, state = placed["params"], placed["state"]
@@ -333,7 +333,8 @@ def _program(f: Callable[..., Any], same: NamedSharding | None, *parts: NamedSha
                 state = State(state.step, state.key, state.optimizer, metrics)
             if same is not None:
                 params, state = tree.map(partial(_placed, layout=same), (params, state))
-        return program(params, state, *data)
+        after: tuple[Any, Any] = program(params, state, *data)
+        return after
 
     return call
 
@@ -359,7 +360,7 @@ def _fenced(jitted: Any) -> Callable[..., Any]:
         except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
             raise _not_traceable(error) from error
         except (RuntimeError, ValueError) as error:
-            if any(isinstance(leaf, jax.Array) and leaf.is_deleted() for leaf in tree.leaves(arguments)):
+            if any(isinstance(leaf, jax.Array) and leaf.is_deleted() for leaf in tree.leaves(arguments[:2])):
                 hint = "keep what it gives back: params, state = step(params, state, batch)"
                 raise InputError("a compiled step", "params and state", "some that a step has used up", hint) from error
             raise
