@@ -143,11 +143,7 @@ def load_tree(path: str | Path, template: Any) -> Any:
 
 
 def _by_path(where: str, values: Any) -> dict[str, Any]:
-    """The leaves by their paths.
-
-    Raises:
-        InputError: Two of them have the same.
-    """
+    """The leaves by their paths, of which no two may be the same."""
     leaves = dict(tree.leaves_with_paths(values))
     fits = len(leaves) == len(tree.leaves(values))
     require(fits, where, "a path of its own for every array", "two the same", "take the dots out of dict keys")

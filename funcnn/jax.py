@@ -291,20 +291,14 @@ def _count_shared(batch: Any) -> int:
 
 
 def _layout(mesh: Mesh, *axes: Any) -> NamedSharding:
-    """How an array lies on the devices of ``mesh``: its axes are parted as ``axes`` says, the others are whole.
-
-    JAX decides where the collectives stand, whatever the types of the axes of ``mesh``.
-    """
-    automatic = Mesh(mesh.devices, mesh.axis_names)
+    """How an array lies on the devices of ``mesh``: its axes are parted as ``axes`` says, the others are whole."""
+    automatic = Mesh(mesh.devices, mesh.axis_names)  # JAX decides where the collectives stand
     return NamedSharding(automatic, PartitionSpec(*axes))  # type: ignore[no-untyped-call]
 
 
 def _placed(leaf: Any, layout: NamedSharding | None = None) -> Array:
-    """The array as ``layout`` says, of which every process brings its devices' part; without one, on one device.
-
-    There it is never in the memory of NumPy's, to which others may write.
-    """
-    if layout is None:
+    """The array as ``layout`` says, of which every process brings its devices' part; without one, on one device."""
+    if layout is None:  # in memory of its own: others may write to that of NumPy's array
         return jax.numpy.array(leaf) if isinstance(leaf, np.ndarray) else jax.device_put(leaf)
     if layout.is_fully_addressable or getattr(leaf, "sharding", None) == layout:
         return jax.device_put(leaf, layout)
@@ -318,9 +312,9 @@ def _keyed(leaf: Any) -> Any:
 def _program(
     f: Callable[..., Any], same: NamedSharding | None, *parts: NamedSharding | None
 ) -> Callable[..., tuple[Any, Any]]:
-    """``f(params, state, *data)``, compiled; params and state are placed first, and used up.
+    """``f(params, state, *data)``, compiled; params and state are placed as ``same`` says, and used up.
 
-    Params and state lie as ``same`` says, and the data as ``parts``; ``None`` means on one device.
+    The data lie as ``parts`` says already. ``None`` means wherever they are, or on one device.
     """
     program = _fenced(jax.jit(f, in_shardings=(same, same, *parts), out_shardings=same, donate_argnums=(0, 1)))
 

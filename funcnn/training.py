@@ -328,11 +328,7 @@ def _has_rate(optimizer: AnyOptimizer) -> bool:
 
 
 def _scalars(values: Mapping[str, Any], xp: ModuleType) -> dict[str, Any]:
-    """Floats on NumPy, elsewhere 0-d arrays of the default floating dtype, whatever kind of number is measured.
-
-    Raises:
-        InputError: One is not one number.
-    """
+    """Floats on NumPy, elsewhere 0-d arrays of the default floating dtype; refuses what is not one number."""
     scalars = {}
     for name, value in values.items():
         value = number(value)
