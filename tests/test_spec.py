@@ -5,7 +5,6 @@ import json
 import pickle
 import subprocess
 import sys
-from functools import partial
 
 import attrs
 import numpy as np
@@ -15,7 +14,6 @@ import funcnn as fn
 from funcnn import InputError, Key, described, tree
 from funcnn.initializers import normal
 from funcnn.spec import Described, from_plain, map_parts, to_plain
-from funcnn.testing.layers import batch_of, normal_inputs
 from tests.catalogue import (
     COMBINATORS,
     EXCEPTIONS,
@@ -24,12 +22,10 @@ from tests.catalogue import (
     LAYERS_OF_INDICES,
     LOSSES,
     METRICS,
-    METRICS_OF_TABLES,
     NOISE,
     OPTIMIZERS,
     PENALTIES,
     SCHEDULES,
-    indices,
     labels,
     named,
 )
@@ -152,41 +148,6 @@ def tilted(slope):
     )
 
 
-def of_a_layer(in_shape, inputs, layer):
-    """Params, outputs and cotangents."""
-    params, _ = layer.init(Key(0), in_shape, dtype=np.float64)
-    y, pull = fn.pullback(layer, params, batch_of(in_shape, Key(1), 3, inputs), fn.Training(Key(2)))
-    return params, y, pull(y)
-
-
-def of_a_combinator(in_shape, count, combine):
-    return of_a_layer(in_shape, normal_inputs, combine(*[fn.tanh()] * count))
-
-
-def of_a_loss(draw, loss):
-    value, residuals = loss.forward(*draw(Key(0), 5))
-    return value, loss.vjp(residuals)
-
-
-def of_an_optimizer(optimizer):
-    """Updates, states and learning rates."""
-    params = {"weights": Key(0).normal((3, 2)), "biases": (Key(1).normal((2,)),)}
-    rate = optimizer.learning_rate or (lambda state: 0)
-    pairs = [(None, optimizer.init(params))]
-    for _ in range(3):
-        pairs.append(optimizer.update(params, pairs[-1][1], params))
-    return pairs, [rate(state) for _, state in pairs]
-
-
-def of_a_step(step):
-    """Params and states."""
-    params, _ = step.model.init(Key(0), (4,))
-    batch = fn.Batch(Key(1).normal((6, 4)), labels(Key(2), 6)[1])
-    return [*fn.trajectory(step, params, step.init(params, Key(3)), [batch] * 3)]
-
-
-PARAMS = {"weights": np.linspace(-1, 1, 5), "0": {"b": np.ones(2)}}
-
 STEP = fn.train_step(
     fn.serial(fn.dense(5), tilted(0.5), fn.dropout(0.5), fn.dense(4)),
     fn.softmax_cross_entropy(),
@@ -195,28 +156,16 @@ STEP = fn.train_step(
     metrics={"accuracy": fn.accuracy, "norm": fn.gradient_norm, "rate": fn.learning_rate},
 )
 
-PARTS = [
-    *((layer, partial(of_a_layer, in_shape, normal_inputs)) for layer, in_shape in [*LAYERS, *NOISE]),
-    *((layer, partial(of_a_layer, in_shape, indices)) for layer, in_shape in LAYERS_OF_INDICES),
-    *((combine, partial(of_a_combinator, in_shape, count)) for combine, in_shape, count in COMBINATORS),
-    *((loss, partial(of_a_loss, draw)) for loss, draw in LOSSES),
-    *((optimizer, of_an_optimizer) for optimizer in [*OPTIMIZERS, *(optimizer for optimizer, _ in EXCEPTIONS)]),
-    *((schedule, lambda schedule: [schedule(step) for step in (0, 1, 700)]) for schedule in SCHEDULES),
-    *((metric, lambda metric, draw=draw: metric(*draw(Key(0), 6))) for metric, draw, *_ in METRICS + METRICS_OF_TABLES),
-    *((initializer, lambda initializer: initializer(Key(0), (3, 4), np.float32)) for initializer in INITIALIZERS),
-    *((penalty, lambda penalty: (penalty.value(PARAMS), penalty.gradient(PARAMS))) for penalty in PENALTIES),
-    (tilted(0.3), partial(of_a_layer, (3,), normal_inputs)),
-    (STEP, of_a_step),
-]
-"""Everything of the catalogue, and what it does."""
+ROWS = [*LAYERS, *NOISE, *LAYERS_OF_INDICES, *LOSSES, *EXCEPTIONS, *METRICS, *COMBINATORS]
+PARTS = [*(row[0] for row in ROWS), *OPTIMIZERS, *SCHEDULES, *INITIALIZERS, *PENALTIES, tilted(0.3)]
+"""Everything of the catalogue. What a call makes again behaves the same: a law of layers, losses and optimizers."""
 
 
-@pytest.mark.parametrize(("part", "behaviour"), PARTS, ids=named)
-def test_what_is_pickled_copied_or_written_out_behaves_the_same(part, behaviour):
+@pytest.mark.parametrize("part", PARTS, ids=named)
+def test_what_is_pickled_copied_or_written_out_is_the_same_call(part):
     for again in (pickle.loads(pickle.dumps(part)), copy.deepcopy(part)):
         assert type(again) is type(part)
-        assert repr(again) == repr(part) or not named(part)
-        assert tree.equal(behaviour(again), behaviour(part))
+        assert repr(again) == repr(part)
     if named(part):
         plain = json.loads(json.dumps(to_plain(part)))
         names = {**vars(fn), **vars(fn.initializers), **vars(fn.metrics), **vars(fn.optimizers), "tilted": tilted}
@@ -224,8 +173,18 @@ def test_what_is_pickled_copied_or_written_out_behaves_the_same(part, behaviour)
         assert repr(from_plain(plain)) == repr(part)
 
 
+def test_a_step_that_is_pickled_or_copied_takes_the_same_steps():
+    params, _ = STEP.model.init(Key(0), (4,))
+    batch = fn.Batch(Key(1).normal((6, 4)), labels(Key(2), 6)[1])
+    first, *others = (
+        [*fn.trajectory(step, params, step.init(params, Key(3)), [batch] * 3)]
+        for step in (STEP, pickle.loads(pickle.dumps(STEP)), copy.deepcopy(STEP))
+    )
+    assert all(tree.equal(other, first) for other in others)
+
+
 def test_what_is_pickled_is_loaded_in_another_process(tmp_path):
-    described_parts = [part for part, _ in PARTS if named(part)]
+    described_parts = [part for part in PARTS if named(part)]
     (tmp_path / "parts").write_bytes(pickle.dumps([*described_parts, STEP]))
     code = (
         "import pickle, sys; *parts, step = pickle.load(open(sys.argv[1], 'rb')); print(*parts, step.model, sep='\\n')"
