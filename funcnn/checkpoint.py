@@ -9,7 +9,7 @@ saved.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -105,21 +105,14 @@ def load(path: str | Path) -> SavedModel:
     header, arrays = _read(path)
     try:
         model, in_shape = from_plain(header["model"]), from_plain(header["in_shape"])
-        template = _template(model, in_shape, header["dtype"])
-        _check("params", template, arrays)
+        params = _restored("params", _template(model, in_shape, header["dtype"]), arrays, {})
     except InputError as error:
         raise error.within(f"{path}:") from None
     except Exception as error:  # whatever a constructor says of a header that was changed
         raise InputError(str(path), "a header as funcnn writes it", repr(error)) from error
     _check_digest(path, header, arrays)
-    return SavedModel(
-        model=model,
-        params=tree.unflatten(template, [arrays[name] for name, _ in tree.leaves_with_paths(template)]),
-        in_shape=in_shape,
-        scaling=header["scaling"],
-        class_names=tuple(header["class_names"]),
-        versions=tree.frozendict(header["versions"]),
-    )
+    class_names, versions = tuple(header["class_names"]), tree.frozendict(header["versions"])
+    return SavedModel(model, params, in_shape, header["scaling"], class_names, versions)
 
 
 def save_tree(path: str | Path, values: Any) -> None:
@@ -133,8 +126,9 @@ def save_tree(path: str | Path, values: Any) -> None:
     """
     leaves = _by_path("save_tree", values)
     arrays = {name: _native(leaf) for name, leaf in leaves.items() if hasattr(leaf, "dtype")}
-    others = {name: _plain_leaf(leaf) for name, leaf in leaves.items() if name not in arrays}
-    _write(path, {"leaves": others}, arrays)
+    others = {name: leaf for name, leaf in leaves.items() if name not in arrays}
+    plain = {name: attrs.asdict(leaf) if isinstance(leaf, Key) else leaf for name, leaf in others.items()}
+    _write(path, {"leaves": plain}, arrays)
 
 
 def load_tree(path: str | Path, template: Any) -> Any:
@@ -145,21 +139,11 @@ def load_tree(path: str | Path, template: Any) -> Any:
     """
     header, arrays = _read(path)
     _check_digest(path, header, arrays)
-    leaves = dict(tree.leaves_with_paths(template))
-    others = header.get("leaves", {})
-    _check(str(path), {name: leaf for name, leaf in leaves.items() if hasattr(leaf, "dtype")}, arrays)
-    if others.keys() != leaves.keys() - arrays.keys():
-        raise InputError(str(path), f"the leaves {sorted(leaves.keys() - arrays.keys())}", sorted(others))
-    read = {name: Key(**value) if isinstance(value, dict) else value for name, value in others.items()}
-    return tree.unflatten(template, [arrays[name] if name in arrays else read[name] for name in leaves])
+    return _restored(str(path), template, arrays, header.get("leaves", {}))
 
 
 def _by_path(where: str, values: Any) -> dict[str, Any]:
-    """The leaves by their paths.
-
-    Raises:
-        InputError: Two of them have the same.
-    """
+    """The leaves by their paths, of which no two may be the same."""
     leaves = dict(tree.leaves_with_paths(values))
     fits = len(leaves) == len(tree.leaves(values))
     require(fits, where, "a path of its own for every array", "two the same", "take the dots out of dict keys")
@@ -172,10 +156,6 @@ def _native(leaf: Array) -> Array:
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def _plain_leaf(leaf: Any) -> Any:
-    return {"seed": leaf.seed, "path": leaf.path} if isinstance(leaf, Key) else leaf
-
-
 def _write(path: str | Path, header: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
     """A whole new file of header and arrays, and the digest of both."""
     signed = {**header, _DIGEST: _digest(header, arrays)}
@@ -185,8 +165,8 @@ def _write(path: str | Path, header: Mapping[str, Any], arrays: Mapping[str, Arr
 
 def _check_digest(path: str | Path, header: dict[str, Any], arrays: Mapping[str, Array]) -> None:
     """Raise unless header and arrays are those that were signed; takes the digest out of the header."""
-    if header.pop(_DIGEST, None) != _digest(header, arrays):
-        raise InputError(str(path), "the bytes that were saved", "others", "the file is damaged, get it again")
+    unchanged = header.pop(_DIGEST, None) == _digest(header, arrays)
+    require(unchanged, str(path), "the bytes that were saved", "others", "the file is damaged, get it again")
 
 
 def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -204,33 +184,33 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Array]]:
         header = json.loads(metadata[_HEADER])
     except (KeyError, ValueError, RecursionError) as error:
         raise InputError(str(path), "a model that funcnn saved", f"a header without one ({error!r})") from error
-    if not isinstance(header, dict):
-        raise InputError(str(path), "a header as funcnn writes it", type(header).__name__)
+    require(isinstance(header, dict), str(path), "a header as funcnn writes it", type(header).__name__)
     return header, arrays
 
 
 def _template(model: Any, in_shape: Shapes, dtype: str) -> Params:
     """Params with the tree, shapes and dtypes that those of ``model`` have."""
-    if not isinstance(model, Layer):
-        raise InputError("model", "a Layer", repr(model))
-    params, _ = model.init(Key(0), in_shape, dtype=np.dtype(dtype))
-    return params
+    require(isinstance(model, Layer), "model", "a Layer", repr(model))
+    return model.init(Key(0), in_shape, dtype=np.dtype(dtype))[0]
 
 
-def _check(where: str, template: Params, arrays: Mapping[str, Array]) -> None:
+def _check(where: str, template: Any, arrays: Mapping[str, Array]) -> None:
     """Raise one error that lists every array that is missing, extra, or of another shape or dtype."""
-    if found := [*_mismatches(dict(tree.leaves_with_paths(template)), arrays)]:
-        raise InputError(where, "the arrays of its architecture", "; ".join(found))
+    wrong = []
+    for name, expected, found in sorted(tree.unlike(template, arrays)):
+        instead = "" if found == "missing" else f" instead of {expected}"
+        wrong.append(f"{name} is extra" if expected == "missing" else f"{name} is {found}{instead}")
+    require(not wrong, where, "the arrays of its architecture", "; ".join(wrong))
 
 
-def _mismatches(expected: Mapping[str, Array], found: Mapping[str, Array]) -> Iterator[str]:
-    for name in sorted(expected.keys() | found.keys()):
-        if name not in found:
-            yield f"{name} is missing"
-        elif name not in expected:
-            yield f"{name} is extra"
-        elif (a := tree.kind(found[name])) != (b := tree.kind(expected[name])):
-            yield f"{name} is {a} instead of {b}"
+def _restored(where: str, template: Any, arrays: Mapping[str, Array], others: Mapping[str, Any]) -> Any:
+    """A tree like ``template`` with the arrays and the other leaves that are given, each by its path."""
+    leaves = dict(tree.leaves_with_paths(template))
+    _check(where, {name: leaf for name, leaf in leaves.items() if hasattr(leaf, "dtype")}, arrays)
+    expected = leaves.keys() - arrays.keys()
+    require(others.keys() == expected, where, f"the leaves {sorted(expected)}", sorted(others))
+    read = {name: Key(**value) if isinstance(value, dict) else value for name, value in others.items()}
+    return tree.unflatten(template, [arrays[name] if name in arrays else read[name] for name in leaves])
 
 
 def _digest(header: Mapping[str, Any], arrays: Mapping[str, Array]) -> str:

@@ -18,13 +18,13 @@ Importing this module makes every record of funcnn, users' own too, one of JAX's
 
 import re
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial, reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from toolz import concat
 
 from funcnn import tree
 from funcnn.arrays import Array, Shape, number, release_freed_memory
@@ -41,6 +41,9 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(f"{error}; funcnn.jax takes the extra `jax`: pip install 'funcnn[jax]'") from None
 
+Measured: TypeAlias = tuple[Params, State, Mapping[str, Any]]
+"""Params and state after several steps, and the metrics of each as arrays (steps,)."""
+
 
 @record
 class JaxKey:
@@ -54,7 +57,8 @@ class JaxKey:
 
     def at(self, *labels: Label | Array) -> "JaxKey":
         """The child at ``labels``: strings, whole numbers, or a traced number, such as the step of a state."""
-        return JaxKey(reduce(_child, labels, self.data))
+        known = [words(label) if isinstance(label, int | str) else (0, label, 0) for label in labels]
+        return JaxKey(reduce(jax.random.fold_in, concat(known), self.data))
 
     def normal(self, shape: Shape, dtype: Any = np.float32) -> Array:
         """Independent draws from the standard normal distribution."""
@@ -89,7 +93,7 @@ def jax_key(key: Key) -> JaxKey:
 
 def to_jax(values: Any) -> Any:
     """A tree's NumPy arrays as JAX arrays; numbers and keys stay as they are."""
-    return tree.map(lambda leaf: _to_jax(leaf) if hasattr(leaf, "dtype") else leaf, values)
+    return tree.map(lambda leaf: _placed(leaf) if hasattr(leaf, "dtype") else leaf, values)
 
 
 def to_numpy(values: Any, like: Any = None) -> Any:
@@ -105,8 +109,21 @@ def to_numpy(values: Any, like: Any = None) -> Any:
     >>> to_numpy(jax.numpy.float32(0.5), like=np.zeros((), np.float64))
     array(0.5)
     """
-    plain = tree.map(_to_numpy, values)
-    return plain if like is None else tree.map(_as, like, plain)
+
+    def plain(leaf: Any) -> Any:
+        is_key = hasattr(leaf, "dtype") and jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        return leaf if is_key or not hasattr(leaf, "dtype") else number(jax.device_get(leaf))
+
+    def as_before(before: Any, leaf: Any) -> Any:
+        if not isinstance(before, Key):
+            return np.asarray(leaf, before.dtype) if hasattr(before, "dtype") else leaf
+        same = bool((jax.random.key_data(leaf.data) == jax.random.key_data(jax_key(before).data)).all())
+        hint = "draw from key.at(step), not a new key"
+        require(same, "to_numpy", f"the key that came in, {before}", "another", hint)
+        return before
+
+    found = tree.map(plain, values)
+    return found if like is None else tree.map(as_before, like, found)
 
 
 def on_device(values: Any) -> Any:
@@ -115,7 +132,21 @@ def on_device(values: Any) -> Any:
     Raises:
         InputError: A leaf is no array, number or key.
     """
-    return tree.map_with_paths(_on_device, values)
+
+    def placed(path: str, leaf: Any) -> Any:
+        try:
+            return _placed(_keyed(leaf))
+        except (TypeError, ValueError):
+            expected = f"an array, a number or a key at {path or 'the root'}"
+            hint = "keep what is no array in the layer or optimizer, not in its params or state"
+            raise InputError("on_device", expected, repr(leaf), hint) from None
+
+    return tree.map_with_paths(placed, values)
+
+
+def replicated(values: Any, mesh: Mesh) -> Any:
+    """A tree of arrays as every device of ``mesh`` has it, whole; what is there already stays."""
+    return tree.map(partial(_placed, layout=_layout(mesh)), values)
 
 
 def compiled(step: Step) -> Step:
@@ -124,80 +155,12 @@ def compiled(step: Step) -> Step:
     So the arguments are used up: keep what it gives back. NumPy arrays are copied, and stay as they are. A batch may be
     any tree; a :class:`Key` in it becomes a :class:`JaxKey`.
     """
-    jitted: Step = _tidied(jax.jit(step, donate_argnums=(0, 1)))
+    program = _program(step, None, None)
 
     def call(params: Params, state: Any, batch: Any) -> tuple[Params, Any]:
-        keyed = tree.map(lambda leaf: jax_key(leaf) if isinstance(leaf, Key) else leaf, batch)
-        return jitted(*_ready(params, state), keyed)
+        return program(params, state, tree.map(_keyed, batch))
 
     return call
-
-
-def scanned(
-    step: Step, mesh: Mesh | None = None
-) -> Callable[[Params, State, Batch, Array], tuple[Params, State, Mapping[str, Any]]]:
-    """``run(params, state, samples, rows)``: a step on the samples of each row of ``rows`` (steps, batch), one program.
-
-    It gives new params, new state, and the metrics of each step as arrays (steps,); params and state are used up.
-    ``samples`` should be on the devices already (:func:`replicated`, or :func:`to_jax` for one device). With a ``mesh``
-    each of its devices has its part of every batch, as in :func:`sharded`; without one, one device of this process.
-
-    Raises:
-        InputError: At a call: ``rows`` are no table of numbers of samples, or do not divide among the devices.
-    """
-    mesh = _plain(mesh or _own_device())
-    same, parts = _layout(mesh), _layout(mesh, None, mesh.axis_names)
-    jitted = _tidied(
-        jax.jit(partial(_scan, step), in_shardings=(same, same, same, parts), out_shardings=same, donate_argnums=(0, 1))
-    )
-
-    def run(params: Params, state: State, samples: Batch, rows: Array) -> tuple[Params, State, Mapping[str, Any]]:
-        _check_rows(rows, count_rows("scanned", samples))
-        check_shared("scanned", mesh, rows.shape[1])
-        params, state = _ready(params, state, mesh)
-        (params, state), metrics = jitted(params, state, replicated(samples, mesh), _placed(parts, rows))
-        return params, state, metrics
-
-    return run
-
-
-def epoch(
-    step: Step, batch_size: int, mesh: Mesh | None = None
-) -> Callable[[Params, State, Batch, Key], tuple[Params, State, Mapping[str, Any]]]:
-    """``run(params, state, samples, key)``: the steps of ``batches(key, samples, batch_size)``, :func:`scanned`.
-
-    The batches are those of the NumPy engine.
-
-    Raises:
-        InputError: ``batch_size`` is no positive whole number; at a call, a batch does not divide among the devices.
-    """
-    require(is_count(batch_size), "epoch", "a batch_size that is a positive whole number", repr(batch_size))
-    mesh = mesh or _own_device()
-    scan = scanned(step, mesh)
-
-    def run(params: Params, state: State, samples: Batch, key: Key) -> tuple[Params, State, Mapping[str, Any]]:
-        tables = row_tables(key, count_rows("epoch", samples), batch_size)
-        for rows in tables:
-            check_shared("epoch", mesh, rows.shape[1])
-        told = []
-        for rows in tables:
-            params, state, metrics = scan(params, state, samples, rows.astype(np.int32))
-            told.append(metrics)
-        return params, state, tree.map(lambda *parts: jax.numpy.concatenate(parts), *told)
-
-    return run
-
-
-def over_seeds(train: Callable[[JaxKey], Any]) -> Callable[[Sequence[int]], Any]:
-    """``run(seeds)``: what ``train(key)`` gives for each seed, stacked along a new axis 0, as one program."""
-    mapped = jax.jit(jax.vmap(train))
-
-    def run(seeds: Sequence[int]) -> Any:
-        keys = [jax_key(Key(seed)).data for seed in seeds]
-        with _told(()):
-            return mapped(JaxKey(jax.numpy.stack(keys)))
-
-    return run
 
 
 def sharded(step: Step, mesh: Mesh) -> Step:
@@ -210,15 +173,87 @@ def sharded(step: Step, mesh: Mesh) -> Step:
     Raises:
         InputError: At a call: the batch does not divide among the devices.
     """
-    mesh = _plain(mesh)
-    same, parts = _layout(mesh), _layout(mesh, mesh.axis_names)
-    jitted: Step = _tidied(jax.jit(step, in_shardings=(same, same, parts), out_shardings=same, donate_argnums=(0, 1)))
+    parts = _layout(mesh, mesh.axis_names)
+    program = _program(step, _layout(mesh), parts)
 
     def call(params: Params, state: Any, batch: Any) -> tuple[Params, Any]:
         check_shared("sharded", mesh, _count_shared(batch))
-        return jitted(*_ready(params, state, mesh), tree.map(partial(_placed, parts), batch))
+        return program(params, state, tree.map(partial(_placed, layout=parts), batch))
 
     return call
+
+
+def scanned(step: Step, mesh: Mesh | None = None) -> Callable[[Params, State, Batch, Array], Measured]:
+    """``run(params, state, samples, rows)``: a step on the samples of each row of ``rows`` (steps, batch), one program.
+
+    It gives new params, new state, and the metrics of each step as arrays (steps,); params and state are used up.
+    ``samples`` should be on the devices already (:func:`replicated`, or :func:`to_jax` for one device). With a ``mesh``
+    each of its devices has its part of every batch, as in :func:`sharded`; without one, one device of this process.
+
+    Raises:
+        InputError: At a call: ``rows`` are no table of numbers of samples, or do not divide among the devices.
+    """
+    mesh = mesh or _own_device()
+    same, parts = _layout(mesh), _layout(mesh, None, mesh.axis_names)
+    program = _program(partial(_scan, step), same, same, parts)
+
+    def run(params: Params, state: State, samples: Batch, rows: Array) -> Measured:
+        _check_rows(rows, count_rows("scanned", samples))
+        check_shared("scanned", mesh, rows.shape[1])
+        (params, state), metrics = program(params, state, replicated(samples, mesh), _placed(rows, parts))
+        return params, state, metrics
+
+    return run
+
+
+def _scan(step: Step, params: Params, state: State, samples: Batch, rows: Array) -> Any:
+    def one(carry: tuple[Params, State], row: Array) -> tuple[tuple[Params, State], Mapping[str, Any]]:
+        params, state = step(*carry, tree.map(lambda leaf: leaf[row], samples))
+        return (params, state), state.metrics
+
+    return jax.lax.scan(one, (params, state), rows)
+
+
+def _check_rows(rows: Array, samples: int) -> None:
+    fits = getattr(rows, "ndim", 0) == 2 and rows.size > 0 and jax.numpy.issubdtype(rows.dtype, jax.numpy.integer)
+    require(fits, "scanned", "rows (steps, batch), whole numbers", getattr(rows, "shape", repr(rows)))
+    known = not isinstance(rows, np.ndarray) or 0 <= int(rows.min()) <= int(rows.max()) < samples
+    require(known, "scanned", f"rows from 0 to {samples - 1}, as there are samples", "others")
+
+
+def epoch(step: Step, batch_size: int, mesh: Mesh | None = None) -> Callable[[Params, State, Batch, Key], Measured]:
+    """``run(params, state, samples, key)``: the steps of ``batches(key, samples, batch_size)``, :func:`scanned`.
+
+    The batches are those of the NumPy engine.
+
+    Raises:
+        InputError: ``batch_size`` is no positive whole number; at a call, a batch does not divide among the devices.
+    """
+    require(is_count(batch_size), "epoch", "a batch_size that is a positive whole number", repr(batch_size))
+    mesh = mesh or _own_device()
+    scan = scanned(step, mesh)
+
+    def run(params: Params, state: State, samples: Batch, key: Key) -> Measured:
+        tables = row_tables(key, count_rows("epoch", samples), batch_size)
+        for rows in tables:
+            check_shared("epoch", mesh, rows.shape[1])
+        metrics = []
+        for rows in tables:
+            params, state, measured = scan(params, state, samples, rows.astype(np.int32))
+            metrics.append(measured)
+        return params, state, tree.map(lambda *parts: jax.numpy.concatenate(parts), *metrics)
+
+    return run
+
+
+def over_seeds(train: Callable[[JaxKey], Any]) -> Callable[[Sequence[int]], Any]:
+    """``run(seeds)``: what ``train(key)`` gives for each seed, stacked along a new axis 0, as one program."""
+    mapped = _fenced(jax.jit(jax.vmap(train)))
+
+    def run(seeds: Sequence[int]) -> Any:
+        return mapped(JaxKey(jax.numpy.stack([jax_key(Key(seed)).data for seed in seeds])))
+
+    return run
 
 
 def first_devices(count: int | None = None) -> Mesh:
@@ -233,6 +268,10 @@ def first_devices(count: int | None = None) -> Mesh:
     hint = parted if found[0].platform == "cpu" and is_count(count) else ""
     require(fits, "devices", f"a number from 1 to {len(found)}, the {found[0].platform} devices here", count, hint)
     return Mesh(np.array(found[:count]), ("data",))
+
+
+def _own_device() -> Mesh:
+    return Mesh(np.array(jax.local_devices()[:1]), ("data",))
 
 
 def check_shared(where: str, mesh: Mesh, rows: int) -> None:
@@ -251,144 +290,89 @@ def _count_shared(batch: Any) -> int:
     return int(next(iter(counts))[0])
 
 
-def replicated(values: Any, mesh: Mesh) -> Any:
-    """A tree of arrays as every device of ``mesh`` has it, whole; what is there already stays."""
-    return tree.map(partial(_placed, _layout(_plain(mesh))), values)
+def _layout(mesh: Mesh, *axes: Any) -> NamedSharding:
+    """How an array lies on the devices of ``mesh``: its axes are parted as ``axes`` says, the others are whole."""
+    automatic = Mesh(mesh.devices, mesh.axis_names)  # JAX decides where the collectives stand
+    return NamedSharding(automatic, PartitionSpec(*axes))  # type: ignore[no-untyped-call]
 
 
-def _own_device() -> Mesh:
-    return Mesh(np.array(jax.local_devices()[:1]), ("data",))
+def _placed(leaf: Any, layout: NamedSharding | None = None) -> Array:
+    """The array as ``layout`` says, of which every process brings its devices' part; without one, on one device."""
+    if layout is None:  # in memory of its own: others may write to that of NumPy's array
+        return jax.numpy.array(leaf) if isinstance(leaf, np.ndarray) else jax.device_put(leaf)
+    if layout.is_fully_addressable or getattr(leaf, "sharding", None) == layout:
+        return jax.device_put(leaf, layout)
+    return jax.make_array_from_callback(leaf.shape, layout, lambda index: leaf[index])
 
 
-def _check_rows(rows: Array, samples: int) -> None:
-    fits = getattr(rows, "ndim", 0) == 2 and rows.size > 0 and jax.numpy.issubdtype(rows.dtype, jax.numpy.integer)
-    require(fits, "scanned", "rows (steps, batch), whole numbers", getattr(rows, "shape", repr(rows)))
-    known = not isinstance(rows, np.ndarray) or 0 <= int(rows.min()) <= int(rows.max()) < samples
-    require(known, "scanned", f"rows from 0 to {samples - 1}, as there are samples", "others")
+def _keyed(leaf: Any) -> Any:
+    return jax_key(leaf) if isinstance(leaf, Key) else leaf
 
 
-def _child(data: Any, label: Label | Array) -> Any:
-    """Folds in the words that :class:`funcnn.Key` makes of a label; a traced number is one of 32 bits."""
-    known = words(label) if isinstance(label, int | str) else (0, label, 0)
-    return reduce(jax.random.fold_in, known, data)
+def _program(
+    f: Callable[..., Any], same: NamedSharding | None, *parts: NamedSharding | None
+) -> Callable[..., tuple[Any, Any]]:
+    """``f(params, state, *data)``, compiled; params and state are placed as ``same`` says, and used up.
 
-
-def _to_jax(leaf: Any) -> Array:
-    """The array or number on the device, never in the memory of NumPy's, to which others may write."""
-    there = jax.device_put(leaf).block_until_ready()
-    shared = isinstance(leaf, np.ndarray) and there.unsafe_buffer_pointer() == leaf.ctypes.data
-    return jax.device_put(leaf.copy()) if shared else there
-
-
-def _to_numpy(leaf: Any) -> Any:
-    is_key = hasattr(leaf, "dtype") and jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-    return leaf if is_key or not hasattr(leaf, "dtype") else number(jax.device_get(leaf))
-
-
-def _on_device(path: str, leaf: Any) -> Any:
-    if isinstance(leaf, Key):
-        return jax_key(leaf)
-    try:
-        return _to_jax(leaf)
-    except (TypeError, ValueError):
-        hint = "keep what is no array in the layer or optimizer, not in its params or state"
-        raise InputError(
-            "on_device", f"an array, a number or a key at {path or 'the root'}", repr(leaf), hint
-        ) from None
-
-
-def _as(like: Any, leaf: Any) -> Any:
-    if isinstance(like, Key):
-        same = bool((jax.random.key_data(leaf.data) == jax.random.key_data(jax_key(like).data)).all())
-        require(same, "to_numpy", f"the key that came in, {like}", "another", "draw from key.at(step), not a new key")
-        return like
-    return np.asarray(leaf, like.dtype) if hasattr(like, "dtype") else leaf
-
-
-def _ready(params: Params, state: Any, mesh: Mesh | None = None) -> tuple[Params, Any]:
-    """On the device, or on all of ``mesh``; metrics of the dtype that a step gives, so that it is compiled once."""
-    if all(isinstance(leaf, jax.Array) for leaf in tree.leaves((params, state))):
-        return params, state
-    placed = on_device({"params": params, "state": state})  # named, for the path in a message
-    params, state = placed["params"], placed["state"]
-    if isinstance(state, State):
-        metrics = tree.map(lambda value: jax.numpy.asarray(value, value.dtype), state.metrics)
-        state = State(state.step, state.key, state.optimizer, metrics)
-    return (params, state) if mesh is None else replicated((params, state), mesh)
-
-
-def _tidied(jitted: Any) -> Callable[..., Any]:
-    """``jitted``, which gives back to the system what was freed before it compiles, and what compiling took.
-
-    Of a small program's memory that is a good part.
+    The data lie as ``parts`` says already. ``None`` means wherever they are, or on one device.
     """
-    known = set()
+    program = _fenced(jax.jit(f, in_shardings=(same, same, *parts), out_shardings=same, donate_argnums=(0, 1)))
 
-    def call(params: Params, state: State, *samples: Any) -> Any:
-        shapes = tuple(map(np.shape, tree.leaves(samples)))  # those of params and state stay
-        with _told((params, state)):
-            if shapes not in known:
-                lowered = jitted.lower(params, state, *samples)
-                release_freed_memory()
-                lowered.compile()  # which the call finds again
-                release_freed_memory()
-                known.add(shapes)
-            return jitted(params, state, *samples)
+    def call(params: Params, state: Any, *data: Any) -> tuple[Any, Any]:
+        if not all(isinstance(leaf, jax.Array) for leaf in tree.leaves((params, state))):
+            placed = on_device({"params": params, "state": state})  # named, for the path in a message
+            params, state = placed["params"], placed["state"]
+            if isinstance(state, State):  # metrics of the dtype that a step gives, so that it is compiled once
+                metrics = tree.map(lambda value: jax.numpy.asarray(value, value.dtype), state.metrics)
+                state = State(state.step, state.key, state.optimizer, metrics)
+            if same is not None:
+                params, state = tree.map(partial(_placed, layout=same), (params, state))
+        after: tuple[Any, Any] = program(params, state, *data)
+        return after
 
     return call
 
 
-@contextmanager
-def _told(given: Any) -> Iterator[None]:
-    """Say in our words what JAX says of a layer that it cannot trace, and of trees that a step has used up."""
-    try:
-        yield
-    except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
-        notes = getattr(error, "__notes__", [])  # those of JAX among them
-        places = [note for note in notes if re.fullmatch(r"\w+\[\d+\]", note)]
-        inside = [Path(str(library.__file__)).parent for library in (jax, np)]
-        frames = traceback.extract_tb(error.__traceback__)
-        *_, at = (frame for frame in frames if not any(map(Path(frame.filename).is_relative_to, inside)))
-        where = " ".join(reversed(places)) or "what is compiled"
-        found = f"{type(error).__name__} in {at.filename}, line {at.lineno}"
-        hint = "take functions of xp = funcnn.arrays.namespace(x), not NumPy's, and neither if nor float() on arrays"
-        raise InputError(where, "array-API expressions, which JAX can trace", found, hint) from error
-    except (RuntimeError, ValueError) as error:
-        if any(isinstance(leaf, jax.Array) and leaf.is_deleted() for leaf in tree.leaves(given)):
-            hint = "keep what it gives back: params, state = step(params, state, batch)"
-            raise InputError("a compiled step", "params and state", "some that a step has used up", hint) from error
-        raise
+def _fenced(jitted: Any) -> Callable[..., Any]:
+    """``jitted``, with less memory and with our words for what JAX raises; its results are the same.
+
+    What was freed before a compilation, and what it took itself, goes back to the system: of a small program's memory
+    that is a good part. It compiles anew for new shapes of its last argument; those of the others stay.
+    """
+    known = set()
+
+    def call(*arguments: Any) -> Any:
+        try:
+            shapes = tuple(map(np.shape, tree.leaves(arguments[-1])))
+            if shapes not in known:
+                lowered = jitted.lower(*arguments)
+                release_freed_memory()
+                lowered.compile()  # which the call finds again
+                release_freed_memory()
+                known.add(shapes)
+            return jitted(*arguments)
+        except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
+            raise _not_traceable(error) from error
+        except (RuntimeError, ValueError) as error:
+            if any(isinstance(leaf, jax.Array) and leaf.is_deleted() for leaf in tree.leaves(arguments[:2])):
+                hint = "keep what it gives back: params, state = step(params, state, batch)"
+                raise InputError("a compiled step", "params and state", "some that a step has used up", hint) from error
+            raise
+
+    return call
 
 
-def _plain(mesh: Mesh) -> Mesh:
-    """The mesh on which JAX decides where the collectives stand, whatever mesh was given."""
-    return Mesh(mesh.devices, mesh.axis_names)
-
-
-def _layout(mesh: Mesh, *axes: Any) -> NamedSharding:
-    """How an array lies on the mesh: its axes are parted as told, and the rest is whole on every device."""
-    return NamedSharding(mesh, PartitionSpec(*axes))  # type: ignore[no-untyped-call]
-
-
-def _placed(sharding: NamedSharding, leaf: Any) -> Any:
-    """The array laid out by ``sharding``; every process brings what its devices hold."""
-    if sharding.is_fully_addressable or getattr(leaf, "sharding", None) == sharding:
-        return jax.device_put(leaf, sharding)
-    return jax.make_array_from_callback(leaf.shape, sharding, lambda index: leaf[index])
-
-
-def _taken(rows: Array, samples: Batch) -> Batch:
-    return tree.map(lambda leaf: leaf[rows], samples)  # type: ignore[no-any-return]
-
-
-def _scan(
-    step: Step, params: Params, state: State, samples: Batch, rows: Array
-) -> tuple[tuple[Params, State], Mapping[str, Any]]:
-    def one(carry: tuple[Params, State], chosen: Array) -> tuple[tuple[Params, State], Mapping[str, Any]]:
-        params, state = step(*carry, _taken(chosen, samples))
-        return (params, state), state.metrics
-
-    return jax.lax.scan(one, (params, state), rows)
+def _not_traceable(error: Exception) -> InputError:
+    """What to say of a layer that JAX cannot trace: its place in the model, and its line."""
+    notes = getattr(error, "__notes__", [])  # those of JAX among them
+    places = [note for note in notes if re.fullmatch(r"\w+\[\d+\]", note)]
+    libraries = [Path(str(library.__file__)).parent for library in (jax, np)]
+    frames = traceback.extract_tb(error.__traceback__)
+    *_, at = (frame for frame in frames if not any(map(Path(frame.filename).is_relative_to, libraries)))
+    where = " ".join(reversed(places)) or "what is compiled"
+    found = f"{type(error).__name__} in {at.filename}, line {at.lineno}"
+    hint = "take functions of xp = funcnn.arrays.namespace(x), not NumPy's, and neither if nor float() on arrays"
+    return InputError(where, "array-API expressions, which JAX can trace", found, hint)
 
 
 def _register(cls: type, flatten: tree.Flatten, unflatten: tree.Unflatten) -> None:

@@ -7,6 +7,7 @@ reads or changes global random state.
 """
 
 import hashlib
+import struct
 from collections.abc import Iterable
 from numbers import Real
 from typing import Any, TypeAlias
@@ -34,16 +35,12 @@ def _label(value: Any) -> Label:
     raise InputError("Key.at", "labels that are strings or whole numbers in [0, 2**64)", repr(value))
 
 
-def _labels(values: Iterable[Any]) -> tuple[Label, ...]:
-    return tuple([_label(value) for value in values])
-
-
 def words(label: Label) -> tuple[int, ...]:
     """A label as 32-bit words; the first tells numbers from strings, so two paths never read the same."""
     if isinstance(label, int):
         return (0, label & 0xFFFFFFFF, label >> 32)
     digest = hashlib.blake2b(label.encode(errors="surrogatepass"), digest_size=16).digest()
-    return (1, *(int.from_bytes(digest[i : i + 4], "little") for i in range(0, 16, 4)))
+    return (1, *struct.unpack("<4I", digest))
 
 
 AnyKey: TypeAlias = Any
@@ -57,14 +54,7 @@ def check_key(where: str, key: AnyKey) -> None:
 
 
 def check_draw(
-    method: str,
-    shape: Any = (),
-    dtype: Any = np.float32,
-    *,
-    low: Any = 0.0,
-    high: Any = 1.0,
-    p: Any = 0.5,
-    n: Any = 0,
+    method: str, shape: Any = (), dtype: Any = np.float32, *, low: Any = 0.0, high: Any = 1.0, p: Any = 0.5, n: Any = 0
 ) -> None:
     """Raise unless a key can draw this; a number that is traced is not known."""
     where, sizes = f"Key.{method}", shape if isinstance(shape, tuple | list) else (shape,)
@@ -112,12 +102,12 @@ class Key:
         plain = number(seed)
         if not _is_word(plain):
             raise InputError("Key", "a seed that is a whole number in [0, 2**64)", repr(plain))
-        self.__attrs_init__(plain, _labels(path))
+        self.__attrs_init__(plain, tuple(map(_label, path)))
 
     def at(self, *labels: Label) -> "Key":
         """The child at ``labels``, each a string or a whole number."""
         child = Key.__new__(Key)  # whose seed, and labels up to here, have been looked at
-        child.__attrs_init__(self.seed, (*self.path, *_labels(labels)))
+        child.__attrs_init__(self.seed, (*self.path, *map(_label, labels)))
         return child
 
     def normal(self, shape: Shape, dtype: Any = np.float32) -> Array:

@@ -7,6 +7,7 @@ A model is a layer too, so everything here works on both. The vocabulary is the 
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeAlias
 
 import attrs
@@ -119,11 +120,7 @@ def pullback(
     """
     check_layer("pullback", layer)
     y, residuals = layer.forward(params, x, mode)
-
-    def pull(dy: Array, *, need_dx: bool = True) -> tuple[Params, Array | None]:
-        return layer.vjp(params, residuals, dy, need_dx=need_dx)
-
-    return y, pull
+    return y, partial(layer.vjp, params, residuals)
 
 
 def summary(layer: Layer, in_shape: Shapes) -> str:
@@ -142,36 +139,25 @@ def summary(layer: Layer, in_shape: Shapes) -> str:
     """
     check_layer("summary", layer)
     rows: list[tuple[str, str, int]] = []
-    _noting(layer, rows).init(Key(0), in_shape)
-    total = ("total", "", sum(count for _, _, count in rows))
-    cells = [
-        ("layer", "output shape", "parameters"),
-        *((name, shape, f"{count:,}") for name, shape, count in (*rows, total)),
-    ]
+
+    def noting(part: Any) -> Any:
+        """``part``, made again so that its ``init`` adds a row, unless a layer inside it has added one."""
+        if not isinstance(part, Layer):
+            return part
+        again = map_parts(noting, part)
+
+        def init(key: Key, in_shape: Shapes, **options: Any) -> tuple[Params, Shapes]:
+            before = len(rows)
+            params, out_shape = again.init(key, in_shape, **options)
+            if len(rows) == before:
+                path = ".".join(map(str, key.path))  # also that of its params in the tree
+                rows.append((f"{path} {part}".lstrip(), str(out_shape), tree.size(params)))
+            return params, out_shape
+
+        return attrs.evolve(again, init=init)
+
+    noting(layer).init(Key(0), in_shape)
+    rows.append(("total", "", sum(count for _, _, count in rows)))
+    cells = [("layer", "output shape", "parameters"), *((name, shape, f"{count:,}") for name, shape, count in rows)]
     a, b, c = (max(map(len, column)) for column in zip(*cells, strict=True))
     return "\n".join(f"{x:<{a}}  {y:<{b}}  {z:>{c}}" for x, y, z in cells)
-
-
-def _noting(layer: Layer, rows: list[tuple[str, str, int]]) -> Layer:
-    """``layer``, made again so that the ``init`` of every innermost layer adds its row to ``rows``.
-
-    Its place is the path of its key, which is that of its params in the tree.
-    """
-    composed = False
-
-    def noting(part: Described) -> Described:
-        nonlocal composed
-        composed = composed or isinstance(part, Layer)
-        return _noting(part, rows) if isinstance(part, Layer) else part
-
-    again = map_parts(noting, layer)
-    if composed:
-        return again
-
-    def init(key: Key, in_shape: Shapes, **options: Any) -> tuple[Params, Shapes]:
-        params, out_shape = layer.init(key, in_shape, **options)
-        name, count = f"{'.'.join(map(str, key.path))} {layer}".lstrip(), tree.size(params)
-        rows.append((name, str(out_shape), count))
-        return params, out_shape
-
-    return attrs.evolve(layer, init=init)

@@ -8,14 +8,14 @@ which calls registered constructors and nothing else. What a user describes is r
 import functools
 import inspect
 import reprlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import attrs
 
 from funcnn.arrays import number
-from funcnn.errors import InputError
+from funcnn.errors import InputError, require
 
 Plain: TypeAlias = Any
 """None, booleans, numbers, strings, lists of them, and described things as ``{"name": ..., "arguments": ...}``."""
@@ -39,8 +39,17 @@ class Spec:
         return self.constructor(*bound.args, **bound.kwargs)
 
     def __str__(self) -> str:
-        parameters = inspect.signature(self.constructor).parameters
-        return f"{self.name}({', '.join(_written(parameters, self.arguments))})"
+        """The call as one would write it: required arguments by position, the others by name, defaults left out."""
+        written: list[str] = []
+        for name, parameter in inspect.signature(self.constructor).parameters.items():
+            value = self.arguments[name]
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                written.extend(map(repr, value))
+            elif parameter.default is parameter.empty:
+                written.append(repr(value))
+            elif repr(value) != repr(parameter.default):
+                written.append(f"{name}={value!r}")
+        return f"{self.name}({', '.join(written)})"
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -74,6 +83,10 @@ class DescribedFunction(Described):
         return self.function(*args, **kwargs)
 
 
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else number(value)
+
+
 P = ParamSpec("P")
 D = TypeVar("D", bound=Described)
 
@@ -97,24 +110,28 @@ def described(constructor: Callable[P, D]) -> Callable[P, D]:
     >>> to_plain(doubled(None))
     {'name': 'doubled', 'arguments': {'schedule': None, 'times': 1}}
     """
-    signature = inspect.signature(constructor)
+    name, module, signature = constructor.__name__, constructor.__module__, inspect.signature(constructor)
+    other = _CONSTRUCTORS.get(name, constructor).__module__
+    twice = "__main__" in (other, module) and not other.startswith("funcnn.")  # a script that is imported, too
+    fits = other == module or twice
+    require(fits, f"@described {module}.{name}", "a new name", f"one that {other} registered", "rename it")
 
     @functools.wraps(constructor)
     def construct(*args: P.args, **kwargs: P.kwargs) -> D:
         try:
             bound = signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise TypeError(f"{constructor.__name__}(): {error}") from None
+            raise TypeError(f"{name}(): {error}") from None
         bound.apply_defaults()
-        bound.arguments.update({name: _frozen(value) for name, value in bound.arguments.items()})
+        bound.arguments.update({parameter: _frozen(value) for parameter, value in bound.arguments.items()})
         made = constructor(*bound.args, **bound.kwargs)
         if not isinstance(made, Described):
-            raise TypeError(f"{constructor.__name__}(): @described makes layers, losses and the like, not {made!r}")
+            raise TypeError(f"{name}(): @described makes layers, losses and the like, not {made!r}")
         made = attrs.evolve(made)  # a copy: the constructor may have given back what it was given
         object.__setattr__(made, "spec", Spec(construct, dict(bound.arguments)))
         return made
 
-    _register(construct)
+    _CONSTRUCTORS[name] = construct
     return construct
 
 
@@ -170,67 +187,37 @@ def from_plain(plain: Plain) -> Any:
     Traceback (most recent call last):
     funcnn.errors.InputError: from_plain: expected registered constructors, got 'elu9' at the top; ...
     """
-    if found := [*_unknown(plain, "")]:
-        hint = "import the module that defines it"
-        raise InputError("from_plain", "registered constructors", ", ".join(found), hint)
-    return _built(plain)
+    unknown: list[str] = []
+    build = _reader(plain, "", unknown)
+    hint = "import the module that defines it"
+    require(not unknown, "from_plain", "registered constructors", ", ".join(unknown), hint)
+    return build()
 
 
-def _frozen(value: Any) -> Any:
-    return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else number(value)
-
-
-def _register(constructor: Callable[..., Described]) -> None:
-    name, module = constructor.__name__, constructor.__module__
-    other = _CONSTRUCTORS.get(name, constructor).__module__
-    twice = "__main__" in (other, module) and not other.startswith("funcnn.")  # a script that is imported, too
-    if other != module and not twice:
-        raise InputError(f"@described {module}.{name}", "a new name", f"one that {other} registered", "rename it")
-    _CONSTRUCTORS[name] = constructor
-
-
-def _written(parameters: Mapping[str, inspect.Parameter], arguments: Mapping[str, Any]) -> Iterator[str]:
-    """The arguments as one would write them: required ones by position, the others by name, defaults left out."""
-    for name, parameter in parameters.items():
-        value = arguments[name]
-        if parameter.kind is parameter.VAR_POSITIONAL:
-            yield from map(repr, value)
-        elif parameter.default is parameter.empty:
-            yield repr(value)
-        elif repr(value) != repr(parameter.default):
-            yield f"{name}={value!r}"
-
-
-def _unknown(plain: Plain, path: str) -> Iterator[str]:
-    """Everything in ``plain`` that no registered constructor answers for, with its path."""
+def _reader(plain: Plain, path: str, unknown: list[str]) -> Callable[[], Any]:
+    """The function that builds what ``plain`` describes; adds to ``unknown`` what no registered constructor takes."""
     place = path.lstrip(".") or "the top"
     match plain:
         case {"name": str(name), "arguments": dict(arguments), **rest} if not rest:
             if name not in _CONSTRUCTORS:
-                yield f"{name!r} at {place}"
+                unknown.append(f"{name!r} at {place}")
             else:
                 surplus = arguments.keys() - inspect.signature(_CONSTRUCTORS[name]).parameters
-                yield from (f"argument {argument!r} of {name} at {place}" for argument in sorted(surplus))
-            for argument, part in arguments.items():
-                yield from _unknown(part, f"{path}.{argument}")
+                unknown.extend(f"argument {argument!r} of {name} at {place}" for argument in sorted(surplus))
+            parts = {argument: _reader(part, f"{path}.{argument}", unknown) for argument, part in arguments.items()}
+
+            def build() -> Described:
+                try:
+                    return Spec(_CONSTRUCTORS[name], {argument: part() for argument, part in parts.items()}).build()
+                except TypeError as error:
+                    raise InputError("from_plain", f"the arguments of {name}", arguments, str(error)) from error
+
+            return build
         case list():
-            for i, part in enumerate(plain):
-                yield from _unknown(part, f"{path}[{i}]")
+            members = [_reader(part, f"{path}[{i}]", unknown) for i, part in enumerate(plain)]
+            return lambda: tuple(member() for member in members)
         case None | bool() | int() | float() | str():
-            return
+            return lambda: plain
         case _:
-            yield f"{plain!r} at {place}"
-
-
-def _built(plain: Plain) -> Any:
-    match plain:
-        case {"name": name, "arguments": arguments}:
-            constructor = _CONSTRUCTORS[name]
-            try:
-                return Spec(constructor, {key: _built(part) for key, part in arguments.items()}).build()
-            except TypeError as error:
-                raise InputError("from_plain", f"the arguments of {name}", arguments, str(error)) from error
-        case list():
-            return tuple(_built(part) for part in plain)
-        case _:
-            return plain
+            unknown.append(f"{plain!r} at {place}")
+            return lambda: plain

@@ -149,11 +149,16 @@ class TrainStep:
         updates, optimizer_state = self.optimizer.update(grads, state.optimizer, params)
         rate = self.optimizer.learning_rate(optimizer_state) if _has_rate(self.optimizer) else None
         update = partial(Update, params, grads, updates, rate)
-        measured = _measured(self.metrics, value, outputs, batch, update)
+        measured = {"loss": value}
+        for name, metric in self.metrics.items():
+            if isinstance(metric, StepMetric):
+                measured[name] = metric.function(update())
+            else:
+                measured[name] = metric(outputs, batch.targets, batch.weights)
         if self.penalty is not None:
-            measured["penalty"] = _scalar("penalty", self.penalty.value(params), namespace(outputs))
+            measured["penalty"] = self.penalty.value(params)
         del grads, update  # the new params can have its memory, which is still in the cache
-        state = State(state.step + 1, state.key, optimizer_state, frozendict(measured))
+        state = State(state.step + 1, state.key, optimizer_state, frozendict(_scalars(measured, namespace(outputs))))
         return apply_updates(params, updates), state
 
 
@@ -205,7 +210,11 @@ def trajectory(step: Step, params: Params, state: State, batches: Iterable[Batch
 
     ``toolz.last(trajectory(...))`` is the end of the run.
     """
-    pairs: Iterator[tuple[Params, State]] = accumulate(partial(_advance, step), batches, (params, state))
+
+    def advance(pair: tuple[Params, State], batch: Batch) -> tuple[Params, State]:
+        return step(*pair, batch)
+
+    pairs: Iterator[tuple[Params, State]] = accumulate(advance, batches, (params, state))
     return pairs
 
 
@@ -241,13 +250,7 @@ def per_example_gradients(model: Layer, loss: Loss, params: Params, batch: Batch
 
 
 def evaluate(
-    model: Layer,
-    loss: Loss,
-    params: Params,
-    batch: Batch,
-    *,
-    batch_size: int = 1000,
-    metrics: Metrics = NO_METRICS,
+    model: Layer, loss: Loss, params: Params, batch: Batch, *, batch_size: int = 1000, metrics: Metrics = NO_METRICS
 ) -> dict[str, float]:
     """Loss and metrics over all samples, in pieces of ``batch_size`` so that memory stays bounded.
 
@@ -265,10 +268,24 @@ def evaluate(
     rows = count_rows("evaluate", batch)
     if batch.weights is not None:
         check_weights("evaluate", batch.weights)
+
+    def measured(piece: Batch) -> dict[str, Any]:
+        outputs, _ = model.forward(params, piece.inputs, INFERENCE)
+        value, _ = loss.forward(outputs, piece.targets, piece.weights)
+        values = {name: metric(outputs, piece.targets, piece.weights) for name, metric in metrics.items()}
+        return _scalars({"loss": value, **values}, namespace(outputs))
+
     slices = (slice(start, min(start + batch_size, rows)) for start in range(0, rows, batch_size))
     pieces = (tree.map(operator.itemgetter((piece, ...)), batch) for piece in slices)
-    counted = ((weight, piece) for piece in pieces if (weight := total_weight(piece)) > 0)
-    return weighted_mean((weight, _evaluated(model, loss, metrics, params, piece)) for weight, piece in counted)
+    return weighted_mean((weight, measured(piece)) for piece in pieces if (weight := _total_weight(piece)) > 0)
+
+
+def _total_weight(batch: Batch) -> float:
+    """What the metrics of ``batch`` are a mean over: its samples, or the sum of their weights."""
+    if batch.weights is None:
+        return float(tree.leaves(batch.inputs)[0].shape[0])
+    weights = as_floating(batch.weights)
+    return float(namespace(weights).sum(weights))
 
 
 def count_rows(where: str, batch: Batch) -> int:
@@ -297,19 +314,6 @@ def _check_parts(where: str, model: Any, loss: Any) -> None:
         raise InputError(where, "a Loss", repr(loss), "call its constructor: softmax_cross_entropy()")
 
 
-def total_weight(batch: Batch) -> float:
-    """What the metrics of ``batch`` are a mean over: its samples, or the sum of their weights."""
-    if batch.weights is None:
-        return float(tree.leaves(batch.inputs)[0].shape[0])
-    weights = as_floating(batch.weights)
-    return float(namespace(weights).sum(weights))
-
-
-def _advance(step: Step, pair: tuple[Params, State], batch: Batch) -> tuple[Params, State]:
-    params, state = pair
-    return step(params, state, batch)
-
-
 def check_metrics(where: str, metrics: Mapping[str, Any]) -> None:
     """Raise unless ``metrics`` are functions by name, with other names than those of the loss and penalty."""
     kinds = (isinstance(metric, StepMetric) or callable(metric) for metric in getattr(metrics, "values", tuple)())
@@ -323,41 +327,17 @@ def _has_rate(optimizer: AnyOptimizer) -> bool:
     return isinstance(optimizer, Optimizer) and optimizer.learning_rate is not None
 
 
-def _evaluated(model: Layer, loss: Loss, metrics: Metrics, params: Params, batch: Batch) -> dict[str, Any]:
-    outputs, _ = model.forward(params, batch.inputs, INFERENCE)
-    value, _ = loss.forward(outputs, batch.targets, batch.weights)
-    return _measured(metrics, value, outputs, batch)
-
-
-def _measured(
-    metrics: Mapping[str, Metric | StepMetric],
-    value: Array,
-    outputs: Array,
-    batch: Batch,
-    update: Callable[[], Update] | None = None,
-) -> dict[str, Any]:
-    """The loss, and every metric of outputs and targets or, where there is one, of the update."""
-
-    def measure(metric: Metric | StepMetric) -> Any:
-        if isinstance(metric, StepMetric):
-            return update and metric.function(update())
-        return metric(outputs, batch.targets, batch.weights)
-
-    values = {"loss": value, **{name: measure(metric) for name, metric in metrics.items()}}
-    return {name: _scalar(name, each, namespace(outputs)) for name, each in values.items()}
-
-
-def _scalar(name: str, value: Any, xp: ModuleType) -> Any:
-    """A float on NumPy, elsewhere a 0-d array of the default floating dtype, whatever kind of number is measured.
-
-    Raises:
-        InputError: It is not one number.
-    """
-    value = number(value)
-    is_number = isinstance(value, int | float)
-    if not is_number and getattr(value, "ndim", None) != 0:
-        raise InputError(f"metric {name!r}", "one number", getattr(value, "shape", value))
-    if is_number and xp is np:
-        return float(value)
-    dtype = default_float(xp)
-    return xp.asarray(float(value), dtype=dtype) if is_number else xp.astype(value, dtype)
+def _scalars(values: Mapping[str, Any], xp: ModuleType) -> dict[str, Any]:
+    """Floats on NumPy, elsewhere 0-d arrays of the default floating dtype; refuses what is not one number."""
+    scalars = {}
+    for name, value in values.items():
+        value = number(value)
+        is_number = isinstance(value, int | float)
+        if not is_number and getattr(value, "ndim", None) != 0:
+            raise InputError(f"metric {name!r}", "one number", getattr(value, "shape", value))
+        if xp is np and is_number:
+            scalars[name] = float(value)
+        else:
+            dtype = default_float(xp)
+            scalars[name] = xp.asarray(float(value), dtype=dtype) if is_number else xp.astype(value, dtype)
+    return scalars

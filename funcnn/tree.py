@@ -10,7 +10,6 @@ import difflib
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
-from functools import partial
 from operator import attrgetter
 from typing import Any, TypeVar, dataclass_transform
 
@@ -42,11 +41,6 @@ def _as_views(cls: type, fields: list[Any]) -> list[Any]:
     return [field.evolve(converter=readonly) for field in fields]
 
 
-def _children(names: tuple[str, ...], node: Any) -> tuple[Any, ...]:
-    """What ``attrgetter`` gives for two names or more, for any number of them."""
-    return tuple(getattr(node, name) for name in names)
-
-
 @dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(attrs.field,))
 def record(cls: type[T]) -> type[T]:
     """Make ``cls`` a frozen attrs record whose fields are the children of a tree.
@@ -64,16 +58,12 @@ def record(cls: type[T]) -> type[T]:
     """
     frozen: Any = attrs.frozen(cls, eq=False, field_transformer=_as_views)
     names = tuple(field.name for field in attrs.fields(frozen))
-    children: Callable[[Any], tuple[Any, ...]] = attrgetter(*names) if len(names) > 1 else partial(_children, names)
+    several = len(names) > 1  # for which attrgetter gives a tuple
+    children: Any = attrgetter(*names) if several else lambda node: tuple(getattr(node, name) for name in names)
     frozen.__reduce__ = lambda node: (frozen, children(node))  # a copy is made by the call, which protects its arrays
-    _register(
-        frozen,
-        lambda node: (children(node), None, names),
-        lambda _, values: frozen(*values),
-        path_entry_type=optree.GetAttrEntry,
-    )
-    registered: type[T] = frozen
-    return registered
+    parts, whole = lambda node: (children(node), None, names), lambda _, values: frozen(*values)
+    _register(frozen, parts, whole, path_entry_type=optree.GetAttrEntry)
+    return frozen  # type: ignore[no-any-return]
 
 
 class frozendict(Mapping[str, Any]):  # noqa: N801 as the builtin of Python 3.15
@@ -140,20 +130,9 @@ def map_with_paths(f: Callable[..., Any], tree: Any, *rest: Any) -> Any:
     >>> map_with_paths(lambda path, x: 0 if path == "b" else x, {"a": 1, "b": 2})
     {'a': 1, 'b': 0}
     """
-    paths = unflatten(tree, [path for path, _ in leaves_with_paths(tree)])
-    return map(f, paths, tree, *rest)
-
-
-def map_to(count: int, f: Callable[..., tuple[Any, ...]], tree: Any, *rest: Any) -> tuple[Any, ...]:
-    """Apply ``f``, which gives ``count`` values, as :func:`map` does; gives a tree of each.
-
-    >>> map_to(2, divmod, (7, 9), (2, 5))
-    ((3, 1), (1, 4))
-    """
-    rows, unflatten_all = zipped(tree, *rest)
-    values = [f(*row) for row in rows]
-    columns = zip(*values, strict=True) if values else [()] * count
-    return tuple(builtins.map(unflatten_all, columns))
+    return optree.tree_map_with_path(
+        lambda path, *leaves: f(".".join(builtins.map(str, path)), *leaves), tree, *rest, namespace=_NAMESPACE
+    )
 
 
 def zipped(tree: Any, *rest: Any) -> tuple[list[tuple[Any, ...]], Callable[[Any], Any]]:
@@ -241,8 +220,8 @@ def ravel(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
 
 def same_structure(left: Any, right: Any) -> bool:
     """Whether both trees have the same records, tuples and dicts around their leaves."""
-    structures = (optree.tree_structure(tree, namespace=_NAMESPACE) for tree in (left, right))
-    return next(structures) == next(structures)
+    a, b = (optree.tree_structure(tree, namespace=_NAMESPACE) for tree in (left, right))
+    return a == b
 
 
 def kind(leaf: Any) -> str:
@@ -271,9 +250,7 @@ def equal(left: Any, right: Any) -> bool:
     >>> equal((np.zeros(2), 1), (np.zeros(2), 1)), equal((0.0,), (-0.0,))
     (True, False)
     """
-    return same_structure(left, right) and all(
-        builtins.map(_same_bits, leaves(left), leaves(right)),
-    )
+    return same_structure(left, right) and all(builtins.map(_same_bits, leaves(left), leaves(right)))
 
 
 def allclose(left: Any, right: Any, *, rtol: float = 1e-5, atol: float = 1e-8) -> bool:

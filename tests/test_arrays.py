@@ -12,11 +12,15 @@ import pytest
 import funcnn as fn
 from funcnn.arrays import check_floating, namespace, number, readonly, release_freed_memory
 
+on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the call is glibc's")
 
-def test_namespaces():
-    assert namespace(np.ones(2)) is np
-    assert namespace(jnp.ones(2)) is jnp
-    assert namespace(array_api_strict.ones(2)) is array_api_strict
+
+@pytest.mark.parametrize(
+    ("x", "xp"),
+    [(np.ones(2, np.float32), np), (jnp.ones(2, jnp.bfloat16), jnp), (array_api_strict.ones(2), array_api_strict)],
+)
+def test_floating_arrays_of_any_library_pass(x, xp):
+    assert namespace(x) is check_floating("here", x) is xp
 
 
 def test_readonly_is_a_view_that_leaves_the_original_alone():
@@ -30,22 +34,15 @@ def test_readonly_is_a_view_that_leaves_the_original_alone():
 
 @pytest.mark.parametrize("x", [np.float64(0.5), np.float32(0.5), np.array(0.5), 0.5])
 def test_number(x):
-    assert type(number(x)) is float
-    assert number(x) == 0.5
+    assert (type(number(x)), number(x)) == (float, 0.5)
 
 
-def test_number_leaves_the_rest_alone():
-    array, traced = np.ones(1), jnp.ones(())
-    assert number(array) is array
-    assert number(traced) is traced
+@pytest.mark.parametrize("x", [np.ones(1), jnp.ones(())])
+def test_number_leaves_the_rest_alone(x):
+    assert number(x) is x
 
 
-def test_floating_arrays_of_any_library_pass():
-    for x in (np.ones(2, np.float32), jnp.ones(2, jnp.bfloat16), array_api_strict.ones(2)):
-        assert check_floating("here", x) is namespace(x)
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the call is glibc's")
+@on_linux
 def test_keep_freed_memory_is_told():
     assert fn.keep_freed_memory()
 
@@ -65,10 +62,10 @@ print(kept - resident())
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the call is glibc's")
+@on_linux
 def test_freed_memory_is_given_back():
-    told = subprocess.run([sys.executable, "-c", RELEASING], capture_output=True, text=True, check=True)
-    assert int(told.stdout) > 50_000  # of about 100,000 kB
+    end = subprocess.run([sys.executable, "-c", RELEASING], capture_output=True, text=True, check=True)
+    assert int(end.stdout) > 50_000  # of about 100,000 kB
 
 
 def test_where_the_c_library_is_another_nothing_is_done(monkeypatch):

@@ -61,10 +61,14 @@ def on_numpy(step, params, state, epochs=2, batch_size=16):
     return params, state, np.array(metrics)
 
 
-@pytest.mark.parametrize("penalty", [None, fn.l2(1e-3)])
-@pytest.mark.parametrize(
-    "optimizer", [None, fn.sgd(0.1, momentum=0.9), fn.chain(fn.clip_by_global_norm(0.5), fn.rmsprop(0.01))]
-)
+RUNS = [
+    (None, fn.l2(1e-3)),
+    (fn.sgd(0.1, momentum=0.9), None),
+    (fn.chain(fn.clip_by_global_norm(0.5), fn.rmsprop(0.01)), fn.l2(1e-3)),
+]
+
+
+@pytest.mark.parametrize(("optimizer", "penalty"), RUNS)
 def test_a_compiled_step_is_the_step(optimizer, penalty):
     step, params, state = prepared(optimizer=optimizer, penalty=penalty)
     expected, expected_state, metrics = on_numpy(step, params, state)
@@ -78,7 +82,7 @@ def test_a_compiled_step_is_the_step(optimizer, penalty):
     assert int(state.step) == expected_state.step
 
 
-@pytest.mark.parametrize("batch_size", [16, 25, 50, 80])
+@pytest.mark.parametrize("batch_size", [16, 50, 80])
 def test_an_epoch_is_its_steps_with_the_batches_of_numpy(batch_size):
     step, params, state = prepared(penalty=fn.l2(1e-3))
     expected, _, expected_metrics = on_numpy(step, params, state, batch_size=batch_size)
@@ -128,10 +132,8 @@ def test_dropout_draws_anew_at_every_step_and_the_same_for_a_seed():
 
 
 def test_keys_of_jax_have_the_methods_of_keys():
-    key = jax_key(Key(2**63 + 5, ("a", 1)))
-    assert (
-        jax.random.key_data(key.data).tolist() == jax.random.key_data(jax_key(Key(2**63 + 5)).at("a", 1).data).tolist()
-    )
+    key, again = jax_key(Key(2**63 + 5, ("a", 1))), jax_key(Key(2**63 + 5)).at("a", 1)
+    assert np.array_equal(*(jax.random.key_data(each.data) for each in (key, again)))
     assert key.normal((1000,)).dtype == np.float32
     assert abs(float(key.normal((10_000,)).mean())) < 0.05
     assert 2 <= float(key.uniform((1000,), low=2, high=3).min()) < 2.1
@@ -147,13 +149,11 @@ def test_many_seeds_are_one_program():
 
     def train(key):
         params, _ = DROPPING.init(key.at("init"), (6,))
-        state = step.init(params, key.at("train"))
-        for _ in range(3):
-            params, state = step(params, state, SAMPLES)
+        params, state = step(params, step.init(params, key.at("train")), SAMPLES)
         return params, state.metrics["loss"]
 
     params, losses = over_seeds(train)([0, 1, 2])
-    alone, loss = train(jax_key(Key(1)))
+    alone, loss = jax.jit(train)(jax_key(Key(1)))
     assert losses.shape == (3,)
     assert float(losses[1]) == pytest.approx(float(loss), rel=1e-5)
     assert_trees_close(tree.map(lambda leaf: np.asarray(leaf[1]), params), to_numpy(alone), rtol=1e-4)
@@ -167,18 +167,19 @@ def aligned(array):
     return copy
 
 
-@pytest.mark.parametrize("place", [np.copy, aligned])
-@pytest.mark.parametrize("engine", ["compiled", "scanned", "sharded"])
-def test_arguments_of_numpy_are_not_used_up(engine, place):
+ENGINES = {
+    "compiled": compiled,
+    "sharded": lambda step: sharded(step, first_devices(1)),
+    "scanned": lambda step: lambda *arguments: scanned(step)(*arguments, np.arange(50)[None]),
+}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_arguments_of_numpy_are_not_used_up(engine):
     step, params, state = prepared()
-    params, samples = tree.map(place, params), tree.map(place, SAMPLES)
+    params, samples = tree.map(aligned, (params, SAMPLES))
     before = tree.map(np.copy, (params, samples))
-    if engine == "compiled":
-        compiled(step)(params, state, samples)
-    elif engine == "scanned":
-        scanned(step)(params, state, samples, np.arange(50)[None])
-    else:
-        sharded(step, first_devices(1))(params, state, samples)
+    ENGINES[engine](step)(params, state, samples)
     assert tree.equal((params, samples), before)
 
 
@@ -191,48 +192,32 @@ def test_what_is_on_the_device_does_not_follow_numpy(move):
 
 
 SCRIPT = """
-import sys, hashlib
+import json, sys
 import jax, numpy as np
 process, processes, port = map(int, sys.argv[1:])
 if processes > 1:
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(f"127.0.0.1:{port}", processes, process)
-import funcnn as fn
-from funcnn.jax import sharded
-from tests.test_engine import DROPPING, LOSS, PLAIN, SAMPLES, prepared
-mesh = jax.make_mesh((jax.device_count(),), ("data",))
-step, params, state = prepared(PLAIN)
-step = sharded(step, mesh)
-for e in range(5):
-    for batch in list(fn.batches(fn.Key(4).at(e), SAMPLES, 16))[:-1]:
-        params, state = step(params, state, batch)
-vector = np.concatenate([np.asarray(leaf.addressable_data(0)).ravel() for leaf in fn.tree.leaves(params)])
-print(jax.device_count(), hashlib.sha256(vector.tobytes()).hexdigest(), repr(vector[:5].tolist()))
+from tests.test_engine import shared_run
+params, refusal = shared_run(jax.make_mesh((jax.device_count(),), ("data",)))
+print(json.dumps([jax.device_count(), params, refusal]))
 """
 
 
-def started(process, processes, devices, port=0):
-    """The script in a process of its own, which believes to have so many devices."""
-    environment = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, "-c", SCRIPT, *map(str, (process, processes, port))]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, env={**os.environ, **environment}, **pipes)
-
-
-def ended(run):
-    """How many devices there were, and digest and beginning of the params."""
-    text, error = run.communicate(timeout=120)
-    assert run.returncode == 0, error
-    devices, digest, vector = text.strip().splitlines()[-1].split(" ", 2)
-    return int(devices), digest, json.loads(vector)
-
-
-def together(processes, devices):
-    """What each of several processes ends with, which is the same to the last bit."""
-    port = free_port()
-    results = [*map(ended, [started(process, processes, devices, port) for process in range(processes)])]
-    assert all(result == results[0] for result in results)
-    return results[0]
+def shared_run(mesh):
+    """The params after 15 steps, to the last bit, and what is said of a batch that does not divide."""
+    step, params, state = prepared()
+    step = sharded(step, mesh)
+    for e in range(5):
+        *whole, smaller = fn.batches(Key(4).at(e), SAMPLES, 16)
+        for batch in whole:
+            params, state = step(params, state, batch)
+    vector = np.concatenate([np.asarray(leaf.addressable_data(0)).ravel() for leaf in tree.leaves(params)])
+    try:
+        step(params, state, smaller)
+    except InputError as error:
+        return vector.tolist(), str(error)
+    return vector.tolist(), None
 
 
 def free_port():
@@ -241,21 +226,30 @@ def free_port():
         return found.getsockname()[1]
 
 
+def together(processes, devices):
+    """What each of several processes with so many devices ends with, which is the same to the last bit."""
+    port = free_port()
+    environment = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_PLATFORMS": "cpu"}
+    pipes = {"env": {**os.environ, **environment}, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    commands = [[sys.executable, "-c", SCRIPT, *map(str, (i, processes, port))] for i in range(processes)]
+    ends = []
+    for run in [subprocess.Popen(command, **pipes) for command in commands]:
+        text, error = run.communicate(timeout=120)
+        assert run.returncode == 0, error
+        ends.append(json.loads(text.strip().splitlines()[-1]))
+    assert all(end == ends[0] for end in ends)
+    return ends[0]
+
+
 def test_devices_and_processes_share_a_batch():
-    alone = ended(started(0, 1, 1))
-    four_devices = ended(started(0, 1, 4))
-    two_processes = together(2, devices=2)
-    four_processes = together(4, devices=1)
-    assert [alone[0], four_devices[0], two_processes[0], four_processes[0]] == [1, 4, 4, 4]
-    for other in (four_devices, two_processes, four_processes):
-        assert other[2] == pytest.approx(alone[2], rel=1e-4, abs=1e-5)
-
-
-def test_a_batch_that_does_not_divide_is_refused():
-    with pytest.raises(
-        AssertionError, match="expected batches that 3 devices share evenly, got one of 16; choose another batch size"
-    ):
-        ended(started(0, 1, 3))
+    alone, _ = shared_run(first_devices(1))
+    for processes, devices in ((1, 4), (2, 2)):
+        count, params, refusal = together(processes, devices)
+        assert count == 4
+        assert params == pytest.approx(alone, rel=1e-4, abs=1e-5)
+        assert refusal.startswith(
+            "sharded: expected batches that 4 devices share evenly, got one of 2; choose another batch size"
+        )
 
 
 @record
@@ -269,28 +263,18 @@ class Labelled:
 def test_a_record_with_something_that_is_no_array_is_refused_by_its_path():
     step, params, state = prepared()
     labelled = (Labelled(np.ones(3), "first"), *params[1:])
-    with pytest.raises(
-        InputError, match=r"an array, a number or a key at params\.0\.name, got 'first'; keep what is no array"
-    ):
+    with pytest.raises(InputError, match=r"an array, a number or a key at params\.0\.name, got 'first'; keep what"):
         compiled(step)(labelled, state, SAMPLES)
 
 
-@pytest.mark.parametrize(
-    "value", [True, 3, 0.25, np.float64(0.25), np.int64(3), jax.numpy.int32(3), jax.numpy.bool_(1)]
-)
-def test_any_number_is_measured_as_an_array_of_the_default_dtype(value):
+def test_any_number_is_measured_as_an_array_of_the_default_dtype():
+    numbers = [True, 3, 0.25, np.float64(0.25), np.int64(3), jax.numpy.int32(3), jax.numpy.bool_(1)]
+    metrics = {str(i): lambda outputs, targets, weights, value=value: value for i, value in enumerate(numbers)}
     params, _ = PLAIN.init(Key(0), (6,))
-    step = fn.train_step(PLAIN, LOSS, fn.sgd(0.1), metrics={"number": lambda outputs, targets, weights: value})
-    _, _, metrics = epoch(step, 20)(params, step.init(params, Key(0)), to_jax(SAMPLES), Key(1))
-    assert metrics["number"].tolist() == [float(value)] * 3
-    assert {leaf.dtype for leaf in metrics.values()} == {np.dtype(np.float32)}
-
-
-def test_a_metric_that_is_no_number_is_refused_by_its_name():
-    params, _ = PLAIN.init(Key(0), (6,))
-    step = fn.train_step(PLAIN, LOSS, fn.sgd(0.1), metrics={"wrong": lambda outputs, targets, weights: outputs})
-    with pytest.raises(InputError, match=r"^metric 'wrong': expected one number, got \(50, 3\)"):
-        compiled(step)(params, step.init(params, Key(0)), SAMPLES)
+    step = fn.train_step(PLAIN, LOSS, fn.sgd(0.1), metrics=metrics)
+    _, _, measured = epoch(step, 20)(params, step.init(params, Key(0)), to_jax(SAMPLES), Key(1))
+    assert [leaf.tolist() for leaf in [*measured.values()][1:]] == [[float(value)] * 3 for value in numbers]
+    assert {leaf.dtype for leaf in measured.values()} == {np.dtype(np.float32)}
 
 
 @pytest.mark.parametrize(

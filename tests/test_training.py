@@ -1,6 +1,8 @@
 """The training step, its fold, and evaluation."""
 
+import itertools
 import math
+import re
 import subprocess
 import sys
 import tracemalloc
@@ -11,7 +13,7 @@ import numpy as np
 import optax
 import pytest
 from hypothesis import given, seed, settings, strategies as st
-from toolz import last, take
+from toolz import take
 
 import funcnn as fn
 from funcnn import Batch, InputError, Key, tree
@@ -79,21 +81,17 @@ def runs(draw, rows):
     return step, draw(fst.params_for(model, (3,), np.float32)), Batch(key.at("x").normal((rows, 3)), targets, weights)
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(st.integers(1, 4).flatmap(runs), fst.keys())
 def test_laws(run, key):
     check_step(*run, key=key, steps=4)
 
 
-@pytest.mark.parametrize("part", [1, 2])  # which workers share
-def test_laws_with_jax(part):
-    @seed(part)
-    @settings(max_examples=3)
-    @given(runs(rows=4), fst.keys())
-    def law(run, key):
-        check_step(*run, key=key, steps=1, jax=True)
-
-    law()
+@seed(67)  # of which the second run has dropout, penalty, weights and metrics
+@settings(max_examples=2)
+@given(runs(rows=4), fst.keys())
+def test_laws_with_jax(run, key):
+    check_step(*run, key=key, steps=1, jax=True)
 
 
 @pytest.mark.parametrize("optimizer", ANY_OPTIMIZER, ids=str)
@@ -104,38 +102,36 @@ def test_laws_for_every_optimizer(optimizer):
 
 
 def test_only_the_loss_is_measured_unless_more_is_asked_for():
-    step, params, state = start()
-    assert list(state.metrics) == ["loss"]
-    assert np.isnan(state.metrics["loss"])
-    _, after = step(params, state, samples())
+    _, params, _ = start()
+    before, after = metrics_of(OPTIMIZER)
     value, _, _ = fn.loss_and_gradient(MODEL, LOSS, params, samples())
-    assert after.metrics == {"loss": float(value)}
+    assert ([*before], math.isnan(before["loss"])) == (["loss"], True)
+    assert after == {"loss": float(value)}
     assert fn.evaluate(MODEL, LOSS, params, samples()) == pytest.approx({"loss": float(value)})
 
 
 def test_metrics_are_of_the_batch_before_its_update_and_in_the_order_given():
+    def spread(outputs, targets, weights):
+        return outputs.std()
+
     _, params, _ = start()
-    before, after = metrics_of(OPTIMIZER, metrics={"b": fn.accuracy, "a": fn.accuracy}, penalty=fn.l2(0.1))
+    metrics = {"b": fn.accuracy, "a": spread}
+    before, after = metrics_of(OPTIMIZER, metrics=metrics, penalty=fn.l2(0.1))
     assert list(before) == list(after) == ["loss", "b", "a", "penalty"]
     assert all(map(np.isnan, before.values()))
     outputs = fn.predict(MODEL, params, samples().inputs)
-    assert after["a"] == after["b"] == fn.accuracy(outputs, samples().targets)
+    assert (after["b"], after["a"]) == (fn.accuracy(outputs, samples().targets), float(outputs.std()))
+    found = fn.evaluate(MODEL, LOSS, params, samples(), metrics=metrics)
+    assert {name: found[name] for name in metrics} == {name: after[name] for name in metrics}
 
 
 SCHEDULE = fn.inverse_time_decay(0.1, decay=1.0)
 
 OF_SCHEDULE = [
-    fn.sgd(SCHEDULE),
+    *(rule(SCHEDULE) for rule in (fn.sgd, fn.adam, fn.adamw, fn.nadam, fn.adagrad, fn.rmsprop)),
+    *(rule(0.1, decay=1.0) for rule in (fn.nnfs.sgd, fn.nnfs.adam, fn.nnfs.adagrad, fn.nnfs.rmsprop)),
     fn.sgd(SCHEDULE, momentum=0.9),
-    fn.adam(SCHEDULE),
-    fn.adamw(SCHEDULE),
-    fn.nadam(SCHEDULE),
-    fn.adagrad(SCHEDULE),
-    fn.rmsprop(SCHEDULE),
     fn.nnfs.sgd(0.1, decay=1.0, momentum=0.9),
-    fn.nnfs.adam(0.1, decay=1.0),
-    fn.nnfs.adagrad(0.1, decay=1.0),
-    fn.nnfs.rmsprop(0.1, decay=1.0),
     fn.chain(fn.clip(1.0), fn.sgd(SCHEDULE), fn.max_norm(2.0)),
     fn.chain(fn.chain(fn.adam(SCHEDULE)), fn.exponential_moving_average(0.9)),
     fn.chain(fn.sgd(fn.constant(9.0)), fn.sgd(SCHEDULE)),
@@ -158,11 +154,8 @@ def test_the_learning_rate_is_that_of_the_schedule_through_whatever_stands_aroun
 
 @pytest.mark.parametrize("optimizer", [fn.clip(1.0), fn.chain(), fn.skip_if_not_finite(fn.clip(1.0)), optax.adam(0.1)])
 def test_the_learning_rate_of_an_optimizer_without_one_is_refused(optimizer):
-    metrics = {"rate": fn.learning_rate}
-    with pytest.raises(
-        InputError, match=r"train_step: expected an optimizer that tells its learning rate, got .*; leave"
-    ):
-        fn.train_step(MODEL, LOSS, optimizer, metrics=metrics)
+    with pytest.raises(InputError, match="train_step: expected an optimizer that tells its learning rate, got"):
+        fn.train_step(MODEL, LOSS, optimizer, metrics={"rate": fn.learning_rate})
 
 
 @pytest.mark.parametrize("optimizer", [fn.sgd(0.1), fn.chain(fn.clip_by_global_norm(1e-3), fn.sgd(0.1))], ids=str)
@@ -176,62 +169,33 @@ def test_the_gradient_norm_is_that_of_loss_and_penalty_before_any_clipping(optim
 
 
 def test_a_metric_of_ones_own_measures_all_of_an_update():
-    seen = []
-    step, params, state = start(fn.sgd(0.5), metrics={"seen": fn.StepMetric(lambda update: seen.append(update) or 0)})
-    step(params, state, samples())
-    (update,) = seen
+    updates = []
+    metrics = {"seen": fn.StepMetric(lambda update: updates.append(update) or 0)}
+    step, params, state = start(fn.sgd(0.5), metrics=metrics)
+    after, _ = step(params, state, samples())
+    metrics_of(fn.clip(1.0), metrics=metrics)
+    update, without_rate = updates
     _, grads, _ = fn.loss_and_gradient(MODEL, LOSS, params, samples())
     assert tree.equal((update.params, update.grads), (params, grads))
-    assert tree.equal(update.updates, tree.map(lambda g: -update.learning_rate * g, grads))
+    assert tree.equal(update.updates, tree.map(lambda g: -0.5 * g, grads))
+    assert tree.equal(after, tree.map(np.add, params, update.updates))
+    assert (update.learning_rate, without_rate.learning_rate) == (0.5, None)
 
 
-def test_without_a_learning_rate_an_update_has_none():
-    _, after = metrics_of(fn.clip(1.0), metrics={"none": fn.StepMetric(lambda update: update.learning_rate is None)})
-    assert after["none"] == 1.0
-
-
-@pytest.mark.parametrize(
-    ("value", "found"),
-    [(np.ones(3), r"\(3,\)"), (np.ones((2, 1)), r"\(2, 1\)"), (None, "None"), ("high", "high"), ((1, 2), r"\(1, 2\)")],
-)
-def test_a_metric_that_is_no_number_is_refused_by_its_name(value, found):
+@pytest.mark.parametrize("value", [np.ones(3), np.ones((2, 1)), array_api_strict.ones(3), None, "high", (1, 2)])
+def test_a_metric_that_is_no_number_is_refused_by_its_name(value):
     step, params, state = start(metrics={"wrong": lambda outputs, targets, weights: value})
-    with pytest.raises(InputError, match=f"^metric 'wrong': expected one number, got {found}$"):
+    message = f"^metric 'wrong': expected one number, got {re.escape(str(getattr(value, 'shape', value)))}$"
+    with pytest.raises(InputError, match=message):
         step(params, state, samples())
-    with pytest.raises(InputError, match=f"^metric 'wrong': expected one number, got {found}$"):
+    with pytest.raises(InputError, match=message):
         fn.evaluate(MODEL, LOSS, params, samples(), metrics=step.metrics)
 
 
 @pytest.mark.parametrize("value", [True, 3, 0.25, np.float32(0.25), np.int64(3), np.array(0.25), np.bool_(True)])
 def test_any_number_is_measured_as_a_float(value):
-    metrics = {"number": lambda outputs, targets, weights: value}
-    _, after = metrics_of(OPTIMIZER, metrics=metrics)
+    _, after = metrics_of(OPTIMIZER, metrics={"number": lambda outputs, targets, weights: value})
     assert (type(after["number"]), after["number"]) == (float, value)
-
-
-def test_a_regression_has_no_accuracy():
-    inputs = Key(0).normal((20, 4))
-    batch, model, metrics = Batch(inputs, inputs @ np.ones((4, 3), np.float32)), fn.dense(3), {"accuracy": fn.accuracy}
-    params, _ = model.init(Key(1), (4,))
-    step = fn.train_step(model, fn.mean_squared_error(), fn.sgd(0.1), metrics=metrics)
-    with pytest.raises(InputError, match="accuracy: expected distributions, at least 0 with a sum of 1, got"):
-        step(params, step.init(params, Key(2)), batch)
-
-
-def test_metrics_of_a_step_are_none_of_an_evaluation():
-    _, params, _ = start()
-    metrics = {"accuracy": fn.accuracy, "norm": fn.gradient_norm, "rate": fn.learning_rate}
-    with pytest.raises(
-        InputError, match="evaluate: expected metrics of outputs and targets, got norm, rate, measured by"
-    ):
-        fn.evaluate(MODEL, LOSS, params, samples(), metrics=metrics)
-
-
-def test_a_step_follows_the_gradient():
-    step, params, state = start(fn.sgd(0.5))
-    _, grads, _ = fn.loss_and_gradient(MODEL, LOSS, params, samples())
-    after, _ = step(params, state, samples())
-    assert_trees_close(after, tree.map(lambda p, g: p - 0.5 * g, params, grads))
 
 
 @pytest.mark.parametrize("mode", [fn.INFERENCE, fn.Training(Key(5))], ids=str)
@@ -242,39 +206,7 @@ def test_the_mean_of_per_example_gradients_is_the_gradient(mode):
     assert_trees_close(tree.map(lambda leaf: leaf.mean(axis=0), each), grads, rtol=1e-4, atol=1e-6)
 
 
-def test_metrics_of_ones_own():
-    def spread(outputs, targets, weights):
-        return outputs.std()
-
-    _, params, _ = start()
-    outputs = fn.predict(MODEL, params, samples().inputs)
-    _, after = metrics_of(OPTIMIZER, metrics={"spread": spread})
-    found = fn.evaluate(MODEL, LOSS, params, samples(), metrics={"spread": spread})
-    assert after["spread"] == found["spread"] == float(outputs.std())
-
-
-def test_training_learns():
-    step, params, state = start(fn.adam(0.05))
-    final, _ = last(fn.trajectory(step, params, state, [samples()] * 200))
-    before, after = (fn.evaluate(MODEL, LOSS, p, samples()) for p in (params, final))
-    assert after["loss"] < 0.2 * before["loss"]
-
-
-def test_trajectory_is_the_fold_and_lazy():
-    step, params, state = start()
-
-    def endless():
-        while True:
-            yield samples()
-
-    pairs = list(take(4, fn.trajectory(step, params, state, endless())))
-    assert tree.equal(pairs[0], (params, state))
-    for batch in [samples()] * 3:
-        params, state = step(params, state, batch)
-    assert tree.equal(pairs[3], (params, state))
-
-
-def test_each_step_draws_from_a_key_of_its_own():
+def test_trajectory_is_the_lazy_fold_whose_steps_draw_from_keys_of_their_own():
     seen = []
 
     def forward(params, x, mode):
@@ -283,8 +215,11 @@ def test_each_step_draws_from_a_key_of_its_own():
 
     _, params, state = start()
     step = fn.train_step(attrs.evolve(MODEL, forward=forward), LOSS, OPTIMIZER)
-    last(fn.trajectory(step, params, state, [samples()] * 3))
+    pairs = list(take(4, fn.trajectory(step, params, state, itertools.repeat(samples()))))
     assert seen == [Key(0).at("train", i) for i in range(3)]
+    for pair in pairs:
+        assert tree.equal(pair, (params, state))
+        params, state = step(params, state, samples())
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 20, 1000])
@@ -300,12 +235,6 @@ def test_evaluation_does_not_depend_on_the_batch_size(batch_size, weights):
     assert found["accuracy"] == pytest.approx(fn.accuracy(outputs, everything.targets, everything.weights))
 
 
-def test_no_weight_at_all_is_refused():
-    _, params, _ = start()
-    with pytest.raises(InputError, match="evaluate: expected finite weights of at least 0, not all of them 0"):
-        fn.evaluate(MODEL, LOSS, params, samples(weights=np.zeros(20)))
-
-
 def test_the_step_runs_on_any_namespace():
     xp = array_api_strict
     metrics = {"accuracy": fn.accuracy, "norm": fn.gradient_norm, "rate": fn.learning_rate, "rows": count_of_rows}
@@ -319,48 +248,6 @@ def test_the_step_runs_on_any_namespace():
     found = fn.evaluate(MODEL, LOSS, after, strict[1], batch_size=7)
     assert found == pytest.approx(fn.evaluate(MODEL, LOSS, expected, samples()), rel=1e-5)
     assert len(list(fn.batches(Key(0), strict[1], 7))) == 3
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((fn.dense, LOSS, OPTIMIZER), r"expected a Layer, .*call its constructor: dense\(10\)"),
-        (
-            (MODEL, fn.softmax_cross_entropy, OPTIMIZER),
-            r"expected a Loss, .*call its constructor: softmax_cross_entropy",
-        ),
-        ((MODEL, LOSS, fn.adam), r"expected an Optimizer, .*call its constructor: adam\(\)"),
-    ],
-)
-def test_constructors_that_were_not_called_are_refused(arguments, message):
-    with pytest.raises(InputError, match=f"train_step: {message}"):
-        fn.train_step(*arguments)
-
-
-@pytest.mark.parametrize(
-    ("metrics", "message"),
-    [
-        (["accuracy"], "expected metrics by name, got"),
-        (fn.accuracy, "expected metrics by name, got"),
-        ({"accuracy": 1.0}, "expected metrics by name, got"),
-        ({"loss": fn.accuracy}, "expected metrics of other names than those of the loss and penalty, got loss"),
-        (
-            {"penalty": fn.gradient_norm},
-            "expected metrics of other names than those of the loss and penalty, got penalty",
-        ),
-    ],
-)
-def test_metrics_have_names_of_their_own(metrics, message):
-    with pytest.raises(InputError, match=f"^train_step: {message}"):
-        fn.train_step(MODEL, LOSS, OPTIMIZER, metrics=metrics)
-    with pytest.raises(InputError, match=f"^evaluate: {message}"):
-        fn.evaluate(MODEL, LOSS, (), samples(), metrics=metrics)
-
-
-def test_a_seed_is_no_key():
-    step, params, _ = start()
-    with pytest.raises(InputError, match=r"train_step\.init: expected a key, got 0; make one of a seed: Key\(0\)"):
-        step.init(params, 0)
 
 
 def test_several_inputs_are_samples_too():
@@ -383,41 +270,57 @@ def test_several_inputs_are_samples_too():
     assert fn.evaluate(model, LOSS, params, batch)["loss"] < before["loss"]
 
 
-def test_a_whole_dataset_is_no_batch():
-    _, params, _ = start()
-    data = fn.load_dataset("mnist_5k")
-    for call in (lambda: fn.evaluate(MODEL, LOSS, params, data), lambda: fn.batches(Key(0), data, 10)):
-        with pytest.raises(InputError, match="expected a Batch, got Dataset; of a Dataset, give train or test"):
-            call()
+def step_with(metrics):
+    return fn.train_step(MODEL, LOSS, OPTIMIZER, metrics=metrics)
 
 
-@pytest.mark.parametrize("batch_size", [0, -1, 2.5])
-def test_bad_batch_sizes_are_refused(batch_size):
-    _, params, _ = start()
-    with pytest.raises(InputError, match="evaluate: expected a batch_size that is a positive whole number"):
-        fn.evaluate(MODEL, LOSS, params, samples(), batch_size=batch_size)
+def evaluated(batch=samples(), params=MODEL.init(Key(0), (4,))[0], **options):
+    return fn.evaluate(MODEL, LOSS, params, batch, **options)
 
 
-@pytest.mark.parametrize(
-    ("batch", "found"),
-    [
-        (samples(0), "inputs 0, targets 0"),
-        (attrs.evolve(samples(5), targets=np.zeros(4, np.int64)), "inputs 5, targets 4"),
-        (attrs.evolve(samples(5), weights=np.ones(6)), "inputs 5, targets 5, weights 6"),
-    ],
-)
-def test_bad_batches_are_refused(batch, found):
-    _, params, _ = start()
-    with pytest.raises(InputError, match=f"evaluate: expected the same number of samples, at least one.*got {found}"):
-        fn.evaluate(MODEL, LOSS, params, batch)
+BY_NAME = "expected metrics by name, got"
+TAKEN = "expected metrics of other names than those of the loss and penalty, got"
+WRONG_METRICS = [
+    (["accuracy"], BY_NAME),
+    (fn.accuracy, BY_NAME),
+    ({"accuracy": 1.0}, BY_NAME),
+    ({"loss": fn.accuracy}, f"{TAKEN} loss"),
+    ({"penalty": fn.gradient_norm}, f"{TAKEN} penalty"),
+]
+NOT_CALLED = "call its constructor:"
+NO_DATASET = "expected a Batch, got Dataset; of a Dataset, give train or test"
+UNEVEN = "evaluate: expected the same number of samples, at least one.*got"
+DATA = fn.load_dataset("mnist_5k")
+REFUSED = [
+    *((lambda m=metrics: step_with(m), f"^train_step: {message}") for metrics, message in WRONG_METRICS),
+    *((lambda m=metrics: evaluated(metrics=m), f"^evaluate: {message}") for metrics, message in WRONG_METRICS),
+    (
+        lambda: evaluated(metrics={"a": fn.accuracy, "b": fn.gradient_norm, "c": fn.learning_rate}),
+        "got b, c, measured by",
+    ),
+    (lambda: fn.train_step(fn.dense, LOSS, OPTIMIZER), f"^train_step: expected a Layer, .*{NOT_CALLED} dense"),
+    (lambda: fn.train_step(MODEL, fn.hinge, OPTIMIZER), f"^train_step: expected a Loss, .*{NOT_CALLED} softmax_cross"),
+    (lambda: fn.train_step(MODEL, LOSS, fn.adam), f"^train_step: expected an Optimizer, .*{NOT_CALLED} adam"),
+    (lambda: start()[0].init((), 0), r"^train_step\.init: expected a key, got 0; make one of a seed: Key\(0\)"),
+    (lambda: start()[0](*start()[1:], samples(0)), r"^softmax_cross_entropy: .* at least one sample, got \(0, 3\)"),
+    (
+        lambda: fn.accuracy(np.eye(3), np.full((3, 3), 0.5)),
+        "^accuracy: expected distributions, at least 0 with a sum of",
+    ),
+    (lambda: evaluated(DATA), NO_DATASET),
+    (lambda: fn.batches(Key(0), DATA, 10), NO_DATASET),
+    *((lambda n=n: evaluated(batch_size=n), "a batch_size that is a positive whole number") for n in (0, -1, 2.5)),
+    (lambda: evaluated(samples(0)), f"{UNEVEN} inputs 0, targets 0"),
+    (lambda: evaluated(attrs.evolve(samples(5), targets=np.zeros(4, np.int64))), f"{UNEVEN} inputs 5, targets 4"),
+    (lambda: evaluated(samples(5, np.ones(6))), f"{UNEVEN} inputs 5, targets 5, weights 6"),
+    (lambda: evaluated(samples(5, np.zeros(5))), "evaluate: expected finite weights of at least 0, not all of them 0"),
+]
 
 
-def test_an_empty_batch_is_refused_by_a_step():
-    step, params, state = start()
-    with pytest.raises(
-        InputError, match=r"softmax_cross_entropy: expected outputs .* at least one sample, got \(0, 3\)"
-    ):
-        step(params, state, samples(0))
+@pytest.mark.parametrize(("call", "message"), REFUSED)
+def test_what_a_step_or_an_evaluation_cannot_take_is_refused(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
 
 
 DIGEST = """
