@@ -215,7 +215,7 @@ FAULTS = {
         "a state that is no record": (
             lambda: by_hand(begin=lambda: (np.ones(2), Hidden(np.zeros(2), {}))),
             "state is a Hidden; make its class a record",
-        ),
+        )
     },
     BEGIN: {
         "fresh noise": (

@@ -102,9 +102,7 @@ def loss_laws(loss: Loss, draw: Draw, *, jax: bool = False) -> Laws:
         "the value is the mean over samples": mean,
         **({"the gradient is that of JAX": lambda case: vjp(case.for_jax(), "jax")} if jax else {}),
         **spec_law(
-            "the spec builds the same loss again",
-            loss,
-            lambda made, case: made.forward(*draw(case.key, case.batch))[0],
+            "the spec builds the same loss again", loss, lambda made, case: made.forward(*draw(case.key, case.batch))[0]
         ),
     }
 
