@@ -4,9 +4,9 @@ import enum
 import random
 import subprocess
 import sys
-import time
 from itertools import count, cycle
 from math import nan
+from time import perf_counter_ns
 
 import numpy as np
 import pytest
@@ -76,6 +76,11 @@ def draws(generator):
     return by_hand(lambda params, more: (params + generator().normal(size=2), more))
 
 
+def batched(batches):
+    """The right experiment on these rows of its data."""
+    return evolve(RIGHT, batches=lambda epoch: rows_of(batches(epoch)))
+
+
 def seeded_by_the_global_state(shape):
     return np.random.default_rng(np.random.get_state()[1][0]).normal(size=shape)
 
@@ -90,7 +95,7 @@ class Hidden:
 
 def a_shuffle_in_place():
     order = [*range(40)]
-    return evolve(RIGHT, batches=lambda epoch: random.Random(epoch).shuffle(order) or rows_of(order))
+    return batched(lambda epoch: random.Random(epoch).shuffle(order) or order)
 
 
 def the_last_epoch():
@@ -98,9 +103,9 @@ def the_last_epoch():
 
     def batches(epoch):
         last, asked[0] = asked[0], epoch
-        return rows_of(KEY.at(last, epoch).permutation(40))
+        return KEY.at(last, epoch).permutation(40)
 
-    return evolve(RIGHT, batches=batches)
+    return batched(batches)
 
 
 def a_position():
@@ -207,159 +212,126 @@ def fails(*args):
     raise RuntimeError("no such data")
 
 
-AGAIN, NO_DATA = r"batches of epoch \d again: batch 1\.inputs differs", "RuntimeError: no such data"
-ANOTHER_GLOBAL = r"batches of epoch 1 in another global random state: batch 1\.inputs differs"
+MISSING, NO_DATA = "is float instead of missing", "RuntimeError: no such data"
+AGAIN = r"batches of epoch \d again: batch 1\.inputs differs"
+SAME = "the first step: expected params and state of the same"
+OTHERS = r"1 in another global random state: .* differs"
 
 FAULTS = {
     SAVED: {
         "a state that is no record": (
-            lambda: by_hand(begin=lambda: (np.ones(2), Hidden(np.zeros(2), {}))),
+            by_hand(begin=lambda: (np.ones(2), Hidden(np.zeros(2), {}))),
             "state is a Hidden; make its class a record",
         )
     },
     BEGIN: {
         "fresh noise": (
-            lambda: begins_with(lambda shape: np.random.default_rng().normal(size=shape)),
+            begins_with(lambda shape: np.random.default_rng().normal(size=shape)),
             r"begin 1 again: params\.0\.weights differs",
         ),
-        "it fails": (lambda: evolve(RIGHT, begin=fails), NO_DATA),
+        "it fails": (evolve(RIGHT, begin=fails), NO_DATA),
     },
     BATCHES: {
-        "a shuffle in place": (a_shuffle_in_place, AGAIN),
-        "the last epoch is remembered": (the_last_epoch, AGAIN),
+        "a shuffle in place": (a_shuffle_in_place(), AGAIN),
+        "the last epoch is remembered": (the_last_epoch(), AGAIN),
         "one generator": (
-            lambda: evolve(RIGHT, batches=lambda epoch, rows=iter(rows_of(np.arange(40)) * 2): rows),
-            r"batches of epoch 2 again: batch 3\.inputs is missing",
+            evolve(RIGHT, batches=lambda epoch, rows=iter(rows_of(np.arange(40)) * 2): rows),
+            r"epoch 2 again: batch 3\.inputs is missing",
         ),
         "one generator of nothing": (
-            lambda: by_hand(batches=lambda epoch, batches=iter([None] * 6): batches),
-            "batches of epoch 2 again: .* another tree",
+            by_hand(batches=lambda epoch, batches=iter([None] * 6): batches),
+            "epoch 2 again: .* another tree",
         ),
-        "a generator that begins anew at its end": (
-            lambda: by_hand(batches=lambda epoch, batches=cycle(np.array([[0], [1], [2], [3]])): batches),
-            r"batches of epoch \d again: batch 1 is",
+        "one cycle": (
+            by_hand(batches=lambda epoch, batches=cycle(np.array([[0], [1], [2], [3]])): batches),
+            r"epoch \d again: batch 1 is",
         ),
-        "they go on where they were left": (
-            a_position,
-            r"batches of epoch 2 again: batch 1 is missing instead of int64 \(1,\)",
-        ),
-        "they follow the loss": (batches_that_follow_the_loss, "batches of epoch 2 again: batch 1 differs"),
-        "they fail": (lambda: evolve(RIGHT, batches=fails), NO_DATA),
+        "they go on where they were left": (a_position(), r"epoch 2 again: batch 1 is missing instead of int64 \(1,\)"),
+        "they follow the loss": (batches_that_follow_the_loss(), "batches of epoch 2 again: batch 1 differs"),
+        "they fail": (evolve(RIGHT, batches=fails), NO_DATA),
     },
     STEP: {
-        "it counts": (
-            lambda: by_hand(lambda params, more, calls=count(2): (params / next(calls), more)),
-            "step 6 again: params differs",
-        ),
-        "its rate falls after so many steps of this process": (
-            lambda: by_hand(lambda params, more, calls=count(1): (params * (0.9 if next(calls) < 5 else 0.5), more)),
+        "it counts": (by_hand(lambda p, m, calls=count(2): (p / next(calls), m)), "step 6 again: params"),
+        "its rate falls with the steps of this process": (
+            by_hand(lambda p, m, calls=count(1): (p * (0.9 if next(calls) < 5 else 0.5), m)),
             "step 4 again: params differs",
         ),
-        "it keeps a global list": (a_list_of_velocities, "step 6 again: params differs"),
-        "it keeps a dict by its number": (velocities_by_step, r"step \d again: params differs"),
+        "it keeps a global list": (a_list_of_velocities(), "step 6 again: params"),
+        "it keeps a dict by its number": (velocities_by_step(), r"step \d again: params"),
         "it hands out its buffer": (
-            lambda: by_hand(lambda params, more, buffer=np.ones(2): (np.multiply(params, 0.5, out=buffer), more)),
-            r"step \d again: params differs",
+            by_hand(lambda p, m, buffer=np.ones(2): (np.multiply(p, 0.5, out=buffer), m)),
+            r"step \d again: params",
         ),
         "it writes to params": (
-            lambda: evolve(by_hand(params={"w": np.ones(2)}), step=writes),
+            evolve(by_hand(params={"w": np.ones(2)}), step=writes),
             "ValueError: output array is read-only",
         ),
-        "it writes to a record": (lambda: evolve(RIGHT, step=writes_to_a_record), "output array is read-only"),
+        "it writes to a record": (evolve(RIGHT, step=writes_to_a_record), "output array is read-only"),
         "it writes to the batch": (
-            lambda: evolve(by_hand(), batches=lambda epoch: [np.ones(2)] * 3, step=writes_to_the_batch),
+            evolve(by_hand(), batches=lambda epoch: [np.ones(2)] * 3, step=writes_to_the_batch),
             "step 6 changes an argument: 2 differs",
         ),
-        "it draws entropy": (lambda: draws(np.random.default_rng), "step 6 again: params dif"),
-        "it draws by the clock": (
-            lambda: draws(lambda: np.random.default_rng(time.perf_counter_ns())),
-            "step 6 again: params differs",
-        ),
-        "evaluation teaches it": (a_rate_that_evaluation_lowers, r"step \d again: params differs"),
-        "it fails": (lambda: by_hand(fails), NO_DATA),
+        "it draws entropy": (draws(np.random.default_rng), "step 6 again: params"),
+        "it draws by the clock": (draws(lambda: np.random.default_rng(perf_counter_ns())), "step 6 again: params"),
+        "evaluation teaches it": (a_rate_that_evaluation_lowers(), r"step \d again: params"),
+        "it fails": (by_hand(fails), NO_DATA),
     },
     KINDS: {
-        "the state grows": (
-            lambda: by_hand(lambda params, more: (params, (*more, 1.0))),
-            r"after step 1: state\.more\.0 is float instead of missing",
-        ),
+        "the state grows": (by_hand(lambda p, m: (p, (*m, 1.0))), rf"after step 1: state\.more\.0 {MISSING}"),
         "the state grows late": (
-            lambda: by_hand(lambda params, more: (params / 2, (1.0,) if params[0] < 0.5 else more)),
-            r"after step 3: state\.more\.0 is float instead of missing",
+            by_hand(lambda p, m: (p / 2, (1.0,) if p[0] < 0.5 else m)),
+            rf"after step 3: state\.more\.0 {MISSING}",
         ),
         "params are promoted": (
-            lambda: evolve(RIGHT, step=promotes),
+            evolve(RIGHT, step=promotes),
             r"after step 1: params\.0\.weights is float64 \(2, 4\) instead of float32 \(2, 4\)",
         ),
         "metrics come late": (
-            lambda: by_hand(begin=lambda: (np.ones(2), Counted(0, frozendict({})))),
-            r"after step 1: state\.metrics\.loss is float instead of missing",
+            by_hand(begin=lambda: (np.ones(2), Counted(0, frozendict({})))),
+            rf"after step 1: state\.metrics\.loss {MISSING}",
         ),
     },
     EVALUATE: {
-        "an array": (lambda: evaluates(lambda params: {"sum": params}), r"'sum' is array\(.*\) instead of a number"),
-        "no names": (lambda: evaluates(np.sum), "instead of numbers by name"),
-        "a text": (lambda: evaluates(lambda params: {"sum": "1"}), "'sum' is '1' instead of a number"),
-        "None": (lambda: evaluates(lambda params: {"sum": None}), "TypeError: float.* not 'NoneType'"),
+        "an array": (evaluates(lambda params: {"sum": params}), r"'sum' is array\(.*\) instead of a number"),
+        "no names": (evaluates(np.sum), "instead of numbers by name"),
+        "a text": (evaluates(lambda params: {"sum": "1"}), "'sum' is '1' instead of a number"),
+        "None": (evaluates(lambda params: {"sum": None}), "TypeError: float.* not 'NoneType'"),
         "it counts": (
-            lambda: evaluates(lambda params, calls=count(): {"calls": next(calls)}),
+            evaluates(lambda params, calls=count(): {"calls": next(calls)}),
             "evaluate 2 again: calls is 2 instead of 1",
         ),
-        "it remembers": (a_running_best, r"evaluate 1 again: least is 0\.03.* instead of 0\.25"),
-        "it fails": (lambda: evolve(RIGHT, evaluate=fails), NO_DATA),
+        "it remembers": (a_running_best(), r"evaluate 1 again: least is 0\.03.* instead of 0\.25"),
+        "it fails": (evolve(RIGHT, evaluate=fails), NO_DATA),
     },
     GLOBAL: {
-        "begin reads it": (
-            lambda: begins_with(seeded_by_the_global_state),
-            r"begin 1 in another global random state: params\.0\.weights differs",
-        ),
-        "batches draw from NumPy": (
-            lambda: evolve(RIGHT, batches=lambda epoch: rows_of(np.random.permutation(40))),
-            ANOTHER_GLOBAL,
-        ),
-        "batches draw from random": (
-            lambda: evolve(RIGHT, batches=lambda epoch: rows_of(random.sample(range(40), 40))),
-            ANOTHER_GLOBAL,
-        ),
-        "the step draws from NumPy": (
-            lambda: draws(lambda: np.random),
-            "step 1 in another global random state: params differs",
-        ),
+        "begin reads it": (begins_with(seeded_by_the_global_state), f"begin {OTHERS}"),
+        "batches draw from NumPy": (batched(lambda epoch: np.random.permutation(40)), f"batches of epoch {OTHERS}"),
+        "batches draw from random": (batched(lambda epoch: random.sample(range(40), 40)), f"batches of epoch {OTHERS}"),
+        "the step draws from NumPy": (draws(lambda: np.random), f"step {OTHERS}"),
         "evaluation seeds": (
-            lambda: evaluates(lambda params: {"noise": np.random.seed(0) or np.random.random()}),
+            evaluates(lambda params: {"noise": np.random.seed(0) or np.random.random()}),
             "evaluate 1 changes NumPy's",
         ),
     },
     STOPPING: {
         "the state lives in a class of no JSON": (
-            lambda: by_hand(
-                lambda p, more: (p * (0.9 if isinstance(more[0], Phase) else 0.5), more), more=(Phase.WARM,)
-            ),
+            by_hand(lambda p, m: (p * (0.9 if isinstance(m[0], Phase) else 0.5), m), more=(Phase.WARM,)),
             r"at step 1, stopped after step 0: state.more.0 is str ins",
         ),
-        "params are a list where a tuple began": (
-            lambda: by_hand(rated(list), params=(np.ones(2),)),
-            "the first step: expected params and state of the same",
-        ),
-        "params are a list later": (
-            lambda: by_hand(rated(late_list), params=(np.ones(2),)),
-            "the first step: expected params and state of the same",
-        ),
-        "there are no batches": (lambda: by_hand(batches=lambda epoch: []), "at least one batch, got none"),
-        "a column has two sources": (
-            lambda: evaluates(lambda params: {"train/loss": 0.0}),
-            "names that no other column has",
-        ),
+        "params are a list": (by_hand(rated(list), params=(np.ones(2),)), SAME),
+        "params are a list later": (by_hand(rated(late_list), params=(np.ones(2),)), SAME),
+        "there are no batches": (by_hand(batches=lambda epoch: []), "at least one batch, got none"),
+        "a column has two sources": (evaluates(lambda params: {"train/loss": 0.0}), "names that no other column has"),
     },
 }
 
 
 @pytest.mark.parametrize(("law", "name"), [(law, name) for law, faults in FAULTS.items() for name in faults])
 def test_a_fault_is_caught_by_its_law(law, name):
-    make, message = FAULTS[law][name]
+    experiment, message = FAULTS[law][name]
     state = repr(np.random.get_state(legacy=False)), random.getstate()
     with pytest.raises(BrokenLaw, match=f"^the experiment breaks the law '{law}': .*{message}"):
-        check_experiment(make())
+        check_experiment(experiment)
     assert (repr(np.random.get_state(legacy=False)), random.getstate()) == state
 
 
@@ -428,7 +400,7 @@ check_experiment(attrs.evolve(right, evaluate=lambda params: {"noise": random.se
 
 
 def test_a_law_can_be_left_out():
-    check_experiment(FAULTS[GLOBAL]["evaluation seeds"][0](), unless=[GLOBAL])
+    check_experiment(FAULTS[GLOBAL]["evaluation seeds"][0], unless=[GLOBAL])
 
 
 def test_epochs_are_counted():

@@ -75,27 +75,16 @@ def hold(
     search = None if examples is None else _search(examples)
     for name, law in laws.items():
         if name not in unless:
-            _try(f"{subject} breaks the law '{name}'", law, search, told)
+            cases: list[Case] = []
+            try:
+                law() if search is None else search(law, cases)
+            except Exception as error:
+                at = f" at batch size {cases[-1].batch}, seed {cases[-1].key.seed}" if cases else ""
+                raise BrokenLaw(f"{subject} breaks the law '{name}'{at}: {told(error)}") from error
 
 
-def _try(
-    text: str, law: Callable[..., None], search: Callable[..., None] | None, told: Callable[[Exception], object]
-) -> None:
-    at = ""
-
-    def attempt(seed: int, batch: int) -> None:
-        nonlocal at  # Hypothesis tries the smallest failing case last
-        at = f" at batch size {batch}, seed {seed}"
-        law(Case(Key(seed), batch))
-
-    try:
-        law() if search is None else search(attempt)
-    except Exception as error:
-        raise BrokenLaw(f"{text}{at}: {told(error)}") from error
-
-
-def _search(examples: int) -> Callable[..., None]:
-    """The search of Hypothesis for the smallest seed and batch size that fail."""
+def _search(examples: int) -> Callable[[Law, list[Case]], None]:
+    """The search for the smallest case on which a law fails; each case that it tries joins a list, that one last."""
     hypothesis = extra("hypothesis")
     settings = hypothesis.settings(
         max_examples=examples,
@@ -105,8 +94,16 @@ def _search(examples: int) -> Callable[..., None]:
         report_multiple_bugs=False,
         phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink),
     )
-    whole = hypothesis.strategies.integers
-    return lambda attempt: settings(hypothesis.given(whole(0, 2**16), whole(1, 5))(attempt))()
+    seeds, batches = hypothesis.strategies.integers(0, 2**16), hypothesis.strategies.integers(1, 5)
+
+    def search(law: Law, cases: list[Case]) -> None:
+        def attempt(seed: int, batch: int) -> None:
+            cases.append(Case(Key(seed), batch))
+            law(cases[-1])
+
+        settings(hypothesis.given(seeds, batches)(attempt))()
+
+    return search
 
 
 def spec_law(name: str, subject: Any, behaviour: Callable[[Any, Case], Any]) -> Laws:

@@ -92,12 +92,12 @@ def _laws(run: _Run, steps: int) -> dict[str, Callable[[], None]]:
         assert_pure(run.step, *run.start(), run.batch)
 
     def alike() -> None:
+        start = run.start()
         for i, pair in enumerate(run.pairs(steps)):
-            unlike = tree.unlike(named(*run.start()), named(*pair))
+            unlike = tree.unlike(named(*start), named(*pair))
             wrong = [f"{path} is {found} instead of {expected}" for path, expected, found in unlike]
             ensure(not wrong, f"after {i} steps {'; '.join(wrong)}")
-            same = tree.same_structure(pair, run.start())
-            ensure(same, f"after {i} steps the nodes differ: {pair} and {run.start()}")
+            ensure(tree.same_structure(pair, start), f"after {i} steps the nodes differ: {pair} and {start}")
 
     def counted() -> None:
         for i, (_, state) in enumerate(run.pairs(steps)):
