@@ -98,10 +98,7 @@ LAYERS = {
         r"cotangents.*params\.biases is float32 \(1, 3\) instead of float32 \(3,\)",
     ),
     "dtype promoted": (with_forward(lambda y, x: y.astype(np.float64)), "forward keeps shape and dtype"),
-    "argument mutated": (
-        with_forward(lambda y, x: y + 0 * np.negative(x, out=x).sum()),
-        "pure.*an argument is written to",
-    ),
+    "argument mutated": (with_forward(lambda y, x: y + 0 * np.negative(x, out=x).sum()), "pure.*is written to"),
     "global randomness": (
         with_forward(lambda y, x: y + np.random.standard_normal(y.shape).astype(y.dtype)),
         "pure.*global random state has changed",
@@ -192,17 +189,14 @@ OPTIMIZERS = {
     "wrong sign": (with_updates(lambda u, g: tree.map(np.negative, u)), "a quadratic descends"),
     "noise at zero gradients": (with_updates(lambda u, g: tree.map(lambda a: a - 1e-9, u)), "exactly zero"),
     "promoted": (with_updates(lambda u, g: tree.map(lambda a: a * np.float64(1), u)), KINDS_KEPT),
-    "writes to gradients": (
-        with_updates(lambda u, g: tree.map(lambda a: np.negative(a, out=a), g)),
-        "pure.*written to",
-    ),
+    "writes to grads": (with_updates(lambda u, g: tree.map(lambda a: np.negative(a, out=a), g)), "pure.*written to"),
     "takes any gradients": (
         evolve(SGD, update=lambda g, s, p: (tree.map(lambda a, b: -(a + 0 * b).astype(b.dtype) / 10, g, p), s)),
         "gradients unlike the params are refused.*: gradients of one row are taken",
     ),
-    "depends on the tree": (
+    "depends on tree": (
         with_updates(lambda u, g: tree.map(lambda a: a / len(tree.leaves(g)), u)),
-        "does not depend on the tree",
+        "not depend on the tree",
     ),
     "state promoted": (promoting(), f"{KINDS_KEPT}.*is float32 .* instead of float64"),
     "another state": (evolve(SGD, update=lambda g, s, p: (SGD.update(g, SGD.init(p), p)[0], (s,))), KINDS_KEPT),
@@ -229,19 +223,16 @@ def wrong_metric(change):
 
 
 METRICS = {
-    "weights as whole numbers": (
+    "whole weights": (
         wrong_metric(lambda f, o, t, w: f(o, t, w) if w is None or w.dtype.kind == "f" else int(f(o, t, w))),
         TWICE,
     ),
     "weights multiplied": (wrong_metric(lambda f, o, t, w: np.average(o[:, 0], weights=w)), "a weight of zero is no s"),
     "weights ignored": (wrong_metric(lambda f, o, t, w: f(o, t)), TWICE),
-    "weights not normalized": (
-        wrong_metric(lambda f, o, t, w: f(o, t, w) if w is None else f(o, t, w) * w.mean()),
-        TWICE,
-    ),
+    "not normalized": (wrong_metric(lambda f, o, t, w: f(o, t, w) if w is None else f(o, t, w) * w.mean()), TWICE),
     "unweighted is a sum": (
         wrong_metric(lambda f, o, t, w: f(o, t, w) * (len(o) if w is None else 1)),
-        "equal weights are none",
+        "equal weights",
     ),
     "mean of means": (
         wrong_metric(lambda f, o, t, w: np.mean([f(o[i : i + 2], t[i : i + 2]) for i in range(0, len(o), 2)])),
@@ -283,7 +274,7 @@ def both_with_one_key(left, right):
 
 COMBINATORS = {
     "one key for all params": (both_with_one_key, r"initialized from a key of its own.*the keys are Key\(seed=0, p"),
-    "one key for all masks": (
+    "one key for masks": (
         lambda a, b: evolve(fn.add(a, b), forward=both_with_one_key(a, b).forward),
         "draws from a key of its own.*the keys are",
     ),
@@ -385,27 +376,15 @@ STEPS = {
     "counts by two": (with_state(step=lambda s: s.step + 1), f"{COUNT}: state.step is 2 after 1 steps"),
     "does not count": (with_state(step=lambda s: 1), f"{COUNT}: state.step is 1 after 2 steps"),
     "begins at one": (with_first(step=lambda s: s.step + 1), f"{COUNT}: state.step is 1 after 0 steps"),
-    "changes its key": (
-        with_state(key=lambda s: s.key.at(0)),
-        rf"{COUNT}: state.key is Key\(seed=0, path=\(0,\)\) after 1",
-    ),
+    "changes its key": (with_state(key=lambda s: s.key.at(0)), rf"{COUNT}: state.key is .*path=\(0,\)\) after 1"),
     "takes another key": (with_first(key=lambda s: Key(9)), f"{COUNT}: state.key is .* after 0"),
-    "a metric later": (
-        with_metrics(lambda m: {**m, "late": 0.0}),
-        f"{KINDS} state.metrics.late is float instead of missing",
-    ),
-    "a metric at first alone": (
-        with_metrics(lambda m: {"loss": m["loss"]}),
-        f"{KINDS} state.metrics.accuracy is missing instead of float",
-    ),
+    "a late metric": (with_metrics(lambda m: {**m, "late": 0.0}), f"{KINDS} state.metrics.late is float instead"),
+    "an early metric": (with_metrics(lambda m: {"loss": m["loss"]}), f"{KINDS} state.metrics.accuracy is missing ins"),
     "a metric of another dtype": (
         with_metrics(lambda m: {**m, "loss": np.float32(m["loss"])}),
         rf"{KINDS} state.metrics.loss is float32 \(\) instead of float",
     ),
-    "metrics in another order": (
-        with_metrics(lambda m: {name: m[name] for name in ("accuracy", "loss")}),
-        f"{KINDS} the nodes differ",
-    ),
+    "metrics in another order": (with_metrics(lambda m: dict(sorted(m.items()))), f"{KINDS} the nodes differ"),
     "metrics that can be changed": (with_state(metrics=lambda s: {**s.metrics}), f"{KINDS} the nodes differ"),
     "params of another dtype": (
         Wrong(lambda params, state: (tree.map(lambda leaf: leaf.astype(np.float64), params), state)),
@@ -431,7 +410,7 @@ FAULTS = {
     "linearity": {
         "a square": (
             with_vjp(lambda x, dy, dp, dx: (dp, dx + 1e-4 * dy.sum() ** 2)),
-            "the vjp is linear in dy.* 1 differs by up to",
+            "the vjp is linear in dy.* 1 differs",
         )
     },
     "indices": {"a gradient of integers": (OF_INTEGERS, r"cotangents.*structures differ")},
