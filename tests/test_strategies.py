@@ -35,16 +35,16 @@ def test_any_architecture_trains(data, batch):
 
 
 @pytest.mark.parametrize(
-    ("in_shape", "kinds"),
+    ("in_shape", "examples", "kinds"),
     [
-        ((3,), {"dense", "dropout", "relu", "softmax", "layer_norm", "residual", "concatenate", "add", "repeat"}),
-        ((4, 4, 2), {"conv2d", "max_pool2d", "avg_pool2d", "flatten", "residual"}),
+        ((3,), 100, {"dense", "dropout", "relu", "softmax", "layer_norm", "residual", "concatenate", "add", "repeat"}),
+        ((4, 4, 2), 20, {"conv2d", "max_pool2d", "avg_pool2d", "flatten", "residual"}),
     ],
 )
-def test_every_kind_of_layer_is_drawn(in_shape, kinds):
+def test_every_kind_of_layer_is_drawn(in_shape, examples, kinds):
     drawn = set()
 
-    @settings(max_examples=100, phases=[Phase.generate])
+    @settings(max_examples=examples, phases=[Phase.generate])
     @given(fst.layers(in_shape))
     def note(layer):
         drawn.update(re.findall(r"\w+(?=\()", repr(layer)))

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from typing import Any
 
 import numpy as np
+from toolz import identity
 
 from funcnn.testing.laws import JUNK, WEIGHTS, Case, Draw, Laws, extra, hold, repeated, spoiled, weighted
 from funcnn.testing.purity import assert_pure, assert_trees_close, ensure
@@ -69,22 +70,20 @@ def metric_laws(metric: Metric, draw: Draw, *, jax: bool = False) -> Laws:
         for junk in JUNK:
             assert_same(metric(*spoiled(draw, case, junk)), metric(*weighted(draw, case)))
 
-    laws: dict[str, Any] = {
+    compiled = (extra("jax").jit if jax else identity)(lambda *arrays: metric(*arrays))
+
+    def same_in_jax(case: Case) -> None:
+        outputs, targets, weights = weighted(draw, case.for_jax())
+        with extra("jax").enable_x64(True):
+            for given in (None, weights):
+                assert_same(compiled(outputs, targets, given), metric(outputs, targets, given))
+
+    return {
         "the metric is pure": pure,
         "equal weights are none": equal_weights,
         "a weight of two is the sample twice": twice,
         "the order of samples does not matter": ordered,
         "parts merge to the whole": merged,
         "a weight of zero is no sample": absent,
+        **({"JAX gives the same": same_in_jax} if jax else {}),
     }
-    if jax:
-        compiled = extra("jax").jit(lambda *arrays: metric(*arrays))
-
-        def same_in_jax(case: Case) -> None:
-            outputs, targets, weights = weighted(draw, case.for_jax())
-            with extra("jax").enable_x64(True):
-                for given in (None, weights):
-                    assert_same(compiled(outputs, targets, given), metric(outputs, targets, given))
-
-        laws["JAX gives the same"] = same_in_jax
-    return laws
