@@ -4,28 +4,16 @@ import numpy as np
 import pytest
 
 import funcnn as fn
-from funcnn import tree
+from funcnn import testing, tree
 from funcnn.testing.laws import Case, batch_of, weighted
-from tests.catalogue import (
-    INITIALIZERS,
-    LAYERS,
-    LAYERS_OF_INDICES,
-    LOSSES,
-    METRICS,
-    METRICS_OF_TABLES,
-    OPTIMIZERS,
-    PENALTIES,
-    SCHEDULES,
-    indices,
-    named,
-)
+from tests import catalogue as table
 
 KEY = fn.Key(0)
 
 
-@pytest.mark.parametrize(("layer", "in_shape"), [*LAYERS, *LAYERS_OF_INDICES], ids=named)
+@pytest.mark.parametrize(("layer", "in_shape"), [*table.LAYERS, *table.LAYERS_OF_INDICES], ids=table.named)
 def test_layers(layer, in_shape):
-    draw = indices if (layer, in_shape) in LAYERS_OF_INDICES else fn.Key.normal
+    draw = table.indices if (layer, in_shape) in table.LAYERS_OF_INDICES else fn.Key.normal
     params, _ = layer.init(KEY, in_shape)
     for mode in (fn.INFERENCE, fn.Training(KEY)):
         y, pull = fn.pullback(layer, params, batch_of(in_shape, KEY, 3, draw), mode)
@@ -34,19 +22,19 @@ def test_layers(layer, in_shape):
     fn.summary(layer, in_shape)
 
 
-@pytest.mark.parametrize(("loss", "draw"), LOSSES, ids=named)
-def test_losses(loss, draw):
-    for arguments in (draw(KEY, 4), weighted(draw, Case(KEY, 4))):
-        loss.vjp(loss.forward(*arguments)[1])
+JUDGES = [*table.LOSSES, *table.METRICS, *(row[:2] for row in table.METRICS_OF_TABLES)]
 
 
-@pytest.mark.parametrize(("metric", "draw"), METRICS + [row[:2] for row in METRICS_OF_TABLES], ids=named)
-def test_metrics(metric, draw):
-    for arguments in ((*draw(KEY, 4), None), weighted(draw, Case(KEY, 4))):
-        metric(*arguments)
+@pytest.mark.parametrize(("part", "draw"), JUDGES, ids=table.named)
+def test_losses_and_metrics(part, draw):
+    for outputs, targets, weights in ((*draw(KEY, 4), None), weighted(draw, Case(KEY, 4))):
+        if isinstance(part, fn.Loss):
+            part.vjp(part.forward(outputs, targets, weights)[1])
+        else:
+            part(outputs, targets, weights)
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=named)
+@pytest.mark.parametrize("optimizer", table.OPTIMIZERS, ids=table.named)
 def test_optimizers(optimizer):
     params = {"w": KEY.normal((3, 2)), "b": (KEY.normal((2,)),)}
     state = optimizer.init(params)
@@ -55,7 +43,7 @@ def test_optimizers(optimizer):
         fn.apply_updates(params, updates)
 
 
-@pytest.mark.parametrize("part", SCHEDULES + INITIALIZERS + PENALTIES, ids=named)
+@pytest.mark.parametrize("part", table.SCHEDULES + table.INITIALIZERS + table.PENALTIES, ids=table.named)
 def test_other_parts(part):
     if isinstance(part, fn.Schedule):
         part(3)
@@ -63,3 +51,12 @@ def test_other_parts(part):
         part(KEY, (3, 2), np.float32)
     else:
         tree.leaves((part.value({"0": {"weights": np.ones(3)}}), part.gradient({"0": {"weights": np.ones(3)}})))
+
+
+def test_checkers():
+    """One case of each, where their doctests would try many."""
+    testing.check_layer(fn.dense(3), (4,), examples=1)
+    testing.check_loss(fn.softmax_cross_entropy(), table.labels, examples=1)
+    testing.check_metric(fn.accuracy, table.labels, examples=1)
+    testing.check_optimizer(fn.sgd(0.1), examples=1)
+    testing.check_schedule(fn.constant(0.1), examples=1)

@@ -8,13 +8,7 @@ from toolz import compose
 
 import funcnn as fn
 from funcnn.initializers import glorot_normal, glorot_uniform, he_normal, he_uniform, lecun_normal, normal, zeros
-from funcnn.optimizers import (
-    accumulate_momentum,
-    scale_by_adam,
-    scale_by_learning_rate,
-    scale_by_rms,
-    scale_by_rss,
-)
+from funcnn.optimizers import accumulate_momentum, scale_by_adam, scale_by_learning_rate, scale_by_rms, scale_by_rss
 from funcnn.spec import Described
 
 EFFORT = {"examples": int(os.environ["FUNCNN_EXAMPLES"])} if "FUNCNN_EXAMPLES" in os.environ else {"jax": True}
@@ -29,31 +23,14 @@ def named(part):
 LAYERS = [
     (fn.dense(3), (4,)),
     (fn.dense(1, weights=normal(0.01), biases=normal(1.0)), (2,)),
-    (fn.relu(), (5,)),
-    (fn.relu(), (2, 3)),
-    (fn.softmax(), (4,)),
-    (fn.softmax(), (2, 3)),
-    (fn.flatten(), (2, 3, 2)),
-    (fn.identity(), (3,)),
-    (fn.leaky_relu(), (5,)),
-    (fn.leaky_relu(0.2), (2, 3)),
-    (fn.elu(), (5,)),
-    (fn.elu(0.5), (5,)),
-    (fn.selu(), (5,)),
-    (fn.gelu(), (5,)),
-    (fn.gelu(approximate=True), (5,)),
-    (fn.silu(), (5,)),
-    (fn.softplus(), (5,)),
-    (fn.sigmoid(), (5,)),
-    (fn.tanh(), (5,)),
-    (fn.log_softmax(), (4,)),
-    (fn.log_softmax(), (2, 3)),
-    (fn.dropout(0.4), (6,)),
-    (fn.dropout(0.0), (6,)),
-    (fn.layer_norm(), (5,)),
-    (fn.layer_norm(eps=0.1), (2, 3)),
+    *((layer, (5,)) for layer in (fn.relu(), fn.leaky_relu(), fn.elu(), fn.elu(0.5), fn.selu(), fn.gelu(), fn.silu())),
+    *((layer, (5,)) for layer in (fn.gelu(approximate=True), fn.softplus(), fn.sigmoid(), fn.tanh(), fn.layer_norm())),
+    *((layer, (2, 3)) for layer in (fn.relu(), fn.leaky_relu(0.2), fn.layer_norm(eps=0.1), fn.rms_norm(eps=0.1))),
+    *((layer, shape) for layer in (fn.softmax(), fn.log_softmax()) for shape in ((4,), (2, 3))),
+    *((fn.dropout(rate), (6,)) for rate in (0.4, 0.0)),
     (fn.rms_norm(), (4,)),
-    (fn.rms_norm(eps=0.1), (2, 3)),
+    (fn.identity(), (3,)),
+    (fn.flatten(), (2, 3, 2)),
     (fn.reshape(3, 2), (6,)),
     (fn.conv2d(2), (4, 5, 3)),
     (fn.conv2d(2, (2, 3), stride=2), (5, 6, 1)),
@@ -121,14 +98,18 @@ def soft(key, batch):
     return outputs, targets / targets.sum(axis=1, keepdims=True)
 
 
-def probabilities(draw):
-    """Outputs that are probabilities, as a softmax layer makes them."""
+def through(layer, draw):
+    """Outputs as a layer makes them."""
 
     def drawn(key, batch):
         outputs, targets = draw(key, batch)
-        return fn.predict(fn.softmax(), (), outputs), targets
+        return fn.predict(layer, (), outputs), targets
 
     return drawn
+
+
+def probabilities(draw):
+    return through(fn.softmax(), draw)
 
 
 def regression(*shape):
@@ -149,11 +130,6 @@ def logits_and_unit(key, batch):
     return regression(3)(key, batch)[0], unit(key, batch)[1]
 
 
-def log_probabilities(key, batch):
-    outputs, targets = soft(key, batch)
-    return fn.predict(fn.log_softmax(), (), outputs), targets
-
-
 LOSSES = [
     *((loss, regression(*shape)) for loss in (fn.mean_squared_error(), fn.huber(0.5)) for shape in ((), (3,), (2, 3))),
     (fn.mean_absolute_error(), regression(3)),
@@ -161,43 +137,31 @@ LOSSES = [
     (fn.hinge(), signs),
     (fn.sigmoid_binary_cross_entropy(), logits_and_unit),
     (fn.binary_cross_entropy(), unit),
-    (fn.kl_divergence(), log_probabilities),
-    (fn.softmax_cross_entropy(label_smoothing=0.1), labels),
-    (fn.softmax_cross_entropy(label_smoothing=0.1), soft),
-] + [
-    (loss, domain(draw))
-    for loss, domain in (
-        (fn.softmax_cross_entropy(), lambda draw: draw),
-        (fn.categorical_cross_entropy(), probabilities),
-    )
-    for draw in (labels, one_hot, soft)
+    (fn.kl_divergence(), through(fn.log_softmax(), soft)),
+    *((fn.softmax_cross_entropy(label_smoothing=0.1), draw) for draw in (labels, soft)),
+    *((fn.softmax_cross_entropy(), draw) for draw in (labels, one_hot, soft)),
+    *((fn.categorical_cross_entropy(), probabilities(draw)) for draw in (labels, one_hot, soft)),
 ]
 
+OF_CLASSES = [
+    *(fn.accuracy, fn.metrics.top_k_accuracy(2), fn.metrics.negative_log_likelihood),
+    *(fn.metrics.confusion_matrix, fn.metrics.reliability),
+]
 METRICS = [
-    (metric, draw)
-    for metric in (
-        fn.accuracy,
-        fn.metrics.top_k_accuracy(2),
-        fn.metrics.negative_log_likelihood,
-        fn.metrics.confusion_matrix,
-        fn.metrics.reliability,
-    )
-    for draw in (probabilities(labels), probabilities(one_hot))
-] + [
+    *((metric, probabilities(draw)) for metric in OF_CLASSES for draw in (labels, one_hot)),
     (fn.metrics.binary_accuracy, unit),
     (fn.metrics.exact_match, unit),
     (fn.metrics.regression_accuracy(0.3), regression(2, 3)),
 ]
 
+OF_CONFUSION = (fn.metrics.precision, fn.metrics.recall, fn.metrics.f1)
 METRICS_OF_TABLES = [
-    (compose(metric, fn.metrics.confusion_matrix), labels, ["parts merge to the whole"])
-    for metric in (fn.metrics.precision, fn.metrics.recall, fn.metrics.f1)
-] + [
+    *((compose(metric, fn.metrics.confusion_matrix), labels, ["parts merge to the whole"]) for metric in OF_CONFUSION),
     (
         compose(fn.metrics.calibration_error, fn.metrics.reliability),
         probabilities(labels),
         ["parts merge to the whole"],
-    )
+    ),
 ]
 """Metrics that are no means and no sums, and the law that they break therefore: their tables merge instead."""
 
@@ -284,14 +248,8 @@ OPTAX = [
     (fn.rmsprop(0.01, decay=0.8, momentum=0.9), optax.rmsprop(0.01, decay=0.8, momentum=0.9)),
     (fn.rmsprop(0.01, eps=0.1, eps_placement="outside"), optax.rmsprop(0.01, eps=0.1, eps_in_sqrt=False)),
     (fn.chain(fn.clip(0.5), fn.sgd(0.1)), optax.chain(optax.clip(0.5), optax.sgd(0.1))),
-    (
-        fn.chain(fn.clip_by_global_norm(1.0), fn.sgd(0.1)),
-        optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.1)),
-    ),
-    (
-        fn.chain(fn.add_decayed_weights(0.1), fn.sgd(0.1)),
-        optax.chain(optax.add_decayed_weights(0.1), optax.sgd(0.1)),
-    ),
+    (fn.chain(fn.clip_by_global_norm(1.0), fn.sgd(0.1)), optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.1))),
+    (fn.chain(fn.add_decayed_weights(0.1), fn.sgd(0.1)), optax.chain(optax.add_decayed_weights(0.1), optax.sgd(0.1))),
     (fn.accumulate(fn.adam(0.1), times=4), optax.MultiSteps(optax.adam(0.1), 4)),
     (fn.sgd(fn.exponential_decay(0.1, 0.5, 10)), optax.sgd(optax.exponential_decay(0.1, 10, 0.5))),
     (fn.sgd(fn.polynomial(0.1, 0.01, 30, 2.0)), optax.sgd(optax.polynomial_schedule(0.1, 0.01, 2.0, 30))),

@@ -50,8 +50,7 @@ KINDS = [
     Kind(
         "Layers",
         layers,
-        [Row(layer, layer_laws(layer, shape, jax=True)) for layer, shape in catalogue.LAYERS]
-        + [Row(layer, layer_laws(layer, shape, jax=True)) for layer, shape in catalogue.LAYERS_OF_INDICES]
+        [Row(layer, layer_laws(layer, at, jax=True)) for layer, at in catalogue.LAYERS + catalogue.LAYERS_OF_INDICES]
         + [Row(layer, noise_laws(layer, shape)) for layer, shape in catalogue.NOISE]
         + [Row(made(*[layers.relu()] * n), combinator_laws(made, shape)) for made, shape, n in catalogue.COMBINATORS],
     ),
@@ -110,11 +109,10 @@ def _section(kind: Kind) -> Iterator[str]:
     yield from (f"{i}. {law}" for law, i in numbers.items())
     yield "\n| part | what it computes | source | laws |\n|---|---|---|---|"
     for name, constructor in sorted(parts(kind).items()):
-        text = inspect.cleandoc(constructor.__doc__)
-        rows = rows_of(name, kind)
+        text, rows = inspect.cleandoc(constructor.__doc__), rows_of(name, kind)
         broken = {law for row in rows for law in row.unless}
-        laws = {numbers[law] for row in rows for law in row.laws if law not in broken}
-        yield f"| `{name}` | {_cell(_equation(text))} | {_cell(_source(text))} | {_ranges(sorted(laws))} |"
+        laws = sorted({numbers[law] for row in rows for law in row.laws if law not in broken})
+        yield f"| `{name}` | {_cell(_equation(text))} | {_cell(_source(text))} | {_ranges(laws)} |"
     yield ""
 
 

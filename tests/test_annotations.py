@@ -5,32 +5,26 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-CHECKED = "--jaxtyping-packages=funcnn,beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
-UNWARNED = "-Wignore::pytest.PytestAssertRewriteWarning"  # of jaxtyping, which is imported first
-
 WITH_JAXTYPING = """
 import sys, jaxtyping, pytest
 sys.modules["funcnn.annotations"] = jaxtyping
 raise SystemExit(pytest.main(sys.argv[1:]))
 """
+OPTIONS = [
+    *("-q", "-n0", "-p", "no:cacheprovider", "-o", "addopts=", "--doctest-modules", f"--rootdir={ROOT}"),
+    "--jaxtyping-packages=funcnn,beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
+    "-Wignore::pytest.PytestAssertRewriteWarning",  # of jaxtyping, which is imported first
+    "--ignore=funcnn/annotations.py",
+    *(f"--ignore=funcnn/testing/{name}.py" for name in ("layers", "losses", "metrics", "optimizers")),  # see annotated
+]
+WRONG = "import numpy as np, funcnn.layers as l\n\ndef test_it():\n    l.dense_forward(None, np.ones(3), None)\n"
 
 
-def checked(*paths, cwd=ROOT):
-    """How pytest ends where every call is checked."""
-    options = ["-q", "-n0", "-p", "no:cacheprovider", "-o", "addopts=", "--doctest-modules"]
-    options += ["--ignore=funcnn/annotations.py", CHECKED, UNWARNED]
-    command = [sys.executable, "-c", WITH_JAXTYPING, *options, *map(str, paths)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True)
-
-
-def test_annotations_hold():
-    end = checked("tests/annotated.py", "funcnn")
-    assert end.returncode == 0, end.stdout
-
-
-def test_a_wrong_annotation_is_found(tmp_path):
-    wrong = "import numpy as np, funcnn.layers as l\n\ndef test_it():\n    l.dense_forward(None, np.ones(3), None)\n"
-    (tmp_path / "test_wrong.py").write_text(wrong)
-    end = checked(tmp_path / "test_wrong.py", cwd=tmp_path)
-    assert end.returncode == 1
-    assert "TypeCheckError" in end.stdout
+def test_annotations_hold_and_a_wrong_one_is_found(tmp_path):
+    (tmp_path / "test_wrong.py").write_text(WRONG)
+    paths = [str(tmp_path / "test_wrong.py"), "tests/annotated.py", "funcnn"]
+    command = [sys.executable, "-c", WITH_JAXTYPING, *OPTIONS, *paths]
+    end = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    failures = [line for line in end.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    assert len(failures) == 1, end.stdout
+    assert "::test_it - jaxtyping.TypeCheckError" in failures[0]

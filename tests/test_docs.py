@@ -6,12 +6,10 @@ import pytest
 
 from tests import docs
 
-PAGE = Path(__file__).parent.parent / "docs" / "catalogue.md"
-
 
 def test_the_page_is_what_the_code_says():
-    hint = "make it again: python -m tests.docs > docs/catalogue.md"
-    assert PAGE.read_text() == docs.page(), hint
+    page = Path(__file__).parent.parent / "docs" / "catalogue.md"
+    assert page.read_text() == docs.page(), "make it again: python -m tests.docs > docs/catalogue.md"
 
 
 @pytest.mark.parametrize("kind", docs.KINDS, ids=lambda kind: kind.title)

@@ -13,6 +13,7 @@ from funcnn.testing import assert_pure, check_vjp, strategies as fst
 SHAPES = st.sampled_from([(3,), (4, 4, 2), (2, 3)])
 
 
+@settings(max_examples=30)
 @given(st.data(), SHAPES, fst.keys())
 def test_the_gradient_of_any_architecture_is_that_of_central_differences(data, in_shape, key):
     layer = data.draw(fst.layers(in_shape))
@@ -23,6 +24,7 @@ def test_the_gradient_of_any_architecture_is_that_of_central_differences(data, i
     check_vjp(layer, params, x, key, mode=mode)
 
 
+@settings(max_examples=30)
 @given(st.data(), fst.batches((3,), 2))
 def test_any_architecture_trains(data, batch):
     model = fn.serial(data.draw(fst.layers((3,))), fn.dense(2))
@@ -33,16 +35,16 @@ def test_any_architecture_trains(data, batch):
 
 
 @pytest.mark.parametrize(
-    ("in_shape", "kinds"),
+    ("in_shape", "examples", "kinds"),
     [
-        ((3,), {"dense", "dropout", "relu", "softmax", "layer_norm", "residual", "concatenate", "add", "repeat"}),
-        ((4, 4, 2), {"conv2d", "max_pool2d", "avg_pool2d", "flatten", "residual"}),
+        ((3,), 100, {"dense", "dropout", "relu", "softmax", "layer_norm", "residual", "concatenate", "add", "repeat"}),
+        ((4, 4, 2), 20, {"conv2d", "max_pool2d", "avg_pool2d", "flatten", "residual"}),
     ],
 )
-def test_every_kind_of_layer_is_drawn(in_shape, kinds):
+def test_every_kind_of_layer_is_drawn(in_shape, examples, kinds):
     drawn = set()
 
-    @settings(max_examples=300, phases=[Phase.generate])
+    @settings(max_examples=examples, phases=[Phase.generate])
     @given(fst.layers(in_shape))
     def note(layer):
         drawn.update(re.findall(r"\w+(?=\()", repr(layer)))

@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 import numpy as np
-from toolz import identity, keyfilter
+from toolz import identity, last
 
 from funcnn import tree
 from funcnn.arrays import readonly
@@ -20,8 +20,9 @@ from funcnn.checkpoint import load_tree, save_tree
 from funcnn.keys import Key
 from funcnn.runs.experiment import Experiment
 from funcnn.runs.stream import Progress, beginning, stream
-from funcnn.testing.laws import BrokenLaw
+from funcnn.testing.laws import hold
 from funcnn.testing.purity import ensure
+from funcnn.testing.training import named
 
 __all__ = ["check_experiment"]
 
@@ -57,17 +58,15 @@ def check_experiment(experiment: Experiment, *, epochs: int = 2, unless: Collect
     Traceback (most recent call last):
     funcnn.testing.laws.BrokenLaw: ... a function of the epoch': batches of epoch 2 again: batch 1.inputs differs
     """
-    ensure(set(unless) <= LAWS.keys(), f"unless names laws of {[*LAWS]}, not {[*unless]}")
     batches, epochs = experiment.batches, min(epochs, experiment.epochs)
     few = attrs.evolve(experiment, epochs=epochs, batches=lambda epoch: islice(batches(epoch), FEW))
     with _global_states(_states()), np.errstate(all="ignore"):  # a run goes on with NaN too
         run = _Run(few, _first_calls(few))
-        for name, law in keyfilter(lambda name: name not in unless, LAWS).items():
-            try:
-                law(run)
-            except Exception as error:
-                what = error if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
-                raise BrokenLaw(f"the experiment breaks the law '{name}': {what}") from error
+        hold("the experiment", {name: partial(law, run) for name, law in LAWS.items()}, unless=unless, told=_told)
+
+
+def _told(error: Exception) -> object:
+    return error if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
 
 
 @attrs.frozen
@@ -109,26 +108,22 @@ def _first_calls(experiment: Experiment) -> list[_Call]:
 
         return call
 
-    def begin() -> dict[str, Any]:
-        return _named(*experiment.begin())
-
     def batches(epoch: int) -> dict[str, Any]:
         copies = map(_copied, experiment.batches(epoch))  # since all may be one array, filled anew
         return {f"batch {i}": batch for i, batch in enumerate(copies, 1)}
 
-    def step(*args: Any) -> dict[str, Any]:
-        return _named(*experiment.step(*args))
+    def values(by_name: dict[str, Any]) -> tuple[Any, ...]:
+        return tuple(by_name.values())
 
     recorder = attrs.evolve(
         experiment,
-        begin=recorded("begin", begin, lambda pair: tuple(pair.values())),
-        batches=recorded("batches of epoch", batches, lambda named: named.values()),
-        step=recorded("step", step, lambda pair: tuple(pair.values())),
+        begin=recorded("begin", lambda: named(*experiment.begin()), values),
+        batches=recorded("batches of epoch", batches, values),
+        step=recorded("step", lambda *args: named(*experiment.step(*args)), values),
         evaluate=recorded("evaluate", experiment.evaluate),
     )
     with suppress(Exception):
-        for _ in stream(recorder):
-            pass
+        last(stream(recorder))
     return calls
 
 
@@ -202,8 +197,8 @@ def _stopping(run: _Run) -> None:
         path = Path(folder) / "run.safetensors"
         for i, stop in enumerate(whole, 1):
             if i <= 2 or len(stop.history) == 1:
-                save_tree(path, _named(stop.params, stop.state))
-                again = attrs.evolve(stop, **load_tree(path, _named(*experiment.begin())))
+                save_tree(path, named(stop.params, stop.state))
+                again = attrs.evolve(stop, **load_tree(path, named(*experiment.begin())))
                 for found, expected in zip(stream(experiment, again), whole[i:], strict=True):
                     at = f"at step {expected.step}, stopped after step {stop.step}"
                     _assert_same(at, _recorded(found), _recorded(expected))
@@ -239,11 +234,7 @@ def _assert_same(what: str, found: Any, expected: Any) -> None:
 def _recorded(progress: Progress) -> dict[str, Any]:
     """Params, state, the rows of the latest epoch's steps, and of the epoch without seconds."""
     history = [{**row, "seconds": 0} for row in progress.history[-1:]]
-    return {**_named(progress.params, progress.state), "steps": [*progress.steps_after(0)], "history": history}
-
-
-def _named(params: Any, state: Any) -> dict[str, Any]:
-    return {"params": params, "state": state}
+    return {**named(progress.params, progress.state), "steps": [*progress.steps_after(0)], "history": history}
 
 
 def _copied(values: Any) -> Any:

@@ -40,11 +40,81 @@ class Case:
 
 Law: TypeAlias = Callable[[Case], None]
 
+Laws: TypeAlias = Mapping[str, Law]
+"""Laws by name."""
+
 Inputs: TypeAlias = Callable[[Key, Shape], Array]
 """``inputs(key, shape)`` draws inputs in float64, or integers."""
 
 Draw: TypeAlias = Callable[[Key, int], tuple[Array, Array]]
 """``draw(key, batch)`` gives outputs and targets in the domain of a loss or metric, floating ones in float64."""
+
+WEIGHTS = (np.bool_, np.uint8, np.int64, np.float32, np.float64)
+"""The dtypes of sample weights that are tried."""
+
+JUNK = (np.nan, np.inf, -np.inf)
+"""What a sample without weight may hold."""
+
+
+def hold(
+    subject: str,
+    laws: Mapping[str, Callable[..., None]],
+    examples: int | None = None,
+    *,
+    unless: Collection[str] = (),
+    told: Callable[[Exception], object] = str,
+) -> None:
+    """Try each law, but those that ``unless`` names: on so many random cases, or once, without a case.
+
+    Raises:
+        AssertionError: There is no law of such a name.
+        BrokenLaw: At the first law that fails, with the smallest case that Hypothesis finds, and what is ``told``.
+        ModuleNotFoundError: Hypothesis is not installed.
+    """
+    ensure(set(unless) <= laws.keys(), f"unless names laws of {[*laws]}, not {[*unless]}")
+    search = None if examples is None else _search(examples)
+    for name, law in laws.items():
+        if name not in unless:
+            cases: list[Case] = []
+            try:
+                law() if search is None else search(law, cases)
+            except Exception as error:
+                at = f" at batch size {cases[-1].batch}, seed {cases[-1].key.seed}" if cases else ""
+                raise BrokenLaw(f"{subject} breaks the law '{name}'{at}: {told(error)}") from error
+
+
+def _search(examples: int) -> Callable[[Law, list[Case]], None]:
+    """The search for the smallest case on which a law fails; each case that it tries joins a list, that one last."""
+    hypothesis = extra("hypothesis")
+    settings = hypothesis.settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        report_multiple_bugs=False,
+        phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink),
+    )
+    seeds, batches = hypothesis.strategies.integers(0, 2**16), hypothesis.strategies.integers(1, 5)
+
+    def search(law: Law, cases: list[Case]) -> None:
+        def attempt(seed: int, batch: int) -> None:
+            cases.append(Case(Key(seed), batch))
+            law(cases[-1])
+
+        settings(hypothesis.given(seeds, batches)(attempt))()
+
+    return search
+
+
+def spec_law(name: str, subject: Any, behaviour: Callable[[Any, Case], Any]) -> Laws:
+    """The law that the spec of ``subject`` builds what reads and behaves the same, bit for bit; none without a spec."""
+
+    def law(case: Case) -> None:
+        again = from_plain(to_plain(subject))
+        ensure(repr(again) == repr(subject), f"built again it is {again!r}")
+        ensure(tree.equal(behaviour(again, case), behaviour(subject, case)), "built again it differs")
+
+    return {} if getattr(subject, "spec", None) is None else {name: law}
 
 
 def normal_inputs(key: Key, shape: Shape) -> Array:
@@ -57,6 +127,11 @@ def batch_of(shape: Shapes, key: Key, batch: int, draw: Inputs) -> Any:
     if all(isinstance(size, int) for size in shape):
         return draw(key, (batch, *shape))
     return tuple(batch_of(part, key.at(i), batch, draw) for i, part in enumerate(shape))
+
+
+def weighted(draw: Draw, case: Case) -> tuple[Array, Array, Array]:
+    """Outputs, targets and random weights."""
+    return *draw(case.key, case.batch), case.key.at("weights").uniform((case.batch,), np.float64, low=0.1)
 
 
 def spoiled(draw: Draw, case: Case, junk: float) -> tuple[Any, Any, Array]:
@@ -75,27 +150,9 @@ def repeated(values: Any, times: Array) -> Any:
     return tree.map(lambda leaf: np.repeat(leaf, times, axis=0), values)
 
 
-WEIGHTS = (np.bool_, np.uint8, np.int64, np.float32, np.float64)
-"""The dtypes of sample weights that are tried."""
-
-
-def weighted(draw: Draw, case: Case) -> tuple[Array, Array, Array]:
-    """Outputs, targets and random weights."""
-    return *draw(case.key, case.batch), case.key.at("weights").uniform((case.batch,), np.float64, low=0.1)
-
-
-def hold(subject: object, laws: Mapping[str, Law], examples: int, *, unless: Collection[str] = ()) -> None:
-    """Try each law on ``examples`` cases, but those that ``unless`` names.
-
-    Raises:
-        AssertionError: There is no law of such a name.
-        BrokenLaw: At the first law that fails, with the smallest case that Hypothesis finds.
-        ModuleNotFoundError: Hypothesis is not installed.
-    """
-    ensure(set(unless) <= laws.keys(), f"unless names laws of {[*laws]}, not {[*unless]}")
-    for name, law in laws.items():
-        if name not in unless:
-            _try(subject, name, law, examples)
+def single_rows(values: Any, batch: int) -> list[Any]:
+    """The samples as ``batch`` batches of one."""
+    return [tree.map(lambda leaf, i=i: leaf[i : i + 1], values) for i in range(batch)]
 
 
 def randomized(params: Params, key: Key) -> Params:
@@ -109,52 +166,12 @@ def as_dtype(arrays: Any, dtype: type) -> Any:
     return tree.map(lambda array: array.astype(dtype) if array.dtype.kind == "f" else array, arrays)
 
 
-def check_spec(subject: Any, behaviour: Callable[[Any], Any]) -> None:
-    """What the spec of ``subject`` builds again reads the same and behaves the same, bit for bit.
-
-    Raises:
-        AssertionError: It does not.
-    """
-    again = from_plain(to_plain(subject))
-    ensure(repr(again) == repr(subject), f"built again it is {again!r}")
-    ensure(tree.equal(behaviour(again), behaviour(subject)), "built again it differs")
-
-
-def _try(subject: object, name: str, law: Law, examples: int) -> None:
-    hypothesis = _imported("hypothesis")
-    case = Case(Key(0), 1)
-
-    def attempt(seed: int, batch: int) -> None:
-        nonlocal case  # Hypothesis runs the smallest failing case last
-        case = Case(Key(seed), batch)
-        law(case)
-
-    cases = hypothesis.given(hypothesis.strategies.integers(0, 2**16), hypothesis.strategies.integers(1, 5))
-    settings = hypothesis.settings(
-        max_examples=examples,
-        deadline=None,
-        database=None,
-        derandomize=True,
-        report_multiple_bugs=False,
-        phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink),
-    )
-    try:
-        settings(cases(attempt))()
-    except Exception as error:
-        text = f"{subject!r} breaks the law '{name}' at batch size {case.batch}, seed {case.key.seed}: {error}"
-        raise BrokenLaw(text) from error
-
-
-def jax_module() -> ModuleType:
-    """JAX, where a law takes it.
+def extra(name: str) -> ModuleType:
+    """A module that not everyone has.
 
     Raises:
         ModuleNotFoundError: It is not installed; the message says how to.
     """
-    return _imported("jax")
-
-
-def _imported(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

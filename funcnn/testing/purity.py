@@ -51,7 +51,11 @@ def assert_trees_alike(actual: Any, expected: Any) -> None:
     AssertionError: a is float32 (2,) instead of float64 (2,)
     """
     ensure(tree.same_structure(actual, expected), f"structures differ: {actual} and {expected}")
-    _ensure_none(_unlike(*triple) for triple in _triples(actual, expected))
+    _ensure_none(
+        f"{path} is {a.dtype} {a.shape} instead of {b.dtype} {b.shape}"
+        for path, a, b in _triples(actual, expected)
+        if (a.dtype, a.shape) != (b.dtype, b.shape)
+    )
 
 
 def assert_trees_close(actual: Any, expected: Any, *, rtol: float = 1e-5, atol: float = 1e-6) -> None:
@@ -78,20 +82,15 @@ def ensure(condition: bool, message: str) -> None:
         raise AssertionError(message)
 
 
-def _ensure_none(found: Iterable[str]) -> None:
-    messages = [*filter(None, found)]
-    ensure(not messages, "; ".join(messages))
+def _ensure_none(wrong: Iterable[str]) -> None:
+    text = "; ".join(wrong)
+    ensure(not text, text)
 
 
 def _triples(actual: Any, expected: Any) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Path and both leaves, as arrays."""
     pairs = zip(tree.leaves_with_paths(actual), tree.leaves(expected), strict=True)
     return ((path or "the value", np.asarray(a), np.asarray(b)) for (path, a), b in pairs)
-
-
-def _unlike(path: str, a: np.ndarray, b: np.ndarray) -> str:
-    same = (a.dtype, a.shape) == (b.dtype, b.shape)
-    return "" if same else f"{path} is {a.dtype} {a.shape} instead of {b.dtype} {b.shape}"
 
 
 def _arrays(arguments: Any) -> list[np.ndarray]:

@@ -1,16 +1,15 @@
 """The laws of randomness in training: of layers that add noise, and of combinators, which hand the keys on."""
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from funcnn.arrays import Array, Shape, Shapes
 from funcnn.keys import Key
-from funcnn.layer import Layer, Training, predict
+from funcnn.layer import Layer, Params, Training, predict
 from funcnn.layers import identity
-from funcnn.testing.laws import Case, Law, batch_of, hold, normal_inputs
+from funcnn.testing.laws import Case, Laws, batch_of, hold, normal_inputs
 from funcnn.testing.purity import ensure
 
 __all__ = ["check_combinator", "check_noise"]
@@ -31,17 +30,38 @@ def check_noise(layer: Layer, in_shape: Shape, *, examples: int = 10) -> None:
     >>> import funcnn as fn
     >>> check_noise(fn.dropout(0.3), (5,))
     """
-    hold(layer, noise_laws(layer, in_shape), examples)
+    hold(repr(layer), noise_laws(layer, in_shape), examples)
 
 
-def noise_laws(layer: Layer, in_shape: Shape) -> Mapping[str, Law]:
+def noise_laws(layer: Layer, in_shape: Shape) -> Laws:
     """The laws by name."""
-    laws: dict[str, Callable[[Layer, Shape, Case], None]] = {
-        "another key draws other noise": _other_noise,
-        "every sample has noise of its own": _own_noise,
-        "the mean over the noise is the output at inference": _mean,
+
+    def drawn(case: Case) -> tuple[Params, Array]:
+        return layer.init(case.key, in_shape)[0], case.array("x", (1, *in_shape))
+
+    def noisy(case: Case, label: str = "key") -> Array:
+        """What becomes of many copies of one sample."""
+        params, x = drawn(case)
+        return layer.forward(params, np.repeat(x, DRAWS, axis=0), Training(case.key.at(label)))[0]
+
+    def differs_by_key(case: Case) -> None:
+        ensure(not np.array_equal(noisy(case, "one"), noisy(case, "another")), "two keys give the same outputs")
+
+    def differs_by_sample(case: Case) -> None:
+        y = noisy(case)
+        ensure(not (y == y[0]).all(), "all samples of a batch are changed alike")
+
+    def mean(case: Case) -> None:
+        y, expected = noisy(case), predict(layer, *drawn(case))[0]
+        error = np.abs(y.mean(axis=0) - expected)
+        tolerance = 1e-9 + 6 * y.std(axis=0) / np.sqrt(DRAWS)  # six standard errors
+        ensure(bool(np.all(error <= tolerance)), f"the mean is off by up to {np.max(error):.3g}")
+
+    return {
+        "another key draws other noise": differs_by_key,
+        "every sample has noise of its own": differs_by_sample,
+        "the mean over the noise is the output at inference": mean,
     }
-    return {name: partial(law, layer, in_shape) for name, law in laws.items()}
 
 
 def check_combinator(combine: Callable[..., Layer], in_shape: Shapes, *, layers: int = 2, examples: int = 5) -> None:
@@ -53,69 +73,36 @@ def check_combinator(combine: Callable[..., Layer], in_shape: Shapes, *, layers:
     >>> import funcnn as fn
     >>> check_combinator(fn.concatenate, (5,))
     """
-    hold(combine, combinator_laws(combine, in_shape, layers=layers), examples)
+    hold(repr(combine), combinator_laws(combine, in_shape, layers=layers), examples)
 
 
-def combinator_laws(combine: Callable[..., Layer], in_shape: Shapes, *, layers: int = 2) -> Mapping[str, Law]:
+def combinator_laws(combine: Callable[..., Layer], in_shape: Shapes, *, layers: int = 2) -> Laws:
     """The laws by name."""
-    laws: dict[str, Callable[[Callable[..., Layer], Shapes, int, Case], None]] = {
-        "every layer is initialized from a key of its own": _initialized,
-        "every layer draws from a key of its own": _called,
+
+    def keys(case: Case, *, called: bool) -> list[Key]:
+        """The keys that the layers are initialized with, or called with."""
+        of_init, of_forward = list[Key](), list[Key]()
+
+        def init(key: Key, in_shape: Shape, **options: Any) -> tuple[tuple[()], Shape]:
+            of_init.append(key)
+            return (), in_shape
+
+        def forward(params: tuple[()], x: Array, mode: Any) -> tuple[Array, tuple[()]]:
+            of_forward.append(mode.key)
+            return x, params
+
+        combined = combine(*[Layer(init, forward, identity().vjp)] * layers)
+        params, _ = combined.init(case.key, in_shape)
+        if called:
+            x = batch_of(in_shape, case.key.at("x"), case.batch, normal_inputs)
+            combined.forward(params, x, Training(case.key))
+        return of_forward if called else of_init
+
+    def ensure_own(keys: list[Key]) -> None:
+        ensure(len(keys) == layers, f"{layers} layers are called {len(keys)} times")
+        ensure(len(set(keys)) == layers, f"the keys are {', '.join(map(str, keys))}")
+
+    return {
+        "every layer is initialized from a key of its own": lambda case: ensure_own(keys(case, called=False)),
+        "every layer draws from a key of its own": lambda case: ensure_own(keys(case, called=True)),
     }
-    return {name: partial(law, combine, in_shape, layers) for name, law in laws.items()}
-
-
-def _noisy(layer: Layer, in_shape: Shape, case: Case, label: str = "key") -> tuple[Array, Array]:
-    """One sample, and what becomes of many copies of it."""
-    x, (params, _) = case.array("x", (1, *in_shape)), layer.init(case.key, in_shape)
-    return x, layer.forward(params, np.repeat(x, DRAWS, axis=0), Training(case.key.at(label)))[0]
-
-
-def _other_noise(layer: Layer, in_shape: Shape, case: Case) -> None:
-    (_, y), (_, z) = (_noisy(layer, in_shape, case, label) for label in ("one", "another"))
-    ensure(not np.array_equal(y, z), "two keys give the same outputs")
-
-
-def _own_noise(layer: Layer, in_shape: Shape, case: Case) -> None:
-    _, y = _noisy(layer, in_shape, case)
-    ensure(not (y == y[0]).all(), "all samples of a batch are changed alike")
-
-
-def _mean(layer: Layer, in_shape: Shape, case: Case) -> None:
-    x, y = _noisy(layer, in_shape, case)
-    error = np.abs(y.mean(axis=0) - predict(layer, layer.init(case.key, in_shape)[0], x)[0])
-    tolerance = 1e-9 + 6 * y.std(axis=0) / np.sqrt(DRAWS)  # six standard errors
-    ensure(bool(np.all(error <= tolerance)), f"the mean is off by up to {np.max(error):.3g}")
-
-
-def _initialized(combine: Callable[..., Layer], in_shape: Shapes, layers: int, case: Case) -> None:
-    keys: list[Key] = []
-    combine(*[_probe(keys, [])] * layers).init(case.key, in_shape)
-    _ensure_own(keys, layers)
-
-
-def _called(combine: Callable[..., Layer], in_shape: Shapes, layers: int, case: Case) -> None:
-    keys: list[Key] = []
-    combined = combine(*[_probe([], keys)] * layers)
-    params, _ = combined.init(case.key, in_shape)
-    combined.forward(params, batch_of(in_shape, case.key.at("x"), case.batch, normal_inputs), Training(case.key))
-    _ensure_own(keys, layers)
-
-
-def _probe(of_init: list[Key], of_forward: list[Key]) -> Layer:
-    """An identity that notes the keys it is given."""
-
-    def init(key: Key, in_shape: Shape, **options: Any) -> tuple[tuple[()], Shape]:
-        of_init.append(key)
-        return (), in_shape
-
-    def forward(params: tuple[()], x: Array, mode: Any) -> tuple[Array, tuple[()]]:
-        of_forward.append(mode.key)
-        return x, params
-
-    return Layer(init, forward, identity().vjp)
-
-
-def _ensure_own(keys: list[Key], layers: int) -> None:
-    ensure(len(keys) == layers, f"{layers} layers are called {len(keys)} times")
-    ensure(len(set(keys)) == layers, f"the keys are {', '.join(map(str, keys))}")
