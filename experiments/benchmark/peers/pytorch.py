@@ -1,30 +1,22 @@
 """PyTorch."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from experiments.benchmark.task import Ready, Task
-from experiments.benchmark.workloads import CLASSES, PIXELS
+from experiments.benchmark.workloads import CLASSES, PIXELS, Ready, Task
 
-OPTIMIZERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
-    {"sgd": partial(torch.optim.SGD, lr=0.1), "adam": partial(torch.optim.Adam, lr=1e-3)}
-)
-
-LOOPS: Mapping[str, Mapping[str, bool]] = MappingProxyType(
-    {
-        "eager": {"foreach": False},
-        "foreach": {"foreach": True},
-        "fused": {"fused": True},
-        "compile": {"fused": True},
-    }
-)
+LOOPS: Mapping[str, Mapping[str, bool]] = {
+    "eager": {"foreach": False},
+    "foreach": {"foreach": True},
+    "fused": {"fused": True},
+    "compile": {"fused": True},
+}
 """By mode, how the optimizer goes over the params."""
 
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
@@ -77,7 +69,8 @@ def as_torch(array: Any, shape: Any) -> Any:
 def training(task: Task, mode: str) -> Ready:
     """Forward, backward and the optimizer's step, whose loop over the params is the mode's; or compiled."""
     model = network(task)
-    optimizer = OPTIMIZERS[task.workload.optimizer](model.parameters(), **LOOPS[mode])
+    optimizers = {"sgd": partial(torch.optim.SGD, lr=0.1), "adam": partial(torch.optim.Adam, lr=1e-3)}
+    optimizer = optimizers[task.workload.optimizer](model.parameters(), **LOOPS[mode])
 
     def loss_of(inputs: Any, targets: Any) -> Any:
         return functional.cross_entropy(model(inputs), targets)
@@ -101,8 +94,7 @@ def inference(task: Task) -> Ready:
     """Piece by piece."""
     model = network(task).eval()
 
-    def run(order: Any) -> Any:
-        del order  # nothing is drawn
+    def run(_: Any) -> Any:
         with torch.inference_mode():
             return torch.cat([model(piece) for piece in task.pieces()]).numpy()
 
