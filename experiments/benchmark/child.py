@@ -1,4 +1,4 @@
-"""Measures one peer on one workload: ``python -m experiments.benchmark.child FOLDER/WORKLOAD PEER SAMPLES BEGAN``.
+"""Measures one peer on one workload: ``python -m experiments.benchmark.child FOLDER/WORKLOAD PEER SAMPLES``.
 
 The process imports what its peer needs and nothing else. It prints one line of JSON.
 """
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from experiments.benchmark.peers import PEERS
-from experiments.benchmark.workloads import START_UP, Task, workload_of
+from experiments.benchmark.workloads import Task, workload_of
 
 PARAMS, INPUTS, TARGETS, ORDERS = "params.npz", "inputs.npy", "targets.npy", "orders.npy"
 
@@ -24,11 +24,10 @@ BEGINNING = 5
 """How many steps' losses are told one by one."""
 
 
-def measure(folder: Path, name: str, samples: int, began: float) -> dict[str, Any]:
+def measure(folder: Path, name: str, samples: int) -> dict[str, Any]:
     """An epoch a row of the orders, each timed but the first, in which all happens that happens once.
 
-    The memory of training is the peak while the epochs are timed, less what the imports and the samples took. Of a
-    start-up the first epoch is all, with the time since ``began``, when the process was started.
+    The memory of training is the peak while the epochs are timed, less what the imports and the samples took.
     """
     peer, workload = PEERS[name], workload_of(folder.name, samples)
     module: Any = importlib.import_module(f"experiments.benchmark.peers.{peer.module}")
@@ -37,9 +36,6 @@ def measure(folder: Path, name: str, samples: int, began: float) -> dict[str, An
     task = Task(workload, place(inputs), place(targets), folder / PARAMS)
     first, *orders = np.load(folder / ORDERS)
     modes = [peer.mode] if peer.mode else []
-    if workload.kind == START_UP:
-        module.training(task, *modes).run(first)
-        return {"seconds": [time.time() - began]}
     del inputs  # the peer has them, or a copy
     gc.collect()  # what held them for the copying lets them go
     before = memory("VmRSS")
@@ -112,5 +108,4 @@ def memory(name: str) -> int | None:
 
 
 if __name__ == "__main__":
-    _, place, peer, samples, began = sys.argv
-    print(json.dumps(measure(Path(place), peer, int(samples), float(began))))
+    print(json.dumps(measure(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))))

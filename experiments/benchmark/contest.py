@@ -15,9 +15,10 @@ import numpy as np
 
 import funcnn as fn
 from experiments.benchmark import child
+from experiments.benchmark.first_steps import FIRST_STEPS
 from experiments.benchmark.peers import PEERS
 from experiments.benchmark.peers.funcnn_numpy import initial_params
-from experiments.benchmark.workloads import WORKLOADS, workload_of
+from experiments.benchmark.workloads import START_UP, WORKLOADS, workload_of
 from funcnn import tree
 
 TIMED_EPOCHS = 3
@@ -96,7 +97,6 @@ def measured(
     failed: set[tuple[str, str]] = set()
     for number, name, peer in plan:
         if (name, peer) not in failed:
-            prepare(scratch / name, len(train.inputs))
             told = told_by_process(scratch / name, peer, len(train.inputs), threads)
             if "failure" in told:
                 failed.add((name, peer))
@@ -115,13 +115,17 @@ def prepare(folder: Path, samples: int) -> None:
 
 def told_by_process(folder: Path, peer: str, samples: int, threads: int) -> dict[str, Any]:
     """The fields of a measurement that a process of its own tells, or its failure."""
-    command = [sys.executable, "-m", child.__name__, str(folder), peer, str(samples), str(time.time())]
+    if folder.name == START_UP:
+        script = ["-c", FIRST_STEPS[peer]]
+    else:
+        prepare(folder, samples)
+        script = ["-m", child.__name__, str(folder), peer, str(samples)]
     variables = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads))}
     how: Any = {"cwd": ROOT, "env": variables, "capture_output": True, "text": True, "check": True}
     told: dict[str, Any]
     try:
         with on_cores(threads):
-            ended = subprocess.run(command, timeout=TIME_LIMIT, **how)
+            ended = subprocess.run([sys.executable, *script, str(time.time())], timeout=TIME_LIMIT, **how)
         told = json.loads(ended.stdout.splitlines()[-1])
     except subprocess.CalledProcessError as error:
         lines = [f"exit status {error.returncode}", *filter(str.strip, error.stderr.splitlines())]

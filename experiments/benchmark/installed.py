@@ -39,10 +39,7 @@ def closure(requirement: str) -> set[str]:
         name, extras = canonicalize_name(asked.name), frozenset(asked.extras)
         if (name, extras) not in found:
             found.add((name, extras))
-            required = map(Requirement, distribution(name).requires or ())
-            left += (
-                one
-                for one in required
-                if one.marker is None or any(one.marker.evaluate({"extra": extra}) for extra in (*extras, ""))
-            )
+            required = [Requirement(line) for line in distribution(name).requires or ()]
+            brings = ({"extra": extra} for extra in (*extras, ""))
+            left += [one for extra in brings for one in required if one.marker is None or one.marker.evaluate(extra)]
     return {name for name, _ in found}

@@ -99,13 +99,14 @@ def text(results: Results) -> str:
     """All tables, under their headings, and what is wrong."""
     made = results.measurements
     names = [name for name in unique(m.workload for m in made) if name in WORKLOADS]
-    sizes = (
-        [" + ".join(PEERS[peer].installs), _in(1e6, size) or "not installed"] for peer, size in results.sizes.items()
-    )
+    installs = {" + ".join(PEERS[peer].installs): size for peer, size in results.sizes.items()}
     tables = {
         "In short": _in_short(made),
         **{name: _lines(made, name) for name in names},
-        INSTALLED_SIZE: [["installed", "MB"], *sizes],
+        INSTALLED_SIZE: [
+            ["installed", "MB"],
+            *([name, _in(1e6, size) or "not installed"] for name, size in installs.items()),
+        ],
     }
     faults = {
         "Not installed": list(unique(f"- {m.peer}: {m.failure}" for m in made if m.status == "not installed")),
@@ -184,12 +185,12 @@ def _lines(measurements: Sequence[Measurement], name: str) -> list[list[str]]:
             "added / params": lambda row: _in(row[0].params, *(m.added for m in row)),
             "program / params": lambda row: _in(row[0].params, *(m.program for m in row)),
         }
-    missing = {m.peer: [m.status, *[""] * (len(columns) - 1)] for m in measurements if m.workload == name and m.failure}
-    cells = {
-        peer: [str(cell(row) or "") for cell in columns.values()] if row else missing[peer]
-        for peer, row in made.items()
-    }
-    return [["peer", *columns], *([peer, *line] for peer, line in cells.items())]
+    why = {m.peer: m.status for m in measurements if m.workload == name and m.failure}
+    lines = [["peer", *columns]]
+    for peer, row in made.items():
+        blank = [why.get(peer, ""), *[""] * (len(columns) - 1)]
+        lines.append([peer, *([str(cell(row) or "") for cell in columns.values()] if row else blank)])
+    return lines
 
 
 def _in(unit: float | None, *sizes: int | None) -> str:

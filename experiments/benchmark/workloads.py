@@ -19,8 +19,8 @@ class Workload:
 
     Attributes:
         kind: "dense" or "lenet" for an epoch of training such a network, "inference" for the outputs of a dense one,
-            "start-up" for all that a process does until its first training step is done.
-        hidden: The widths of a dense network's hidden layers; they are rectified.
+            "start-up" for all that a script does until its first training step is done.
+        hidden: The widths of the hidden dense layers; they are rectified.
         batch: The batch size.
         optimizer: "adam" with a learning rate of 0.001, or "sgd" with 0.1.
         samples: How many, from the first on.
@@ -48,9 +48,9 @@ WORKLOADS: Mapping[str, Workload] = {
     },
     "wide": Workload(hidden=(512, 512)),
     "huge": Workload(hidden=(2048, 2048), samples=12_800),
-    "lenet": Workload("lenet", samples=6_400),
+    "lenet": Workload("lenet", hidden=(120, 84), samples=6_400),
     "inference": Workload("inference"),
-    START_UP: Workload(START_UP, samples=128),
+    START_UP: Workload(START_UP),
 }
 
 NAMES = (*WORKLOADS, INSTALLED_SIZE)

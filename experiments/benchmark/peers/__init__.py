@@ -4,7 +4,7 @@
     training(task, mode)    what trains, ready; without a mode where the row has none
     inference(task)         what predicts, ready, with the task's pieces
 
-as far as its row says.
+as far as its row says. A tool that starts up is also a script in :mod:`experiments.benchmark.first_steps`.
 """
 
 from collections.abc import Mapping
@@ -38,15 +38,15 @@ PEERS: Mapping[str, Peer] = {
     "funcnn": Peer("funcnn_numpy", does=TRAINING + TOOL, installs=("funcnn",)),
     "funcnn-jax-step": Peer("funcnn_jax", "step", ("dense",)),
     "funcnn-jax-epoch": Peer("funcnn_jax", "epoch"),
-    "funcnn-jax": Peer("funcnn_jax", "step", TOOL, installs=("funcnn[jax]",)),
+    "funcnn-jax": Peer("funcnn_jax", does=TOOL, installs=("funcnn[jax]",)),
     "jax-optax-step": Peer("jax_optax", "step"),
     "jax-optax-scan": Peer("jax_optax", "scan"),
-    "jax-optax": Peer("jax_optax", "step", TOOL),
+    "jax-optax": Peer("jax_optax", does=TOOL),
     "torch-eager": Peer("pytorch", "eager"),
     "torch-foreach": Peer("pytorch", "foreach"),
     "torch-fused": Peer("pytorch", "fused"),
     "torch-compile": Peer("pytorch", "compile"),
-    "torch": Peer("pytorch", "eager", TOOL, installs=("torch",)),
+    "torch": Peer("pytorch", does=TOOL, installs=("torch",)),
     "scikit-learn": Peer("scikit_learn", does=("dense", *TOOL), installs=("scikit-learn",), own_batches=True),
     "keras": Peer("keras_fit", does=("dense", *TOOL), installs=("keras", "jax"), own_batches=True),
     "numpy-loop": Peer("numpy_loop", does=("dense", "inference")),

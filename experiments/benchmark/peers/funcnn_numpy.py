@@ -12,30 +12,17 @@ from funcnn.training import Step
 
 OPTIMIZERS: Mapping[str, fn.Optimizer] = {"sgd": fn.sgd(0.1), "adam": fn.adam(1e-3)}
 
-LENET = fn.serial(
-    fn.reshape(28, 28, 1),
-    fn.conv2d(6, 5),
-    fn.relu(),
-    fn.max_pool2d(2),
-    fn.conv2d(16, 5, padding="valid"),
-    fn.relu(),
-    fn.max_pool2d(2),
-    fn.flatten(),
-    fn.dense(120),
-    fn.relu(),
-    fn.dense(84),
-    fn.relu(),
-    fn.dense(CLASSES),
+CONVOLUTIONS = (
+    *(fn.reshape(28, 28, 1), fn.conv2d(6, 5), fn.relu(), fn.max_pool2d(2)),
+    *(fn.conv2d(16, 5, padding="valid"), fn.relu(), fn.max_pool2d(2), fn.flatten()),
 )
 """After LeCun et al. 1998."""
 
 
 def model_of(workload: Workload) -> fn.Layer:
     """The network of a workload."""
-    if workload.kind == "lenet":
-        return LENET
     hidden = (layer for width in workload.hidden for layer in (fn.dense(width), fn.relu()))
-    return fn.serial(*hidden, fn.dense(CLASSES))
+    return fn.serial(*(CONVOLUTIONS if workload.kind == "lenet" else ()), *hidden, fn.dense(CLASSES))
 
 
 def initial_params(workload: Workload) -> Params:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -26,37 +27,21 @@ place = torch.from_numpy
 
 def network(task: Task) -> Any:
     """The network with the params to begin with."""
-    model = lenet() if task.workload.kind == "lenet" else perceptron(task.workload.hidden)
+    lenet = task.workload.kind == "lenet"
+    widths = (400 if lenet else PIXELS, *task.workload.hidden, CLASSES)
+    _, *dense = (layer for sizes in pairwise(widths) for layer in (nn.ReLU(), nn.Linear(*sizes)))
+    model = nn.Sequential(*(convolutions() if lenet else ()), *dense)
     with torch.no_grad():
         for parameter, array in zip(model.parameters(), task.params(), strict=True):
             parameter.copy_(as_torch(torch.from_numpy(array), parameter.shape))
     return model
 
 
-def perceptron(hidden: tuple[int, ...]) -> Any:
-    """Dense layers."""
-    widths = (PIXELS, *hidden)
-    pairs = ((nn.Linear(*sizes), nn.ReLU()) for sizes in zip(widths, hidden, strict=False))
-    return nn.Sequential(*(layer for pair in pairs for layer in pair), nn.Linear(widths[-1], CLASSES))
-
-
-def lenet() -> Any:
-    """Two convolutions with pools, and dense layers."""
-    return nn.Sequential(
-        nn.Unflatten(1, (1, 28, 28)),
-        nn.Conv2d(1, 6, 5, padding="same"),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(6, 16, 5),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        nn.Linear(400, 120),
-        nn.ReLU(),
-        nn.Linear(120, 84),
-        nn.ReLU(),
-        nn.Linear(84, CLASSES),
-    )
+def convolutions() -> Any:
+    """Two convolutions with pools."""
+    first = (nn.Conv2d(1, 6, 5, padding="same"), nn.ReLU(), nn.MaxPool2d(2))
+    second = (nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2))
+    return (nn.Unflatten(1, (1, 28, 28)), *first, *second, nn.Flatten())
 
 
 def as_torch(array: Any, shape: Any) -> Any:
