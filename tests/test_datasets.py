@@ -15,7 +15,7 @@ import pytest
 
 import funcnn as fn
 from funcnn import InputError, load_dataset
-from funcnn.data import datasets, download, sources
+from funcnn.data import datasets, sources
 from funcnn.data.sources import DATA_DIR_VARIABLE, FILES, SOURCES
 
 EMBEDDED = Path(datasets.__file__).parent / "mnist_5k"
@@ -75,7 +75,7 @@ def source(monkeypatch):
 
     def use(*mirrors):
         table = {**SOURCES, "mnist": attrs.evolve(small, mirrors=mirrors)}
-        for module in (sources, datasets, download):
+        for module in (sources, datasets):
             monkeypatch.setattr(module, "SOURCES", table)
 
     return use
@@ -186,7 +186,7 @@ def serve():
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     folder = tmp_path / "cache"
-    monkeypatch.setattr(download, "cache_folder", lambda: folder)
+    monkeypatch.setattr(sources, "cache_folder", lambda: folder)
     return folder
 
 
@@ -237,14 +237,14 @@ def test_no_mirror_at_all_says_what_each_one_answered(source, serve, cache, corr
 
 def test_a_cache_that_cannot_be_written_is_named(source, monkeypatch):
     source("http://127.0.0.1:9/")
-    monkeypatch.setattr(download, "cache_folder", lambda: Path("/proc/none"))
+    monkeypatch.setattr(sources, "cache_folder", lambda: Path("/proc/none"))
     with pytest.raises(InputError, match="expected a cache folder that can be written, got /proc/none/mnist"):
         load_dataset("mnist")
 
 
 def test_the_cache_is_the_platforms(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert download.cache_folder().name == "funcnn"
+    assert sources.cache_folder().name == "funcnn"
 
 
 def test_without_pooch_the_message_says_what_to_install(source, cache, monkeypatch):
