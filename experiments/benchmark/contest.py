@@ -27,8 +27,6 @@ TIME_LIMIT = 900
 
 ROOT = Path(__file__).parents[2]
 
-THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-
 GROWING = ("funcnn", "funcnn-jax-epoch", "torch-fused", "floor")
 """The peers of the workloads that grow."""
 
@@ -120,8 +118,8 @@ def told_by_process(folder: Path, peer: str, samples: int, threads: int) -> dict
     else:
         prepare(folder, samples)
         script = ["-m", child.__name__, str(folder), peer, str(samples)]
-    variables = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads))}
-    how: Any = {"cwd": ROOT, "env": variables, "capture_output": True, "text": True, "check": True}
+    limits = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+    how: Any = {"cwd": ROOT, "env": {**os.environ, **limits}, "capture_output": True, "text": True, "check": True}
     told: dict[str, Any]
     try:
         with on_cores(threads):

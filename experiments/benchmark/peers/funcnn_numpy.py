@@ -1,6 +1,5 @@
 """funcnn on NumPy."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,8 +8,6 @@ import funcnn as fn
 from experiments.benchmark.workloads import CLASSES, PIXELS, Ready, Task, Workload
 from funcnn.layer import Params
 from funcnn.training import Step
-
-OPTIMIZERS: Mapping[str, fn.Optimizer] = {"sgd": fn.sgd(0.1), "adam": fn.adam(1e-3)}
 
 CONVOLUTIONS = (
     *(fn.reshape(28, 28, 1), fn.conv2d(6, 5), fn.relu(), fn.max_pool2d(2)),
@@ -33,7 +30,8 @@ def initial_params(workload: Workload) -> Params:
 def beginning(workload: Workload) -> tuple[Step, Params, fn.State]:
     """The training step, and what it begins with."""
     params = initial_params(workload)
-    step = fn.train_step(model_of(workload), fn.softmax_cross_entropy(), OPTIMIZERS[workload.optimizer])
+    optimizer = {"sgd": fn.sgd(0.1), "adam": fn.adam(1e-3)}[workload.optimizer]
+    step = fn.train_step(model_of(workload), fn.softmax_cross_entropy(), optimizer)
     return step, params, step.init(params, fn.Key(0))
 
 

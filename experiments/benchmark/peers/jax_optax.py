@@ -1,6 +1,5 @@
 """JAX and Optax, written by hand."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -9,8 +8,6 @@ import optax
 
 from experiments.benchmark.peers import xla
 from experiments.benchmark.workloads import Ready, Task
-
-OPTIMIZERS: Mapping[str, Any] = {"sgd": optax.sgd(0.1), "adam": optax.adam(1e-3)}
 
 place = xla.place
 
@@ -43,7 +40,7 @@ def lenet(params: Any, x: Any) -> Any:
 def training(task: Task, mode: str) -> Ready:
     """With one dispatch a step, or a scan."""
     network = lenet if task.workload.kind == "lenet" else perceptron
-    optimizer = OPTIMIZERS[task.workload.optimizer]
+    optimizer = {"sgd": optax.sgd(0.1), "adam": optax.adam(1e-3)}[task.workload.optimizer]
 
     def loss_of(params: Any, inputs: Any, targets: Any) -> Any:
         return optax.softmax_cross_entropy_with_integer_labels(network(params, inputs), targets).mean()

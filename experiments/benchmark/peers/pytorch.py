@@ -1,7 +1,6 @@
 """PyTorch."""
 
 import os
-from collections.abc import Mapping
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -11,14 +10,6 @@ from torch import nn
 from torch.nn import functional
 
 from experiments.benchmark.workloads import CLASSES, PIXELS, Ready, Task
-
-LOOPS: Mapping[str, Mapping[str, bool]] = {
-    "eager": {"foreach": False},
-    "foreach": {"foreach": True},
-    "fused": {"fused": True},
-    "compile": {"fused": True},
-}
-"""By mode, how the optimizer goes over the params."""
 
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
 
@@ -52,10 +43,11 @@ def as_torch(array: Any, shape: Any) -> Any:
 
 
 def training(task: Task, mode: str) -> Ready:
-    """Forward, backward and the optimizer's step, whose loop over the params is the mode's; or compiled."""
+    """Forward, backward and the optimizer's step, which goes over the params as the mode says; or compiled."""
     model = network(task)
+    loop = {"fused": True} if mode in ("fused", "compile") else {"foreach": mode == "foreach"}
     optimizers = {"sgd": partial(torch.optim.SGD, lr=0.1), "adam": partial(torch.optim.Adam, lr=1e-3)}
-    optimizer = optimizers[task.workload.optimizer](model.parameters(), **LOOPS[mode])
+    optimizer = optimizers[task.workload.optimizer](model.parameters(), **loop)
 
     def loss_of(inputs: Any, targets: Any) -> Any:
         return functional.cross_entropy(model(inputs), targets)
