@@ -13,14 +13,14 @@ import pytest
 from experiments.benchmark import child, contest
 from experiments.benchmark.__main__ import main
 from experiments.benchmark.contest import Measurement
+from experiments.benchmark.first_steps import FIRST_STEPS
 from experiments.benchmark.peers import PEERS, numpy_loop
 from experiments.benchmark.tables import Results, disagreements, ratio, seconds, text
-from experiments.benchmark.task import Task
-from experiments.benchmark.workloads import Workload
+from experiments.benchmark.workloads import Task, Workload
 
 AGREEING = ("funcnn", "funcnn-jax-epoch", "jax-optax-scan", "numpy-loop")
-PEERS_OF_THE_RUN = (*AGREEING, "scikit-learn", "floor", "torch-fused")
-TOOLS = {"funcnn", "jax", "keras", "optax", "sklearn", "torch"}
+SMALL = ("--dataset", "mnist_5k", "--repeats", "1", "--threads", "1")
+TOOLS = {"funcnn", "jax", "keras", "optax", "sklearn", "torch", "matplotlib", "tyro"}
 
 
 def measurements(peer, *rounds, loss=0.5, beginning=(), workload="small-128-adam"):
@@ -29,48 +29,38 @@ def measurements(peer, *rounds, loss=0.5, beginning=(), workload="small-128-adam
 
 @pytest.fixture(scope="module")
 def small_run(tmp_path_factory):
-    """The exit status, the folder and the text of a run where torch is not installed, wherever this runs."""
+    """The exit status, the folder, what is in it and the text of a run where torch is not installed."""
     out, hidden = (tmp_path_factory.mktemp(name) for name in ("out", "hidden"))
     (hidden / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\")")
-    work = ("--workloads", "small-128-adam", "start-up", "installed-size", "--dataset", "mnist_5k")
+    peers = (*AGREEING, "scikit-learn", "floor", "torch-fused")
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as printed:
         patch.setattr(contest, "GROWING", ("funcnn", "floor"))
         patch.setenv("PYTHONPATH", str(hidden))
-        status = main([*work, "--peers", *PEERS_OF_THE_RUN, "--repeats", "1", "--threads", "1", "--out", str(out)])
-    return status, out, printed.getvalue()
+        work = ("--workloads", "small-128-adam", "start-up", "installed-size", "--peers", *peers)
+        status = main([*work, *SMALL, "--out", str(out)])
+    return status, out, json.loads((out / "benchmark.json").read_text()), printed.getvalue()
 
 
-def test_peers_that_do_the_same_agree(small_run):
-    status, out, _ = small_run
-    told = json.loads((out / "benchmark.json").read_text())["measurements"]
-    losses = {m["peer"]: m["losses"][0] for m in told if m["workload"] == "small-128-adam" and m["losses"]}
-    assert status == 0
-    assert set(losses) == {*AGREEING, "scikit-learn"}
-    assert [losses[peer] for peer in AGREEING] == pytest.approx([losses["funcnn"]] * len(AGREEING), abs=1e-3)
-
-
-def test_what_was_measured_is_told(small_run):
-    _, out, _ = small_run
-    told = json.loads((out / "benchmark.json").read_text())
+def test_what_was_measured_is_told_and_agrees(small_run):
+    status, _, told, text = small_run
     made = {(m["workload"], m["peer"]): m for m in told["measurements"]}
+    losses = {peer: m["losses"][0] for (name, peer), m in made.items() if m["losses"] and "small" in name}
+    assert (status, set(losses)) == (0, {*AGREEING, "scikit-learn"})
+    assert [losses[peer] for peer in AGREEING] == pytest.approx([losses["funcnn"]] * len(AGREEING), abs=1e-3)
     funcnn = made["small-128-adam", "funcnn"]
     assert len(funcnn["seconds"]) == contest.TIMED_EPOCHS
     assert funcnn["params"] == 4 * (784 * 128 + 128 + 128 * 64 + 64 + 64 * 10 + 10)
     assert made["small-128-adam", "funcnn-jax-epoch"]["program"] > 3 * funcnn["params"]  # with Adam's state
     assert funcnn["peak"] is None or funcnn["peak"] > funcnn["added"] > 0
     assert made["batch=8", "floor"]["seconds"]
-    assert told["environment"]["threads"] == 1
-    assert told["sizes"]["funcnn"] > 1e6
-
-
-def test_a_peer_that_is_not_installed_is_reported(small_run):
-    _, _, text = small_run
-    assert "- small-128-adam, torch-fused: ModuleNotFoundError: No module named 'torch'" in text
-    assert "| torch-fused      |  failed |" in text
+    assert 0.1 < made["start-up", "funcnn"]["seconds"][0] < 60
+    assert (told["environment"]["threads"], told["sizes"]["funcnn"] > 1e6) == (1, True)
+    assert "| torch-fused      | not installed |" in text
+    assert "Not installed:\n\n- torch-fused: ModuleNotFoundError: No module named 'torch'\n" in text
 
 
 def test_drawing_again_gives_the_same(small_run, capsys):
-    _, out, text = small_run
+    _, out, _, text = small_run
     pictures = [out / "ratios.png", out / "growth.png"]
     for picture in pictures:
         picture.unlink()
@@ -79,38 +69,39 @@ def test_drawing_again_gives_the_same(small_run, capsys):
     assert all(picture.stat().st_size > 10_000 for picture in pictures)
 
 
-def test_in_short_the_fastest_of_a_peers_modes_counts():
-    made = [*measurements("funcnn", (3.0,)), *measurements("torch-eager", (4.0,)), *measurements("torch-fused", (2.0,))]
-    results = Results({"processor": "P", "threads": 2}, {}, tuple(made), {})
-    assert "| small-128-adam | 1.50 [1.50, 1.50] | " in text(results)
+@pytest.mark.parametrize(("stop", "status"), [(KeyboardInterrupt(), 130), (OSError("no space left"), 1)])
+def test_what_stops_it_leaves_the_tables_of_what_there_is(tmp_path, monkeypatch, capsys, stop, status):
+    def told(folder, peer, samples, threads):
+        if peer == "floor":
+            raise stop
+        return {"seconds": [0.25], "losses": [1.0], "params": 4}
 
-
-def test_a_file_that_is_no_benchmark_is_refused(tmp_path, capsys):
-    (tmp_path / "a.json").write_text("{}")
-    assert main(["--draw", str(tmp_path / "a.json")]) == 1
-    assert "expected a benchmark.json" in capsys.readouterr().err
+    monkeypatch.setattr(contest, "told_by_process", told)
+    command = ["--workloads", "wide", "--peers", "funcnn", "floor", *SMALL, "--no-growth", "--out", str(tmp_path)]
+    assert main(command) == status
+    printed = capsys.readouterr()
+    assert "| funcnn |    0.25 |" in printed.out
+    assert printed.err.startswith("round 1: wide, funcnn: 0.25 s\n")
+    assert main(["--draw", str(tmp_path / "benchmark.json")]) == 0
+    assert capsys.readouterr().out == printed.out
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "status", "message"),
     [
-        (["--peers", "funcnn", "tensorboard"], "--peers: expected some of funcnn, funcnn-jax-step"),
-        (["--workloads", "tiny"], "--workloads: expected some of small-32-sgd"),
-        (["--repeats", "0"], "--repeats: expected a positive whole number, got 0"),
-        (["--threads", "100000"], "--threads: expected a whole number from 1 to"),
+        (["--peers", "funcnn", "tensorboard"], 2, "--peers: expected some of funcnn, funcnn-jax-step"),
+        (["--workloads", "tiny"], 2, "--workloads: expected some of small-32-sgd"),
+        (["--repeats", "0"], 2, "--repeats: expected a positive whole number, got 0"),
+        (["--threads", "100000"], 2, "--threads: expected a whole number from 1 to"),
+        (["--workloads", "lenet", "--peers", "floor", *SMALL, "--no-growth"], 1, "expected some that take part"),
+        (["--draw", __file__], 1, "expected a benchmark.json"),
     ],
 )
-def test_bad_arguments_end_with_2(capsys, arguments, message):
-    with pytest.raises(SystemExit, match="2"):
-        main(arguments)
+def test_bad_arguments_are_refused(capsys, arguments, status, message):
+    with pytest.raises(SystemExit) as end:
+        sys.exit(main(arguments))
+    assert end.value.code == status
     assert message in " ".join(capsys.readouterr().err.replace("│", "").split())
-
-
-def test_peers_without_work_are_refused(tmp_path, capsys):
-    command = ["--workloads", "lenet", "--peers", "floor", "--dataset", "mnist_5k", "--no-growth"]
-    assert main([*command, "--out", str(tmp_path / "out")]) == 1
-    assert "expected some that take part" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
 
 
 def test_what_takes_too_long_is_reported_and_not_tried_again(tmp_path, capsys, monkeypatch):
@@ -121,10 +112,52 @@ def test_what_takes_too_long_is_reported_and_not_tried_again(tmp_path, capsys, m
 
 
 @pytest.mark.parametrize("printed", ["", "1.0\nhelp is at hand\n"])
-def test_a_process_that_tells_no_measurement_has_failed(monkeypatch, printed):
+def test_a_process_that_tells_no_measurement_has_failed(monkeypatch, tmp_path, printed):
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0, printed, ""))
-    made = contest._carry_out(contest.Entry("start-up", "floor", None), None, 1)
-    assert made.failure == "its last line is no measurement"
+    told = contest.told_by_process(tmp_path / "start-up", "funcnn", 100, 1)
+    assert told == {"failure": "its last line is no measurement"}
+
+
+def test_rounds_are_interleaved():
+    once = [(name, peer) for name in ("small-32-sgd", "wide") for peer in ("funcnn", "floor")]
+    order = [*((0, *pair) for pair in once), *((1, *pair) for pair in (*once[2:], *once[:2]))]
+    plan = contest.plan_of(("small-32-sgd", "wide"), ("funcnn", "floor"), 2, ["depth=8"])
+    assert plan == [*order, (0, "depth=8", "funcnn"), (0, "depth=8", "floor")]
+
+
+def test_a_ratio_is_that_of_medians_with_the_spread_of_rounds():
+    ours = measurements("funcnn", (1.0, 2.0, 9.0), (4.0,), (6.0,))
+    theirs = measurements("floor", (1.0,), (1.0,), (2.0,))
+    assert seconds(ours) == 4.0
+    assert str(ratio(ours, theirs)) == "4.00 [2.00, 4.00]"
+    assert str(ratio(theirs, ours)) == "0.25 [0.25, 0.50]"
+    assert ratio(ours, []) is None
+    made = (*ours, *measurements("torch-eager", (9.0,)), *measurements("torch-fused", (2.0,)))
+    fastest = "| small-128-adam | 1.00 [1.00, 1.00] | "
+    assert fastest in text(Results({"processor": "P", "threads": 2}, {}, made, {}))
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("workload", "peer", "loss", "beginning", "lines"),
+    [
+        ("small-128-adam", "numpy-loop", 0.5009, (2.3, 2.1005, 2.0), []),
+        ("small-128-adam", "numpy-loop", 0.5011, (), ["epoch 1: 0.5011, where funcnn has 0.5000"]),
+        ("small-128-adam", "numpy-loop", NAN, (2.3,), ["epoch 1: nan, where funcnn has 0.5000"]),
+        ("small-128-adam", "scikit-learn", 0.6, (), []),
+        ("small-128-adam", "scikit-learn", 0.7, (), ["epoch 1: 0.7000, where funcnn has 0.5000"]),
+        ("depth=8", "torch-fused", 0.6, (2.3, 2.1005), []),  # of an epoch rounding is too large there
+        ("depth=8", "torch-fused", 0.5, (2.3, 2.1011), ["step 2: 2.1011, where funcnn has 2.1000"]),
+        ("small-128-adam", "torch-fused", 0.5, (2.3, 2.1, NAN), ["step 3: nan, where funcnn has 2.0000"]),
+    ],
+)
+def test_losses_that_differ_are_told(workload, peer, loss, beginning, lines):
+    ours = measurements("funcnn", (1.0,), beginning=(2.3, 2.1, 2.0), workload=workload)
+    theirs = measurements(peer, (1.0,), loss=loss, beginning=beginning, workload=workload)
+    expected = [f"- {workload}, {peer}, {line}" for line in lines]
+    assert disagreements([*ours, *theirs]) == disagreements([*theirs, *ours]) == expected
 
 
 def test_a_peer_with_batches_of_its_own_is_no_measure_for_others():
@@ -132,100 +165,41 @@ def test_a_peer_with_batches_of_its_own_is_no_measure_for_others():
     assert not disagreements([*loose, *strict])
 
 
-def test_rounds_are_interleaved():
-    rounds = contest.entries(("small-32-sgd", "wide"), ("funcnn", "floor"), 60_000)
-    order = [(number, entry.name, entry.peer) for number, entry in contest.plan_of(rounds, 2, [])]
-    once = [(name, peer) for name in ("small-32-sgd", "wide") for peer in ("funcnn", "floor")]
-    assert order == [*((0, *pair) for pair in once), *((1, *pair) for pair in (*once[2:], *once[:2]))]
-
-
-def test_a_ratio_is_that_of_medians_with_the_spread_of_rounds():
-    ours = measurements("funcnn", (1.0, 2.0, 9.0), (4.0,), (6.0,))
-    theirs = measurements("floor", (1.0,), (1.0,), (2.0,))
-    assert seconds(ours) == 4.0
-    found = ratio(ours, theirs)
-    assert (found.value, found.low, found.high) == (4.0, 2.0, 4.0)
-    assert str(ratio(theirs, ours)) == "0.25 [0.25, 0.50]"
-    assert ratio(ours, []) is None
-
-
-@pytest.mark.parametrize(
-    ("peer", "loss", "fine"),
-    [
-        ("numpy-loop", 0.5009, True),
-        ("numpy-loop", 0.5011, False),
-        ("numpy-loop", float("nan"), False),
-        ("scikit-learn", 0.6, True),
-        ("scikit-learn", 0.7, False),
-    ],
-)
-def test_losses_that_differ_are_told(peer, loss, fine):
-    found = disagreements([*measurements("funcnn", (1.0,)), *measurements(peer, (1.0,), loss=loss)])
-    assert (not found) == fine
-    assert fine or found == [f"- small-128-adam, {peer}, epoch 1: {loss:.4f}, where funcnn has 0.5000"]
-
-
-@pytest.mark.parametrize("workload", ["small-128-adam", "depth=8"])
-def test_the_first_steps_are_compared_wherever_they_are_told(workload):
-    def beginning(peer, *losses):
-        return measurements(peer, (1.0,), beginning=losses, workload=workload)
-
-    ours = beginning("funcnn", 2.3, 2.1, 2.0)
-    assert not disagreements([*ours, *beginning("floor"), *beginning("torch-fused", 2.3, 2.1005, 2.0)])
-    found = disagreements([*ours, *beginning("torch-fused", 2.3, 2.1011, float("nan"))])
-    assert found == [
-        f"- {workload}, torch-fused, step 2: 2.1011, where funcnn has 2.1000",
-        f"- {workload}, torch-fused, step 3: nan, where funcnn has 2.0000",
-    ]
-
-
-def test_after_an_epoch_what_grows_may_differ_since_rounding_grows():
-    ours = measurements("funcnn", (1.0,), loss=0.55, workload="depth=8")
-    assert not disagreements([*ours, *measurements("torch-fused", (1.0,), loss=0.54, workload="depth=8")])
-
-
-def test_a_peer_that_leaves_work_out_is_caught(tmp_path, monkeypatch):
-    noise = np.random.default_rng(0)
+@pytest.mark.parametrize("fault", ["none", "without the last layer", "with half the rate"])
+def test_a_peer_that_leaves_work_out_is_caught(tmp_path, monkeypatch, fault):
+    noise, adam = np.random.default_rng(0), numpy_loop.adam
     inputs, targets = noise.random((256, 20), np.float32), noise.integers(10, size=256)
     sizes = ((20, 16), (16,), (16, 10), (10,))
     np.savez(tmp_path / "params.npz", *(noise.standard_normal(size, np.float32) for size in sizes))
     task = Task(Workload(hidden=(16,), batch=16, samples=256), inputs, targets, tmp_path / "params.npz")
-    adam = numpy_loop.adam
 
-    def told(peer, optimizer):
-        monkeypatch.setattr(numpy_loop, "adam", optimizer)
-        losses = numpy_loop.training(task, "").run(np.arange(256))
-        beginning = child._beginning(task, losses)
-        assert len(beginning) == child.BEGINNING
-        return measurements(peer, (1.0,), loss=task.mean(losses), beginning=beginning)
+    def faulty(params):
+        update = adam(params[:-2] if fault == "without the last layer" else params)
 
-    def without_the_last_layer(params):
-        update = adam(params[:-2])
-        return lambda grads: update(grads[:-2])
-
-    def with_half_the_rate(params):
-        def update(grads):
+        def changed(grads):
             before = [parameter.copy() for parameter in params]
-            whole(grads)
+            update(grads[:-2] if fault == "without the last layer" else grads)
             for parameter, old in zip(params, before, strict=True):
-                parameter[...] = (parameter + old) / 2
+                parameter -= (parameter - old) * (0.5 if fault == "with half the rate" else 0)
 
-        whole = adam(params)
-        return update
+        return changed
 
-    ours = told("funcnn", adam)
-    assert not disagreements([*ours, *told("numpy-loop", adam)])
-    for faulty in (without_the_last_layer, with_half_the_rate):
-        found = disagreements([*ours, *told("numpy-loop", faulty)])
-        assert any("step" in line for line in found)
-        assert any("epoch" in line for line in found)
+    def told(peer):
+        (loss,), beginning = child.told(task, numpy_loop.training(task).run(np.arange(256)), targets)
+        assert len(beginning) == child.BEGINNING
+        return measurements(peer, (1.0,), loss=loss, beginning=beginning)
+
+    ours = told("funcnn")
+    monkeypatch.setattr(numpy_loop, "adam", faulty)
+    found = disagreements([*ours, *told("numpy-loop")])
+    assert any("step" in line for line in found) == any("epoch" in line for line in found) == (fault != "none")
 
 
 def test_a_peer_that_leaves_batches_out_ends_with_an_error(tmp_path):
     task = Task(Workload(batch=16, samples=250), None, None, tmp_path)
-    assert task.mean([0.0] * 15 + [1.0]) == 10 / 250
+    assert child.told(task, [0.0] * 15 + [1.0], None) == ([10 / 250], [0.0] * child.BEGINNING)
     with pytest.raises(ValueError, match="expected losses of 16 steps, got 15"):
-        task.mean([0.5] * 15)
+        child.told(task, [0.5] * 15, None)
 
 
 @pytest.mark.parametrize("module", sorted({peer.module for peer in PEERS.values()}))
@@ -238,27 +212,28 @@ def test_a_child_imports_its_own_tool_alone(module):
         "pytorch": {"torch"},
         "scikit_learn": {"sklearn"},
     }.get(module, set())
-    missing = [tool for tool in own if importlib.util.find_spec(tool) is None]
-    if missing:
-        pytest.skip(f"{', '.join(missing)} not installed")
+    for peer, script in FIRST_STEPS.items():
+        assert compile(script, peer, "exec")  # wherever its tool is not installed
+    for tool in own:
+        pytest.importorskip(tool)
     code = f"import experiments.benchmark.child, experiments.benchmark.peers.{module}, sys; print(*sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=contest.ROOT)
-    assert {*told.stdout.split()} & {*TOOLS, "matplotlib", "tyro"} == own
+    assert {*told.stdout.split()} & TOOLS == own
 
 
 def test_a_child_reads_the_first_rows_where_no_peer_need_copy_them(tmp_path):
     rows = np.arange(30, dtype=np.float32).reshape(10, 3)
     np.save(tmp_path / "rows.npy", rows)
-    found = child._rows(tmp_path / "rows.npy", 7)
+    found = child.first_rows(tmp_path / "rows.npy", 7)
     assert np.array_equal(found, rows[:7])
     assert found.ctypes.data % 64 == 0
     with pytest.raises(EOFError, match="fewer than 11 rows"):
-        child._rows(tmp_path / "rows.npy", 11)
+        child.first_rows(tmp_path / "rows.npy", 11)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch not installed")
 def test_torch_agrees(tmp_path):
-    work = ("--workloads", "small-1024-sgd", "--dataset", "mnist_5k", "--repeats", "1", "--no-growth")
-    assert main([*work, "--peers", "funcnn", "torch-fused", "--out", str(tmp_path)]) == 0
+    work = ("--workloads", "small-1024-sgd", "--no-growth", "--peers", "funcnn", "torch-fused", *SMALL)
+    assert main([*work, "--out", str(tmp_path)]) == 0
     told = json.loads((tmp_path / "benchmark.json").read_text())["measurements"]
     assert [(m["peer"], m["failure"], len(m["losses"])) for m in told] == [("funcnn", "", 4), ("torch-fused", "", 4)]

@@ -56,27 +56,22 @@ def test_the_negative_gives_the_same_picture():
         assert np.array_equal(as_mnist(rgba(ImageOps.invert(picture))), as_mnist(rgba(picture)))
 
 
-@pytest.mark.parametrize("place", [(0, 0), (160, 60), (13, 47)])
-def test_the_place_does_not_count(place):
-    assert distance(as_mnist(rgba(drawn(place=place))), SEEN) < 0.02
+COLOURED = ImageOps.colorize(drawn(ink=0, ground=255), (40, 0, 120), (250, 240, 180))
+OPACITY = ImageOps.invert(drawn(ink=0, ground=255))
+PICTURES = [
+    *((drawn(place=place), 0.02) for place in ((0, 0), (160, 60), (13, 47))),
+    *((drawn(side=side, place=(20, 5)), 0.2) for side in (42, 56, 100, 190)),
+    (COLOURED, 0.02),
+    *(  # black and white ink on nothing, whatever colour the nothing has
+        (Image.merge("LA", (OPACITY.point([behind] + [ink] * 255), OPACITY)), 0.02)
+        for ink, behind in ((0, 255), (255, 0), (0, 0), (255, 255))
+    ),
+]
 
 
-@pytest.mark.parametrize("side", [42, 56, 100, 190])
-def test_the_size_does_not_count(side):
-    assert distance(as_mnist(rgba(drawn(side=side, place=(20, 5)))), SEEN) < 0.2
-
-
-def test_colours_do_not_count():
-    coloured = ImageOps.colorize(drawn(ink=0, ground=255), (40, 0, 120), (250, 240, 180))
-    assert distance(as_mnist(rgba(coloured)), SEEN) < 0.02
-
-
-@pytest.mark.parametrize(("ink", "behind"), [(0, 255), (255, 0), (0, 0), (255, 255)])
-def test_what_is_transparent_is_ground(ink, behind):
-    """Black and white ink on nothing, whatever colour the nothing has."""
-    opacity = ImageOps.invert(drawn(ink=0, ground=255))
-    luminance = opacity.point(lambda level: ink if level else behind)
-    assert distance(as_mnist(rgba(Image.merge("LA", (luminance, opacity)))), SEEN) < 0.02
+@pytest.mark.parametrize(("picture", "most"), PICTURES)
+def test_place_size_colours_and_what_is_transparent_do_not_count(picture, most):
+    assert distance(as_mnist(rgba(picture)), SEEN) < most
 
 
 def test_ink_can_be_said_where_something_else_stands_out_more():
@@ -89,8 +84,8 @@ def test_ink_can_be_said_where_something_else_stands_out_more():
 @pytest.mark.parametrize("ink", ["dark", "light"])
 def test_light_and_noise_do_not_count(ink):
     """The digits are hardly farther from themselves than another size would put them."""
-    pictures = [as_mnist(rgba(photograph(Key(i), digit, ink))) for i, digit in enumerate(DIGITS[::50])]
-    assert np.median([distance(a, b) for a, b in zip(pictures, DIGITS[::50], strict=True)]) < 0.25
+    pictures = [as_mnist(rgba(photograph(Key(i), digit, ink))) for i, digit in enumerate(DIGITS[::100])]
+    assert np.median([distance(a, b) for a, b in zip(pictures, DIGITS[::100], strict=True)]) < 0.25
 
 
 @pytest.mark.parametrize("width", [2, 6, 25, 50])
@@ -112,9 +107,9 @@ def test_tiny_pictures_are_seen(size):
 
 def test_a_large_picture_takes_no_second():
     pixels = rgba(drawn(size=(4000, 3000), side=1500, place=(2000, 700)))
-    start = time.perf_counter()
+    start = time.process_time()  # however busy the machine is
     assert distance(as_mnist(pixels), SEEN) < 0.1
-    assert time.perf_counter() - start < 2  # a busy machine; half a second when it is idle
+    assert time.process_time() - start < 1
 
 
 BLANK = {
@@ -127,9 +122,13 @@ BLANK = {
 
 
 @pytest.mark.parametrize("name", BLANK)
-def test_a_blank_picture_is_refused(name):
-    with pytest.raises(InputError, match="as_mnist: expected ink on a plain ground, got a picture with nothing but"):
+def test_a_blank_picture_is_refused(tmp_path, name):
+    match = "as_mnist: expected ink on a plain ground, got a picture with nothing but"
+    with pytest.raises(InputError, match=match):
         as_mnist(BLANK[name])
+    Image.fromarray(BLANK[name]).save(tmp_path / "a.png")
+    with pytest.raises(InputError, match=f"a.png: {match}"):
+        read_as_mnist(tmp_path / "a.png")
 
 
 def test_an_unknown_ink_is_refused():
@@ -137,26 +136,22 @@ def test_an_unknown_ink_is_refused():
         as_mnist(rgba(drawn()), "blue")
 
 
-@pytest.mark.parametrize(
-    ("name", "picture"),
-    [
-        ("grey.png", drawn()),
-        ("grey.jpg", drawn()),
-        ("grey.gif", drawn()),
-        ("grey.webp", drawn()),
-        ("rgb.bmp", drawn().convert("RGB")),
-        ("cmyk.jpg", drawn().convert("CMYK")),
-        ("palette.png", drawn().convert("P")),
-        ("one bit.png", drawn().convert("1", dither=Image.Dither.NONE)),
-        ("16 bits.png", Image.fromarray(np.asarray(drawn(), np.uint16) * 100)),
-        ("32 bits.tif", Image.fromarray(np.asarray(drawn(), np.int32) * 100000)),
-        ("float.tif", Image.fromarray(np.asarray(drawn(), np.float32) / 255)),
-        ("no ending", drawn()),
-    ],
-)
-def test_formats_and_modes(tmp_path, name, picture):
+FORMATS = {
+    **dict.fromkeys(("grey.png", "grey.jpg", "grey.gif", "grey.webp", "no ending"), drawn()),
+    "rgb.bmp": drawn().convert("RGB"),
+    "cmyk.jpg": drawn().convert("CMYK"),
+    "palette.png": drawn().convert("P"),
+    "one bit.png": drawn().convert("1", dither=Image.Dither.NONE),
+    "16 bits.png": Image.fromarray(np.asarray(drawn(), np.uint16) * 100),
+    "32 bits.tif": Image.fromarray(np.asarray(drawn(), np.int32) * 100000),
+    "float.tif": Image.fromarray(np.asarray(drawn(), np.float32) / 255),
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_formats_and_modes(tmp_path, name):
     path = tmp_path / name
-    picture.save(path, None if path.suffix else "png")
+    FORMATS[name].save(path, None if path.suffix else "png")
     assert distance(read_as_mnist(path), SEEN) < 0.2
 
 
@@ -165,16 +160,13 @@ def test_a_palette_with_a_transparent_colour(tmp_path):
     assert read_image(tmp_path / "a.png")[..., 3].min() == 0
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientations(tmp_path, orientation):
+@pytest.mark.parametrize(("orientation", "way_back"), [(2, 0), (3, 3), (4, 1), (5, 5), (6, 2), (7, 6), (8, 4)])
+def test_exif_orientations(tmp_path, orientation, way_back):
     """What a viewer shows counts, not how the camera was held."""
-    upright = drawn()
-    ways_back = {2: [0], 3: [3], 4: [1], 5: [5], 6: [2], 7: [6], 8: [4]}
-    stored = upright.transpose(Image.Transpose(ways_back[orientation][0])) if orientation > 1 else upright
     exif = Image.Exif()
     exif[0x0112] = orientation
-    stored.save(tmp_path / "a.png", exif=exif)
-    assert np.array_equal(read_image(tmp_path / "a.png"), rgba(upright))
+    drawn().transpose(Image.Transpose(way_back)).save(tmp_path / "a.png", exif=exif)
+    assert np.array_equal(read_image(tmp_path / "a.png"), rgba(drawn()))
 
 
 def png(picture):
@@ -183,30 +175,23 @@ def png(picture):
     return file.getvalue()
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "a.png: expected an image, got an empty file"),
-        (b"seven", "a.png: expected an image, got a file of another kind, or a damaged one"),
-        (png(drawn())[:1000], "a.png: expected a whole image, got image file is truncated"),
-        (png(drawn())[:20], "a.png: expected a whole image, got Truncated File Read"),
-        (png(drawn()).replace(b"IDAT", b"IDAX"), "a.png: expected a"),
-        (png(Image.new("1", (20000, 20000))), "a.png: expected a whole image, got Image size .* bomb"),
-        (png(Image.new("1", (10000, 10000))), "a.png: expected a whole image, got Image size .* bomb"),
-        (png(Image.new("L", (50, 50))), "a.png: as_mnist: expected ink on a plain ground, got a picture with nothing"),
-    ],
-)
+BAD = [
+    (b"", "an image, got an empty file"),
+    (b"seven", "an image, got a file of another kind, or a damaged one"),
+    (png(drawn())[:1000], "a whole image, got image file is truncated"),
+    (png(drawn())[:20], "a whole image, got Truncated File Read"),
+    (png(drawn()).replace(b"IDAT", b"IDAX"), "a"),
+    *((png(Image.new("1", (side, side))), "a whole image, got Image size .* bomb") for side in (10000, 20000)),
+]
+
+
+@pytest.mark.parametrize(("content", "message"), BAD)
 def test_bad_files_are_refused_by_name(tmp_path, content, message):
     (tmp_path / "a.png").write_bytes(content)
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=f"a.png: expected {message}"):
         read_as_mnist(tmp_path / "a.png")
-
-
-def test_what_cannot_be_read_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"none\.png: expected a file that can be read, got No such file"):
         read_image(tmp_path / "none.png")
-    with pytest.raises(InputError, match="expected a file that can be read, got Is a directory"):
-        read_image(tmp_path)
 
 
 def test_a_file_that_is_cut_anywhere_is_whole_or_refused(tmp_path):
@@ -228,11 +213,7 @@ def test_the_images_of_a_folder_are_sorted_and_visible(tmp_path):
     for name in ("b.png", "a/c.png", "a/b/d.png", ".hidden.png", ".cache/e.png", "a/.DS_Store"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    assert [path.relative_to(tmp_path).as_posix() for path in image_paths(tmp_path)] == [
-        "a/b/d.png",
-        "a/c.png",
-        "b.png",
-    ]
+    assert image_paths(tmp_path) == [tmp_path / name for name in ("a/b/d.png", "a/c.png", "b.png")]
 
 
 def test_without_pillow_the_message_says_what_to_install(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,15 +14,17 @@ from tqdm import tqdm
 
 import funcnn as fn
 from experiments.benchmark import contest, pictures
-from experiments.benchmark.installed import installed_bytes, versions
+from experiments.benchmark.installed import installed_bytes
 from experiments.benchmark.peers import PEERS
-from experiments.benchmark.tables import Results, crashes, disagreements, text
-from experiments.benchmark.workloads import INSTALLED_SIZE, NAMES
+from experiments.benchmark.tables import Results, disagreements, seconds, text
+from experiments.benchmark.workloads import GROWTH, INSTALLED_SIZE, NAMES
 from funcnn.errors import InputError, is_count, require
 from funcnn.runs import folder as files
 from funcnn.runs.command import guarded
 from funcnn.runs.environment import environment
 from funcnn.runs.figures import write_png
+
+PEERS_STAND_ON = ("jax", "jaxlib", "optax", "torch", "scikit-learn", "scipy", "keras")
 
 TUNING = ("GLIBC_", "JAX_", "KERAS_", "MALLOC_", "MKL_", "OMP_", "OPENBLAS_", "TORCH", "XLA_")
 """How the names of variables begin that tools read."""
@@ -56,7 +59,7 @@ class Command:
             unknown = [name for name in given if name not in known]
             require(not unknown, option, f"some of {', '.join(known)}", ", ".join(unknown))
         require(is_count(self.repeats), "--repeats", "a positive whole number", self.repeats)
-        cores = contest.available_cores()
+        cores = len(contest.available_cores())
         fits = self.threads is None or (is_count(self.threads) and self.threads <= cores)
         require(fits, "--threads", f"a whole number from 1 to {cores}, the cores here", self.threads)
 
@@ -66,36 +69,48 @@ def benchmark(command: Command) -> int:
     if command.draw is not None:
         return show(read(command.draw), command.draw.parent)
     data = fn.load_dataset(command.dataset)
-    samples = len(data.train.inputs)
-    rounds = contest.entries(command.workloads, command.peers, samples)
-    growth = contest.growth_entries(command.peers, samples) if command.growth else []
-    plan = contest.plan_of(rounds, command.repeats, growth)
-    sized = command.peers if INSTALLED_SIZE in command.workloads else ()
-    sizes = {peer: installed_bytes(PEERS[peer].installs) for peer in sized if PEERS[peer].installs}
-    require(bool(plan or sizes), "--peers", "some that take part in the workloads", ", ".join(command.peers))
-    threads = command.threads or contest.available_cores()
-    results = Results(_surroundings(data, threads), attrs.asdict(command), (), sizes)
+    growth = [name for name, work in GROWTH.items() if command.growth and work.samples <= len(data.train.inputs)]
+    plan = contest.plan_of(command.workloads, command.peers, command.repeats, growth)
+    sized = [peer for peer in command.peers if INSTALLED_SIZE in command.workloads and PEERS[peer].installs]
+    require(bool(plan or sized), "--peers", "some that take part in the workloads", ", ".join(command.peers))
+    cores = len(contest.available_cores())
+    threads = command.threads or cores
+    surroundings: dict[str, Any] = {  # what changes speed, beside the environment of any run
+        **environment({"train": data.train, "test": data.test}, Path(__file__)),
+        "peers": {name: next((one.version for one in distributions(name=name)), None) for name in PEERS_STAND_ON},
+        "variables": {name: value for name, value in sorted(os.environ.items()) if name.startswith(TUNING)},
+        "cores": cores,
+        "threads": threads,
+    }
+    sizes = {peer: installed_bytes(PEERS[peer].installs) for peer in sized}
+    results = Results(surroundings, attrs.asdict(command), (), sizes)
     out = files.create(command.out, "benchmark")
     files.write_json(out / "benchmark.json", results)
-    with tempfile.TemporaryDirectory() as scratch:
-        made = contest.measured(plan, data.train, Path(scratch), threads)
-        for measurement in tqdm(made, total=len(plan), unit="process", disable=None):
-            results = attrs.evolve(results, measurements=(*results.measurements, measurement))
-            files.write_json(out / "benchmark.json", results)
-    return show(results, out)
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            made = contest.measured(plan, data.train, Path(scratch), threads)
+            bar = tqdm(made, total=len(plan), unit="process", disable=None)
+            for measurement in bar:
+                results = attrs.evolve(results, measurements=(*results.measurements, measurement))
+                files.write_json(out / "benchmark.json", results)
+                if bar.disable:  # no terminal
+                    told = measurement.status or f"{seconds([measurement]):.3g} s"
+                    place = f"round {1 + measurement.round}: {measurement.workload}, {measurement.peer}"
+                    print(f"{place}: {told}", file=sys.stderr)
+    finally:  # the tables of what there is, whatever stopped it
+        status = show(results, out)
+    return status
 
 
 def show(results: Results, out: Path) -> int:
-    """Print the tables and draw the pictures; 1 if peers that should agree do not, or one crashed."""
+    """Print the tables and draw the pictures; 1 if peers that should agree do not, or one failed."""
     print(text(results))
-    for name, figure in {
-        "ratios.png": pictures.ratios(results.measurements),
-        "growth.png": pictures.growth(results.measurements),
-    }.items():
-        if figure is not None:
+    for name, draw in {"ratios.png": pictures.ratios, "growth.png": pictures.growth}.items():
+        if (figure := draw(results.measurements)) is not None:
             write_png(out / name, figure)
     print(f"\nall files are in {out}")
-    return 1 if disagreements(results.measurements) or crashes(results.measurements) else 0
+    failed = any(measurement.status == "failed" for measurement in results.measurements)
+    return 1 if failed or disagreements(results.measurements) else 0
 
 
 def read(path: Path) -> Results:
@@ -104,24 +119,15 @@ def read(path: Path) -> Results:
     Raises:
         InputError: It holds none.
     """
+    content = path.read_bytes()
     try:
-        return files.CONVERTER.loads(path.read_text(), Results)
-    except OSError:
-        raise
+        return files.CONVERTER.loads(content, Results)
     except Exception as error:  # whatever a wrong value causes
         raise InputError(str(path), "a benchmark.json as this version writes it", error) from error
 
 
-def _surroundings(data: fn.Dataset, threads: int) -> dict[str, Any]:
-    """The environment, and what changes speed beside it."""
-    told = {name: value for name, value in sorted(os.environ.items()) if name.startswith(TUNING)}
-    cores = contest.available_cores()
-    where = environment({"train": data.train, "test": data.test}, Path(__file__))
-    return {**where, "peers": versions(), "variables": told, "cores": cores, "threads": threads}
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line: 0 if all agree, 1 if not or one crashed, 2 for bad arguments, 130 for Ctrl-C."""
+    """The command line: 0 if all agree, 1 if not or one failed, 2 for bad arguments, 130 for Ctrl-C."""
     return guarded(benchmark, Command, "python -m experiments.benchmark", arguments)
 
 

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ import numpy as np
 
 import funcnn as fn
 from experiments.benchmark import child
+from experiments.benchmark.first_steps import FIRST_STEPS
 from experiments.benchmark.peers import PEERS
 from experiments.benchmark.peers.funcnn_numpy import initial_params
-from experiments.benchmark.workloads import GROWTH, WORKLOADS, Workload
+from experiments.benchmark.workloads import START_UP, WORKLOADS, workload_of
 from funcnn import tree
 
 TIMED_EPOCHS = 3
@@ -26,9 +27,8 @@ TIME_LIMIT = 900
 
 ROOT = Path(__file__).parents[2]
 
-THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-
 GROWING = ("funcnn", "funcnn-jax-epoch", "torch-fused", "floor")
+"""The peers of the workloads that grow."""
 
 
 @attrs.frozen
@@ -61,133 +61,91 @@ class Measurement:
     params: int | None = None
     failure: str = ""
 
-
-@attrs.frozen
-class Entry:
-    """What is to be measured; without a workload it is the start-up."""
-
-    name: str
-    peer: str
-    workload: Workload | None
+    @property
+    def status(self) -> str:
+        """How its process failed, in short; empty if it did not."""
+        not_installed = self.failure.startswith("ModuleNotFoundError")
+        return "not installed" if not_installed else "failed" if self.failure else ""
 
 
-def entries(workloads: Sequence[str], peers: Sequence[str], samples: int) -> list[Entry]:
-    """A round: every workload with every peer that does it, on so many samples at most."""
-    planned = ((name, _within(WORKLOADS[name], samples) if name in WORKLOADS else None) for name in workloads)
-    return [
-        Entry(name, peer, workload)
-        for name, workload in planned
+def plan_of(
+    workloads: Sequence[str], peers: Sequence[str], repeats: int, growth: Sequence[str] = ()
+) -> list[tuple[int, str, str]]:
+    """The round, the workload and the peer of each measurement, in their order.
+
+    Round after round, each begun at another place, so that nobody always follows the same; and once what grows.
+    """
+    once = [
+        (name, peer)
+        for name in workloads
         for peer in peers
-        if (workload.kind if workload else name) in PEERS[peer].does
+        if name in WORKLOADS and WORKLOADS[name].kind in PEERS[peer].does
     ]
+    places = [len(once) * number // repeats for number in range(repeats)]
+    turned = [(number, *pair) for number, place in enumerate(places) for pair in (*once[place:], *once[:place])]
+    return [*turned, *((0, name, peer) for name in growth for peer in GROWING if peer in peers)]
 
 
-def growth_entries(peers: Sequence[str], samples: int) -> list[Entry]:
-    """Every size of all that grows, with those of the peers that are drawn."""
-    sizes = ((axis, size, workload) for axis, row in GROWTH.items() for size, workload in row.items())
-    return [
-        Entry(growth_name(axis, size), peer, workload)
-        for axis, size, workload in sizes
-        if workload.samples <= samples
-        for peer in GROWING
-        if peer in peers
-    ]
-
-
-def growth_name(axis: str, size: int) -> str:
-    """How the measurements at this size are called."""
-    return f"{axis}={size}"
-
-
-def plan_of(rounds: Sequence[Entry], repeats: int, growth: Sequence[Entry]) -> list[tuple[int, Entry]]:
-    """Round after round, each begun at another place, so that nobody always follows the same; and what grows."""
-    places = [len(rounds) * number // repeats for number in range(repeats)]
-    turned = [(i, entry) for i, place in enumerate(places) for entry in (*rounds[place:], *rounds[:place])]
-    return [*turned, *((0, entry) for entry in growth)]
-
-
-def measured(plan: Iterable[tuple[int, Entry]], train: fn.Batch, scratch: Path, threads: int) -> Iterator[Measurement]:
-    """The measurement of each round and entry, as they end; what has failed once is not tried again."""
+def measured(
+    plan: Iterable[tuple[int, str, str]], train: fn.Batch, scratch: Path, threads: int
+) -> Iterator[Measurement]:
+    """The measurements of the plan, as they end; what has failed once is not tried again."""
     np.save(scratch / child.INPUTS, train.inputs)
     np.save(scratch / child.TARGETS, train.targets)
-    failed: set[Entry] = set()
-    for number, entry in plan:
-        if entry in failed:
-            continue
-        folder = None if entry.workload is None else prepared(scratch, entry.workload)
-        measurement = attrs.evolve(_carry_out(entry, folder, threads), round=number)
-        if measurement.failure:
-            failed.add(entry)
-        yield measurement
+    failed: set[tuple[str, str]] = set()
+    for number, name, peer in plan:
+        if (name, peer) not in failed:
+            told = told_by_process(scratch / name, peer, len(train.inputs), threads)
+            if "failure" in told:
+                failed.add((name, peer))
+            yield Measurement(name, peer, number, **told)
 
 
-def prepared(scratch: Path, workload: Workload) -> Path:
-    """The workload's folder in the folder of the samples: its params to begin with, and the orders of its epochs."""
-    folder = scratch / f"{hash(workload):x}"
+def prepare(folder: Path, samples: int) -> None:
+    """Write what a workload begins with, if it is not there: its params, and the orders of its epochs."""
     if not folder.exists():
         folder.mkdir()
+        workload = workload_of(folder.name, samples)
         np.savez(folder / child.PARAMS, *tree.leaves(initial_params(workload)))
         keys = (fn.Key(0).at("epoch", epoch) for epoch in range(1 + TIMED_EPOCHS))
         np.save(folder / child.ORDERS, [key.permutation(workload.samples) for key in keys])
-    return folder
+
+
+def told_by_process(folder: Path, peer: str, samples: int, threads: int) -> dict[str, Any]:
+    """The fields of a measurement that a process of its own tells, or its failure."""
+    if folder.name == START_UP:
+        script = ["-c", FIRST_STEPS[peer]]
+    else:
+        prepare(folder, samples)
+        script = ["-m", child.__name__, str(folder), peer, str(samples)]
+    limits = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+    how: Any = {"cwd": ROOT, "env": {**os.environ, **limits}, "capture_output": True, "text": True, "check": True}
+    told: dict[str, Any]
+    try:
+        with on_cores(threads):
+            ended = subprocess.run([sys.executable, *script, str(time.time())], timeout=TIME_LIMIT, **how)
+        told = json.loads(ended.stdout.splitlines()[-1])
+    except subprocess.CalledProcessError as error:
+        lines = [f"exit status {error.returncode}", *filter(str.strip, error.stderr.splitlines())]
+        told = {"failure": next((line for line in reversed(lines) if "Error: " in line), lines[-1])}
+    except (IndexError, json.JSONDecodeError):
+        told = {"failure": "its last line is no measurement"}
+    except subprocess.TimeoutExpired:
+        told = {"failure": f"not done after {TIME_LIMIT} seconds"}
+    return told
 
 
 @contextmanager
 def on_cores(count: int) -> Iterator[None]:
     """Processes that start inside have the first so many cores, where the system can tell them."""
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, sorted(before)[:count])
+    before, allow = available_cores(), getattr(os, "sched_setaffinity", lambda process, cores: None)
+    allow(0, before[:count])
     try:
         yield
     finally:
-        os.sched_setaffinity(0, before)
+        allow(0, before)
 
 
-def available_cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _within(workload: Workload, samples: int) -> Workload:
-    return attrs.evolve(workload, samples=min(workload.samples, samples))
-
-
-def _carry_out(entry: Entry, folder: Path | None, threads: int) -> Measurement:
-    """The measurement, in a process of its own."""
-    told: Mapping[str, Any]
-    try:
-        if entry.workload is None:
-            start = time.time()
-            end = _said(["first_step." + PEERS[entry.peer].module], threads)
-            told = {"seconds": [end - start]}
-        else:
-            told = _said(["child", str(folder), entry.peer, json.dumps(attrs.asdict(entry.workload))], threads)
-    except subprocess.CalledProcessError as error:
-        told = {"failure": _reason(error)}
-    except (IndexError, json.JSONDecodeError):
-        told = {"failure": "its last line is no measurement"}
-    except subprocess.TimeoutExpired:
-        told = {"failure": f"not done after {TIME_LIMIT} seconds"}
-    return Measurement(entry.name, entry.peer, 0, **told)
-
-
-def _reason(error: subprocess.CalledProcessError) -> str:
-    """The last line that names an error, or else the last there is."""
-    lines: list[str] = error.stderr.splitlines()
-    told = [f"exit status {error.returncode}", *filter(str.strip, lines)]
-    return next((line for line in reversed(told) if "Error: " in line), told[-1])
-
-
-def _said(arguments: Sequence[str], threads: int) -> Any:
-    """The last line that a module of this package prints, as JSON."""
-    module, *rest = arguments
-    command = [sys.executable, "-m", f"experiments.benchmark.{module}", *rest]
-    environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads))}
-    with on_cores(threads):
-        ended = subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=TIME_LIMIT
-        )
-    return json.loads(ended.stdout.splitlines()[-1])
+def available_cores() -> list[int]:
+    """The numbers of those that this process may use."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [*range(os.cpu_count() or 1)]

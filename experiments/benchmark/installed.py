@@ -1,7 +1,7 @@
-"""What is installed: the versions of the peers, and what a tool takes on the disk with all that it requires."""
+"""What a tool takes on the disk, with all that it requires."""
 
-from collections.abc import Iterable, Iterator
-from importlib.metadata import PackageNotFoundError, distribution, version
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -9,20 +9,21 @@ from packaging.utils import canonicalize_name
 
 import funcnn
 
-DISTRIBUTIONS = ("jax", "jaxlib", "optax", "torch", "scikit-learn", "scipy", "keras")
-
-
-def versions() -> dict[str, str | None]:
-    """Of what the peers stand on beside funcnn; None for what is not installed."""
-    return {name: _version(name) for name in DISTRIBUTIONS}
-
 
 def installed_bytes(requirements: Iterable[str]) -> int | None:
-    """The bytes of all installed files; None where one of the tools or what it requires is not installed."""
+    """The bytes of all installed files; None where one of the tools or what it requires is not installed.
+
+    Of funcnn, which may be a clone, the package's folder counts; compiled Python counts nowhere.
+    """
+    files: list[Path] = []
     try:
-        return sum(map(_bytes, set().union(*map(closure, requirements))))
+        for name in set().union(*map(closure, requirements)):
+            clone = Path(funcnn.__file__).parent.rglob("*.*")
+            listed = (Path(str(file.locate())) for file in distribution(name).files or ())
+            files += clone if name == "funcnn" else listed
     except PackageNotFoundError:
         return None
+    return sum(file.stat().st_size for file in files if file.suffix != ".pyc" and file.is_file())
 
 
 def closure(requirement: str) -> set[str]:
@@ -32,36 +33,13 @@ def closure(requirement: str) -> set[str]:
     (True, False)
     """
     found: set[tuple[str, frozenset[str]]] = set()
-    left = {_asked(Requirement(requirement))}
+    left = [Requirement(requirement)]
     while left:
-        found |= left
-        left = {asked for name, extras in left for asked in _required(name, extras)} - found
+        asked = left.pop()
+        name, extras = canonicalize_name(asked.name), frozenset(asked.extras)
+        if (name, extras) not in found:
+            found.add((name, extras))
+            required = [Requirement(line) for line in distribution(name).requires or ()]
+            brings = ({"extra": extra} for extra in (*extras, ""))
+            left += [one for extra in brings for one in required if one.marker is None or one.marker.evaluate(extra)]
     return {name for name, _ in found}
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-def _asked(requirement: Requirement) -> tuple[str, frozenset[str]]:
-    return canonicalize_name(requirement.name), frozenset(requirement.extras)
-
-
-def _required(name: str, extras: frozenset[str]) -> Iterator[tuple[str, frozenset[str]]]:
-    for line in distribution(name).requires or ():
-        requirement, marker = Requirement(line), Requirement(line).marker
-        if marker is None or any(marker.evaluate({"extra": extra}) for extra in (*extras, "")):
-            yield _asked(requirement)
-
-
-def _bytes(name: str) -> int:
-    """Of funcnn, which may be a clone, the package's folder counts; compiled Python counts nowhere."""
-    files: list[Path] = (
-        list(Path(funcnn.__file__).parent.rglob("*.*"))
-        if name == "funcnn"
-        else [Path(str(file.locate())) for file in distribution(name).files or ()]
-    )
-    return sum(file.stat().st_size for file in files if file.suffix != ".pyc" and file.is_file())

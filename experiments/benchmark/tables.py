@@ -1,32 +1,30 @@
 """The results as text: a Markdown table a workload, and what is wrong with them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from operator import attrgetter
 from statistics import median
-from types import MappingProxyType
 from typing import Any
 
 import attrs
-from toolz import groupby, unique
+from toolz import groupby, join, unique
 
 from experiments.benchmark.contest import Measurement
-from experiments.benchmark.peers import PEERS
-from experiments.benchmark.workloads import INSTALLED_SIZE, NAMES, START_UP, WORKLOADS
+from experiments.benchmark.peers import PEERS, TRAINING
+from experiments.benchmark.workloads import INSTALLED_SIZE, START_UP, WORKLOADS
 
 REFERENCES = (("funcnn", "funcnn"), ("compiled funcnn", "funcnn-jax-epoch"), ("compiled funcnn", "funcnn-jax"))
 """Whom the peers are compared with, where it takes part: how it is called, and its name."""
 
 _TORCH = ("torch-eager", "torch-foreach", "torch-fused", "torch-compile")
-_JAX = ("jax-optax-step", "jax-optax-scan")
 
-IN_SHORT: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
-    {
-        "funcnn / PyTorch": ("funcnn", _TORCH),
-        "funcnn / scikit-learn": ("funcnn", ("scikit-learn",)),
-        "compiled funcnn / PyTorch": ("funcnn-jax-epoch", _TORCH),
-        "compiled funcnn / JAX + Optax": ("funcnn-jax-epoch", _JAX),
-        "compiled funcnn / floor": ("funcnn-jax-epoch", ("floor",)),
-    }
-)
+IN_SHORT: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "funcnn / PyTorch": ("funcnn", _TORCH),
+    "funcnn / scikit-learn": ("funcnn", ("scikit-learn",)),
+    "compiled funcnn / PyTorch": ("funcnn-jax-epoch", _TORCH),
+    "compiled funcnn / JAX + Optax": ("funcnn-jax-epoch", ("jax-optax-step", "jax-optax-scan")),
+    "compiled funcnn / floor": ("funcnn-jax-epoch", ("floor",)),
+}
 """What one wants to know first: a peer, and others of which the fastest is taken."""
 
 AGREEMENT, OWN_BATCHES_AGREEMENT = 1e-3, 0.25
@@ -83,57 +81,41 @@ def ratio(above: Sequence[Measurement], below: Sequence[Measurement]) -> Ratio |
     >>> print(ratio([Measurement("w", "p", r, (2.0 + r,)) for r in (0, 1)], [Measurement("w", "q", 0, (4.0,))]))
     0.50 [0.50, 0.50]
     """
-    rounds = [{measurement.round: measurement for measurement in measurements} for measurements in (above, below)]
-    common = [(rounds[0][number], rounds[1][number]) for number in rounds[0] if number in rounds[1]]
+    common = list(join(attrgetter("round"), above, attrgetter("round"), below))
     if not common:
         return None
-    numerators, denominators = zip(*common, strict=True)
     each = [seconds([one]) / seconds([other]) for one, other in common]
+    numerators, denominators = zip(*common, strict=True)
     return Ratio(seconds(numerators) / seconds(denominators), min(each), max(each))
 
 
 def by_peer(measurements: Sequence[Measurement], workload: str) -> Mapping[str, list[Measurement]]:
     """The measurements of a workload that were made, by peer in the order of their table; a failed peer has none."""
-    found = groupby(lambda m: m.peer, (m for m in measurements if m.workload == workload))
+    found = groupby(attrgetter("peer"), (m for m in measurements if m.workload == workload))
     return {peer: [m for m in found[peer] if not m.failure] for peer in PEERS if peer in found}
 
 
 def text(results: Results) -> str:
     """All tables, under their headings, and what is wrong."""
-    names = unique(measurement.workload for measurement in results.measurements)
-    parts = [HOW_TO_READ.format(**results.environment), *_in_short(results.measurements)]
-    parts += [f"## {name}\n\n{_table(results.measurements, name)}" for name in names if name in NAMES]
-    if results.sizes:
-        rows = (
-            [" + ".join(PEERS[peer].installs), _megabytes(size) or "not installed"]
-            for peer, size in results.sizes.items()
-        )
-        parts.append(f"## {INSTALLED_SIZE}\n\n{markdown([['installed', 'MB'], *rows])}")
-    faults = {
-        "Not run": failures(results.measurements),
-        "Losses that should agree": disagreements(results.measurements),
+    made = results.measurements
+    names = [name for name in unique(m.workload for m in made) if name in WORKLOADS]
+    installs = {" + ".join(PEERS[peer].installs): size for peer, size in results.sizes.items()}
+    tables = {
+        "In short": _in_short(made),
+        **{name: _lines(made, name) for name in names},
+        INSTALLED_SIZE: [
+            ["installed", "MB"],
+            *([name, _in(1e6, size) or "not installed"] for name, size in installs.items()),
+        ],
     }
-    parts += [f"{title}:\n\n" + "\n".join(lines) for title, lines in faults.items() if lines]
-    return "\n\n".join(parts)
-
-
-def disagreements(measurements: Sequence[Measurement]) -> list[str]:
-    """A line for every peer whose losses are not those of the first: it did other work.
-
-    Compared are the first steps and the epoch; of what grows, only the first steps, since rounding grows with it too:
-    after an epoch, networks of eight layers are 0.01 apart that do the same.
-    """
-    return [line for name in unique(m.workload for m in measurements) for line in _disagreements(measurements, name)]
-
-
-def crashes(measurements: Sequence[Measurement]) -> list[Measurement]:
-    """What was not made though all that it takes is installed."""
-    return [m for m in measurements if m.failure and not m.failure.startswith("ModuleNotFoundError")]
-
-
-def failures(measurements: Sequence[Measurement]) -> list[str]:
-    """A line for every measurement that was not made."""
-    return [f"- {m.workload}, {m.peer}: {m.failure}" for m in measurements if m.failure]
+    faults = {
+        "Not installed": list(unique(f"- {m.peer}: {m.failure}" for m in made if m.status == "not installed")),
+        "Failed": [f"- {m.workload}, {m.peer}: {m.failure}" for m in made if m.status == "failed"],
+        "Losses that should agree": disagreements(made),
+    }
+    parts = [f"## {title}\n\n{markdown(lines)}" for title, lines in tables.items() if len(lines) > 1]
+    parts += ["\n".join([f"{title}:\n", *lines]) for title, lines in faults.items() if lines]
+    return "\n\n".join([HOW_TO_READ.format(**results.environment), *parts])
 
 
 def markdown(lines: Sequence[Sequence[str]]) -> str:
@@ -144,83 +126,74 @@ def markdown(lines: Sequence[Sequence[str]]) -> str:
     |-------|--------:|
     | floor |     0.2 |
     """
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    rule = [f"{'-' * (widths[0] + 2)}", *(f"{'-' * (width + 1)}:" for width in widths[1:])]
-    padded = ([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in lines)
-    rows = [f"| {' | '.join(cells)} |" for cells in padded]
-    return "\n".join([rows[0], f"|{'|'.join(rule)}|", *rows[1:]])
+    first, *others = (max(map(len, column)) for column in zip(*lines, strict=True))
+    padded = ([line[0].ljust(first), *map(str.rjust, line[1:], others)] for line in lines)
+    head, *rows = (f"| {' | '.join(cells)} |" for cells in padded)
+    rule = "|".join(["-" * (first + 2), *(f"{'-' * (width + 1)}:" for width in others)])
+    return "\n".join([head, f"|{rule}|", *rows])
 
 
-def _in_short(measurements: Sequence[Measurement]) -> list[str]:
-    """The table of the ratios that one wants to know first, if there are any."""
-    tables = {name: by_peer(measurements, name) for name, workload in WORKLOADS.items() if workload.kind != "inference"}
+def disagreements(measurements: Sequence[Measurement]) -> list[str]:
+    """A line for every peer whose losses are not those of the first: it did other work.
+
+    Compared are the first steps and the epoch; of what grows, only the first steps, since rounding grows with it too:
+    after an epoch, networks of eight layers are 0.01 apart that do the same.
+    """
+    found = []
+    for name in unique(m.workload for m in measurements):
+        made = {peer: row[0] for peer, row in by_peer(measurements, name).items() if row and row[0].losses}
+        alike = [peer for peer in made if not PEERS[peer].own_batches]
+        for peer, measurement in made.items():
+            first = made[[*alike, *made][0]]
+            allowed = OWN_BATCHES_AGREEMENT * first.losses[0] if PEERS[peer].own_batches else AGREEMENT
+            steps = enumerate(zip(measurement.beginning, first.beginning, strict=False), start=1)  # some tell none
+            pairs = {f"step {i}": pair for i, pair in steps}
+            if name in WORKLOADS:
+                pairs["epoch 1"] = measurement.losses[0], first.losses[0]
+            found += [
+                f"- {name}, {peer}, {when}: {loss:.4f}, where {first.peer} has {expected:.4f}"
+                for when, (loss, expected) in pairs.items()
+                if not abs(loss - expected) <= allowed
+            ]
+    return found
+
+
+def _in_short(measurements: Sequence[Measurement]) -> list[list[str]]:
+    """The ratios that one wants to know first, of the workloads that have any."""
+    tables = {name: by_peer(measurements, name) for name, work in WORKLOADS.items() if work.kind in TRAINING}
     rows = [[name, *(_to_the_fastest(made, *pair) for pair in IN_SHORT.values())] for name, made in tables.items()]
-    told = [row for row in rows if any(row[1:])]
-    return ["## In short\n\n" + markdown([["workload", *IN_SHORT], *told])] if told else []
+    return [["workload", *IN_SHORT], *(row for row in rows if any(row[1:]))]
 
 
 def _to_the_fastest(made: Mapping[str, Sequence[Measurement]], peer: str, others: Sequence[str]) -> str:
-    candidates = [row for other in others if (row := made.get(other))]
-    found = ratio(made.get(peer, ()), min(candidates, key=seconds)) if candidates else None
-    return str(found or "")
+    fastest = min((row for other in others if (row := made.get(other))), key=seconds, default=[])
+    return str(ratio(made.get(peer, ()), fastest) or "")
 
 
-def _table(measurements: Sequence[Measurement], name: str) -> str:
+def _lines(measurements: Sequence[Measurement], name: str) -> list[list[str]]:
+    """The table of a workload, with its heading; of a peer that was not measured, why."""
     made = by_peer(measurements, name)
-    references = {title: made[peer] for title, peer in REFERENCES if made.get(peer)}
-    loss = "wrong" if name == "inference" else "loss"
-    memory = [] if name == START_UP else [loss, "peak MB", "added MB", "added / params", "program / params"]
-    head = ["peer", "seconds", *(f"{title} / peer" for title in references), *memory]
-    return markdown([head, *(_cells(peer, row, references.values(), len(head)) for peer, row in made.items())])
+    columns: dict[str, Callable[[Sequence[Measurement]], Any]] = {
+        "seconds": lambda row: f"{seconds(row):.3g}",
+        **{f"{title} / peer": partial(ratio, made[peer]) for title, peer in REFERENCES if made.get(peer)},
+    }
+    if name != START_UP:
+        columns |= {
+            "wrong" if name == "inference" else "loss": lambda row: f"{row[0].losses[0]:.4f}" if row[0].losses else "",
+            "peak MB": lambda row: _in(1e6, *(m.peak for m in row)),
+            "added MB": lambda row: _in(1e6, *(m.added for m in row)),
+            "added / params": lambda row: _in(row[0].params, *(m.added for m in row)),
+            "program / params": lambda row: _in(row[0].params, *(m.program for m in row)),
+        }
+    why = {m.peer: m.status for m in measurements if m.workload == name and m.failure}
+    lines = [["peer", *columns]]
+    for peer, row in made.items():
+        blank = [why.get(peer, ""), *[""] * (len(columns) - 1)]
+        lines.append([peer, *([str(cell(row) or "") for cell in columns.values()] if row else blank)])
+    return lines
 
 
-def _cells(peer: str, row: Sequence[Measurement], references: Any, width: int) -> list[str]:
-    """A peer's line, as far as the table is wide."""
-    if not row:
-        return [peer, "failed", *[""] * (width - 2)]
-    params = row[0].params or 0
-    added = _median(m.added for m in row)
-    cells = [
-        peer,
-        f"{seconds(row):.3g}",
-        *(str(ratio(reference, row) or "") for reference in references),
-        f"{row[0].losses[0]:.4f}" if row[0].losses else "",
-        _megabytes(_median(m.peak for m in row)),
-        _megabytes(added),
-        _times(added, params),
-        _times(_median(m.program for m in row), params),
-    ]
-    return cells[:width]
-
-
-def _median(values: Iterator[int | None]) -> float | None:
-    told = [value for value in values if value is not None]
-    return median(told) if told else None
-
-
-def _megabytes(size: float | None) -> str:
-    return "" if size is None else f"{size / 1e6:.1f}"
-
-
-def _times(size: float | None, params: float) -> str:
-    return f"{size / params:.1f}" if size is not None and params else ""
-
-
-def _disagreements(measurements: Sequence[Measurement], name: str) -> Iterator[str]:
-    made = {peer: row[0] for peer, row in by_peer(measurements, name).items() if row and row[0].losses}
-    alike = [peer for peer in made if not PEERS[peer].own_batches]
-    first_peer = next(iter([*alike, *made]), "")
-    for peer, measurement in made.items():
-        own = PEERS[peer].own_batches
-        allowed = OWN_BATCHES_AGREEMENT * made[first_peer].losses[0] if own else AGREEMENT
-        for when, loss, first in _compared(name, measurement, made[first_peer]):
-            if not abs(loss - first) <= allowed:
-                yield f"- {name}, {peer}, {when}: {loss:.4f}, where {first_peer} has {first:.4f}"
-
-
-def _compared(name: str, made: Measurement, first: Measurement) -> Iterator[tuple[str, float, float]]:
-    """When, and the losses of both then."""
-    for i, pair in enumerate(zip(made.beginning, first.beginning, strict=False), start=1):  # some tell none
-        yield f"step {i}", *pair
-    if name in WORKLOADS:
-        yield "epoch 1", made.losses[0], first.losses[0]
+def _in(unit: float | None, *sizes: int | None) -> str:
+    """The median of the sizes that are told, in that unit."""
+    told = [size for size in sizes if size is not None]
+    return f"{median(told) / unit:.1f}" if told and unit else ""

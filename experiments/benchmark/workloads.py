@@ -1,11 +1,16 @@
-"""What is run: the workloads of the contest, and those that show how time and memory grow."""
+"""What is run: the workloads of the contest and of growth; what a peer is given, and what it gives back."""
 
-from collections.abc import Mapping
-from types import MappingProxyType
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import attrs
+import numpy as np
 
 PIXELS, CLASSES = 784, 10
+
+PIECE = 1000
+"""The samples of a piece for inference."""
 
 
 @attrs.frozen
@@ -13,8 +18,9 @@ class Workload:
     """Work that every peer does alike, on the digits.
 
     Attributes:
-        kind: "dense" or "lenet" for an epoch of training such a network, "inference" for the outputs of a dense one.
-        hidden: The widths of a dense network's hidden layers; they are rectified.
+        kind: "dense" or "lenet" for an epoch of training such a network, "inference" for the outputs of a dense one,
+            "start-up" for all that a script does until its first training step is done.
+        hidden: The widths of the hidden dense layers; they are rectified.
         batch: The batch size.
         optimizer: "adam" with a learning rate of 0.001, or "sgd" with 0.1.
         samples: How many, from the first on.
@@ -32,37 +38,82 @@ class Workload:
         return -(-self.samples // self.batch)
 
 
-WORKLOADS: Mapping[str, Workload] = MappingProxyType(
-    {
-        **{
-            f"small-{batch}-{optimizer}": Workload(batch=batch, optimizer=optimizer)
-            for batch in (32, 128, 1024)
-            for optimizer in ("sgd", "adam")
-        },
-        "wide": Workload(hidden=(512, 512)),
-        "huge": Workload(hidden=(2048, 2048), samples=12_800),
-        "lenet": Workload(kind="lenet", samples=6_400),
-        "inference": Workload(kind="inference"),
-    }
-)
-
 START_UP, INSTALLED_SIZE = "start-up", "installed-size"
 
-NAMES = (*WORKLOADS, START_UP, INSTALLED_SIZE)
-"""All that can be asked for: the last two are no work on the digits."""
+WORKLOADS: Mapping[str, Workload] = {
+    **{
+        f"small-{batch}-{optimizer}": Workload(batch=batch, optimizer=optimizer)
+        for batch in (32, 128, 1024)
+        for optimizer in ("sgd", "adam")
+    },
+    "wide": Workload(hidden=(512, 512)),
+    "huge": Workload(hidden=(2048, 2048), samples=12_800),
+    "lenet": Workload("lenet", hidden=(120, 84), samples=6_400),
+    "inference": Workload("inference"),
+    START_UP: Workload(START_UP),
+}
 
+NAMES = (*WORKLOADS, INSTALLED_SIZE)
+"""All that can be asked for."""
 
-def _of_batch(batch: int) -> Workload:
-    """At most a hundred whole batches."""
-    return Workload(hidden=(128, 128), batch=batch, samples=batch * min(100, 60_000 // batch))
-
-
-GROWTH: Mapping[str, Mapping[int, Workload]] = MappingProxyType(
-    {
-        "width": {n: Workload(hidden=(n, n), samples=12_800) for n in (32, 64, 128, 256, 512, 1024, 2048)},
-        "depth": {n: Workload(hidden=(256,) * n, samples=12_800) for n in (1, 2, 4, 8)},
-        "batch": {n: _of_batch(n) for n in (8, 32, 128, 1024, 4096)},
-        "examples": {n: Workload(hidden=(128, 128), samples=n) for n in (1_000, 4_000, 15_000, 60_000)},
-    }
-)
+GROWTH: Mapping[str, Workload] = {
+    **{f"width={n}": Workload(hidden=(n, n), samples=12_800) for n in (32, 64, 128, 256, 512, 1024, 2048)},
+    **{f"depth={n}": Workload(hidden=(256,) * n, samples=12_800) for n in (1, 2, 4, 8)},
+    **{
+        f"batch={n}": Workload(hidden=(128, 128), batch=n, samples=n * min(100, 60_000 // n))
+        for n in (8, 32, 128, 1024, 4096)
+    },
+    **{f"examples={n}": Workload(hidden=(128, 128), samples=n) for n in (1_000, 4_000, 15_000, 60_000)},
+}
 """By what grows, and how large it is; all else stays as it is."""
+
+
+def workload_of(name: str, samples: int) -> Workload:
+    """The workload of that name, on so many samples at most."""
+    found = {**WORKLOADS, **GROWTH}[name]
+    return attrs.evolve(found, samples=min(found.samples, samples))
+
+
+@attrs.frozen(eq=False)
+class Task:
+    """A workload with its data.
+
+    Attributes:
+        workload: What to do.
+        inputs: (samples, 784) float32, as the peer's ``place`` gave them.
+        targets: (samples,) int64, placed too.
+        params_file: The params to begin with.
+    """
+
+    workload: Workload
+    inputs: Any
+    targets: Any
+    params_file: Path
+
+    def params(self) -> list[Any]:
+        """Weights and biases of the layers in turn, in fresh arrays; (in, out), kernels (rows, columns, in, out)."""
+        with np.load(self.params_file) as arrays:
+            return list(arrays.values())
+
+    def batches(self, order: Any) -> list[Any]:
+        """The rows of each batch of an epoch in the given order; the last may be fewer."""
+        return [order[i : i + self.workload.batch] for i in range(0, len(order), self.workload.batch)]
+
+    def pieces(self) -> list[Any]:
+        """The samples in pieces that stay in the cache, for inference; what works on them is of bounded size."""
+        return [self.inputs[i : i + PIECE] for i in range(0, len(self.inputs), PIECE)]
+
+
+@attrs.frozen
+class Ready:
+    """A peer that is ready.
+
+    Attributes:
+        run: ``run(order)`` trains an epoch over the rows in that order, and gives the mean training loss of each batch
+            in turn, as numbers or arrays, or that of the epoch as the only one; for inference, it gives the outputs
+            (samples, 10) as a NumPy array, whatever the order.
+        program: The bytes of the compiled program and what it works on beside the samples, where a peer can tell.
+    """
+
+    run: Callable[[Any], Any]
+    program: Callable[[], int] | None = None

@@ -1,7 +1,6 @@
 """Batches: one shuffled pass over the samples, as a function of a key."""
 
 from collections.abc import Iterator
-from functools import partial
 
 from toolz import concat
 
@@ -46,10 +45,10 @@ def row_tables(key: Key, samples: int, batch_size: int) -> list[Array]:
 
 def take_rows(batch: Batch, rows: Array) -> Batch:
     """The samples of ``batch`` with these numbers."""
-    taken: Batch = tree.map(partial(_rows, rows), batch)
+
+    def take(array: Array) -> Array:
+        xp = namespace(array)
+        return xp.take(array, xp.asarray(rows), axis=0)
+
+    taken: Batch = tree.map(take, batch)
     return taken
-
-
-def _rows(rows: Array, array: Array) -> Array:
-    xp = namespace(array)
-    return xp.take(array, xp.asarray(rows), axis=0)

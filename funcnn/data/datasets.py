@@ -15,9 +15,8 @@ import attrs
 import numpy as np
 
 from funcnn.arrays import Array, aligned_empty, check_array
-from funcnn.data.download import downloaded
 from funcnn.data.idx import parse_idx, read_bytes
-from funcnn.data.sources import DATA_DIR_VARIABLE, FILES, SOURCES, verified
+from funcnn.data.sources import DATA_DIR_VARIABLE, FILES, SOURCES, downloaded, verified
 from funcnn.errors import InputError, is_one_of, require
 from funcnn.training import Batch
 
@@ -74,8 +73,18 @@ def load_dataset(name: DatasetName, *, data_dir: str | Path | None = None, scali
     require(is_one_of(name, SOURCES), "load_dataset", f"one of {', '.join(SOURCES)}", repr(name))
     require(is_one_of(scaling, SCALINGS), where, f"a scaling of {', '.join(SCALINGS)}", repr(scaling))
     folder = _folder(where, name, data_dir)
-    contents = (downloaded(name, file) if folder is None else _read(where, name, file, folder) for file in FILES)
-    images, labels, test_images, test_labels = map(parse_idx, contents, FILES)
+
+    def content(file: str) -> bytes:
+        if folder is None:
+            return downloaded(name, file)
+        dotted = file.replace("-idx", ".idx")  # as many archives unpack them
+        paths = (folder / part for part in (f"{file}.gz", file, f"{dotted}.gz", dotted))
+        path = next(filter(Path.exists, paths), None)
+        if path is None:
+            raise InputError(where, f"{file}.gz or {file} in {folder}", "neither", "put the four idx files there")
+        return verified(name, file, read_bytes(path), str(path))
+
+    images, labels, test_images, test_labels = map(parse_idx, map(content, FILES), FILES)
     return Dataset(
         name=name,
         train=Batch(scale(images, scaling), labels.astype(np.int64)),
@@ -116,13 +125,3 @@ def _folder(where: str, name: str, data_dir: str | Path | None) -> Path | None:
     origin = "data_dir" if data_dir else DATA_DIR_VARIABLE
     require(folder.is_dir(), where, f"a folder in {origin}", given, "create it, or leave it out to download")
     return folder / name if (folder / name).is_dir() else folder
-
-
-def _read(where: str, name: str, file: str, folder: Path) -> bytes:
-    """The verified bytes of one file of a local folder."""
-    dotted = file.replace("-idx", ".idx")  # as many archives unpack them
-    names = (f"{file}.gz", file, f"{dotted}.gz", dotted)
-    path = next((folder / name for name in names if (folder / name).exists()), None)
-    if path is None:
-        raise InputError(where, f"{file}.gz or {file} in {folder}", "neither", "put the four idx files there")
-    return verified(name, file, read_bytes(path), str(path))

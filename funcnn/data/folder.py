@@ -51,7 +51,12 @@ def load_folder(
     require(not empty, where, "images in every label's folder", f"none in {', '.join(empty)}")
     inputs = scale(_read_all(where, [path for found in paths for path in found], ink), scaling)
     targets = np.repeat(np.arange(len(names)), [len(found) for found in paths])
-    tested, trained = _split(where, key, targets, names, test)
+    order, parts = key.permutation(len(targets)), []
+    for label, name in enumerate(names):  # each label in both parts in its share
+        own = order[targets[order] == label]
+        require(len(own) > 1, where, f"two images of {name!r} or more, to train and to test on", len(own))
+        parts.append(np.split(own, [min(max(1, round(test * len(own))), len(own) - 1)]))
+    tested, trained = (order[np.isin(order, np.concatenate(part))] for part in zip(*parts, strict=True))
     return Dataset(
         name=folder.resolve().name,
         train=Batch(inputs[trained], targets[trained]),
@@ -59,17 +64,6 @@ def load_folder(
         class_names=tuple(names),
         scaling=scaling,
     )
-
-
-def _split(where: str, key: Key, targets: Array, names: Sequence[str], test: float) -> tuple[Array, Array]:
-    """The numbers of the images to test on and to train on, in random order, each label in both in its share."""
-    order, parts = key.permutation(len(targets)), []
-    for label, name in enumerate(names):
-        own = order[targets[order] == label]
-        require(len(own) > 1, where, f"two images of {name!r} or more, to train and to test on", len(own))
-        parts.append(np.split(own, [min(max(1, round(test * len(own))), len(own) - 1)]))
-    tested, trained = (np.isin(order, np.concatenate(part)) for part in zip(*parts, strict=True))
-    return order[tested], order[trained]
 
 
 def _read_all(where: str, paths: Sequence[Path], ink: str) -> UInt8[Array, "samples 28 28"]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from funcnn.arrays import Array, check_array
-from funcnn.errors import InputError
+from funcnn.errors import InputError, require
 from funcnn.files import replacing
 
 __all__ = ["read_idx", "write_idx"]
@@ -41,11 +41,10 @@ def write_idx(path: str | Path, array: Array) -> None:
         InputError: ``array`` is no array, or its dtype has no idx type.
     """
     check_array("write_idx", "array", array)
-    types = {np.dtype(dtype).newbyteorder("="): code for code, dtype in _TYPES.items()}
-    native = array.dtype.newbyteorder("=")
-    if native not in types:
-        raise InputError("write_idx", f"a dtype of {', '.join(map(str, types))}", array.dtype)
-    code = types[native]
+    codes = {np.dtype(dtype).newbyteorder("="): code for code, dtype in _TYPES.items()}
+    code = codes.get(array.dtype.newbyteorder("="))
+    if code is None:
+        raise InputError("write_idx", f"a dtype of {', '.join(map(str, codes))}", array.dtype)
     header = bytes([0, 0, code, array.ndim]) + np.asarray(array.shape, ">u4").tobytes()
     content = header + array.astype(_TYPES[code]).tobytes()
     with replacing(path) as part:
@@ -63,8 +62,7 @@ def read_bytes(path: str | Path) -> bytes:
     try:
         return gzip.decompress(content)
     except (EOFError, OSError, zlib.error) as error:
-        hint = "the file is damaged, get it again"
-        raise InputError(str(path), "a whole gzip file", str(error), hint) from error
+        raise InputError(str(path), "a whole gzip file", str(error), "the file is damaged, get it again") from error
 
 
 def parse_idx(content: bytes, where: str) -> Array:
@@ -72,18 +70,15 @@ def parse_idx(content: bytes, where: str) -> Array:
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _TYPES:
         raise InputError(where, "an idx file, which begins with two zero bytes and a type", content[:4].hex(" "))
     dtype, axes = np.dtype(_TYPES[content[2]]), content[3]
-    start = 4 + 4 * axes
-    if len(content) < start:
-        raise InputError(where, f"a header of {start} bytes", f"{len(content)} bytes", "the file is truncated")
-    if axes > MAX_AXES:
-        raise InputError(
-            where, f"at most {MAX_AXES} axes, as NumPy has them", axes, "the file is damaged, get it again"
-        )
+    start, damaged = 4 + 4 * axes, "the file is damaged, get it again"
+    require(
+        len(content) >= start, where, f"a header of {start} bytes", f"{len(content)} bytes", "the file is truncated"
+    )
+    require(axes <= MAX_AXES, where, f"at most {MAX_AXES} axes, as NumPy has them", axes, damaged)
     shape = tuple(np.frombuffer(content, ">u4", axes, offset=4).tolist())
-    if math.prod(filter(None, shape)) * dtype.itemsize > sys.maxsize:  # though a size of 0 may make it empty
-        raise InputError(where, "sizes that fit into memory", shape, "the file is damaged, get it again")
+    fits = math.prod(filter(None, shape)) * dtype.itemsize <= sys.maxsize  # though a size of 0 may make it empty
+    require(fits, where, "sizes that fit into memory", shape, damaged)
     expected, found = math.prod(shape) * dtype.itemsize, len(content) - start
-    if found != expected:
-        fault = "is truncated" if found < expected else "has trailing bytes"
-        raise InputError(where, f"{expected} bytes of values for shape {shape}", found, f"the file {fault}")
+    fault = "is truncated" if found < expected else "has trailing bytes"
+    require(found == expected, where, f"{expected} bytes of values for shape {shape}", found, f"the file {fault}")
     return np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import numpy as np
 
-from funcnn.annotations import Float32, UInt8
+from funcnn.annotations import UInt8
 from funcnn.arrays import Array
 from funcnn.data.idx import read_bytes
 from funcnn.errors import InputError, require
@@ -33,7 +33,10 @@ def read_image(path: str | Path) -> UInt8[Array, "height width 4"]:
             warnings.simplefilter("error", pil.Image.DecompressionBombWarning)
             image = pil.ImageOps.exif_transpose(pil.Image.open(io.BytesIO(content)))
             if image.mode.startswith(("I", "F")):
-                image = pil.Image.fromarray(_stretched(np.asarray(image, np.float32)))
+                values = np.asarray(image, np.float32)
+                lowest, highest = values.min(), values.max()
+                levels = 255 * (values - lowest) / max(highest - lowest, 1e-9)
+                image = pil.Image.fromarray(levels.round().astype(np.uint8))
             return np.asarray(image.convert("RGBA"))
     except pil.UnidentifiedImageError as error:
         raise InputError(str(path), "an image", "a file of another kind, or a damaged one") from error
@@ -68,9 +71,3 @@ def pillow() -> ModuleType:
         raise ModuleNotFoundError(f"{error}; {hint}") from None
     module: ModuleType = PIL
     return module
-
-
-def _stretched(values: Float32[Array, "height width"]) -> UInt8[Array, "height width"]:
-    """Grey levels from 0 for the least value to 255 for the greatest."""
-    lowest, highest = values.min(), values.max()
-    return (255 * (values - lowest) / max(highest - lowest, 1e-9)).round().astype(np.uint8)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from toolz import pipe
 
-from funcnn.annotations import Bool, Float32, UInt8
+from funcnn.annotations import Float32, UInt8
 from funcnn.arrays import Array, Shape, check_array
 from funcnn.data.images import pillow, read_image
 from funcnn.errors import InputError, is_one_of, require
@@ -103,29 +103,29 @@ def _fitted(strokes: Float32[Array, "height width"]) -> Float32[Array, "fitted_h
 
 def _centred(fitted: Float32[Array, "height width"]) -> UInt8[Array, "28 28"]:
     """The strokes on black, their centre of mass as near to the middle as there is room."""
-    top, left = (_start(fitted.sum(axis=axis)) for axis in (1, 0))
-    height, width = fitted.shape
+
+    def place(mass: Float32[Array, " length"]) -> slice:
+        centre = np.average(np.arange(len(mass)), weights=mass)
+        start = int(np.clip(SIDE // 2 - int(centre + 0.5), 0, SIDE - len(mass)))
+        return slice(start, start + len(mass))
+
     pixels = np.zeros((SIDE, SIDE), np.uint8)
-    pixels[top : top + height, left : left + width] = np.round(255 * fitted)
+    pixels[place(fitted.sum(axis=1)), place(fitted.sum(axis=0))] = np.round(255 * fitted)
     return pixels
 
 
-def _start(mass: Float32[Array, " length"]) -> int:
-    """Where a side begins whose centre of mass is to be in the middle."""
-    centre = np.average(np.arange(len(mass)), weights=mass)
-    return int(np.clip(SIDE // 2 - int(centre + 0.5), 0, SIDE - len(mass)))
-
-
 def _box(strength: Float32[Array, "height width"], level: float) -> tuple[slice, slice]:
-    """The rows and the columns of the ink that is stronger than ``level``."""
+    """The rows and the columns of the ink that is stronger than ``level``.
+
+    They leave out two thousandths of it at either end: a speck does not stretch a box.
+    """
+
+    def span(mass: Float32[Array, " length"]) -> slice:
+        share = np.cumsum(mass) / mass.sum()
+        return slice(int(np.searchsorted(share, 0.002, side="right")), int(np.searchsorted(share, 0.998)) + 1)
+
     ink = np.where(strength > level, strength, 0)
-    return _span(ink.sum(axis=1)), _span(ink.sum(axis=0))
-
-
-def _span(mass: Float32[Array, " length"]) -> slice:
-    """Where the mass is, but for two thousandths at either end: a speck does not stretch a box."""
-    share = np.cumsum(mass) / mass.sum()
-    return slice(int(np.searchsorted(share, 0.002, side="right")), int(np.searchsorted(share, 0.998)) + 1)
+    return span(ink.sum(axis=1)), span(ink.sum(axis=0))
 
 
 def _strength(grey: UInt8[Array, "height width"]) -> Float32[Array, "height width"]:
@@ -145,7 +145,8 @@ def _raised(grey: UInt8[Array, "height width"]) -> tuple[Float32[Array, "height 
     The ground is the quadratic surface of least absolute deviations from the border, which ink that touches the
     border does not move. A price on all terms but the constant keeps it level where half of the border is ink.
     """
-    levels, border = grey.astype(np.float32), _border(grey.shape)
+    levels, border, width = grey.astype(np.float32), np.ones(grey.shape, bool), 1 + min(grey.shape) // 50
+    border[width:-width, width:-width] = False
     y, x = np.meshgrid(*(np.linspace(-1, 1, length, dtype=np.float32) for length in grey.shape), indexing="ij")
     terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1)
     ground = levels[border]
@@ -158,14 +159,6 @@ def _raised(grey: UInt8[Array, "height width"]) -> tuple[Float32[Array, "height 
         surface = np.linalg.solve(weighted.T @ design, weighted.T @ target)
     roughness = np.quantile(deviations[: len(ground)], 0.25) / 0.47  # about the median, where none of it is ink
     return levels - terms @ surface, float(roughness)
-
-
-def _border(shape: Shape) -> Bool[Array, "height width"]:
-    """Which pixels are the outermost, as wide as a fiftieth of the shorter side."""
-    width = 1 + min(shape) // 50
-    border = np.ones(shape, bool)
-    border[width:-width, width:-width] = False
-    return border
 
 
 def _reduced(grey: UInt8[Array, "height width"], side: int) -> UInt8[Array, "small_height small_width"]:

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from funcnn.annotations import Bool, UInt8
+from funcnn.annotations import UInt8
 from funcnn.arrays import Array
 
 _INK = 63  # stronger pixels are ink; what joins two strokes is often weak
@@ -21,7 +21,12 @@ def count_pieces(pixels: UInt8[Array, "height width"]) -> int:
     >>> count_pieces(pixels)
     2
     """
-    pieces = _pieces(pixels > _INK)
+    ink = pixels > _INK
+    labels, grown = np.zeros(ink.shape, int), np.where(ink, np.arange(1, ink.size + 1).reshape(ink.shape), 0)
+    while not np.array_equal(labels, grown):  # pixels that touch, by sides or corners, take one label
+        labels, around = grown, sliding_window_view(np.pad(grown, 1), (3, 3))
+        grown = np.where(ink, around.max(axis=(2, 3)), 0)
+    pieces = [labels == label for label in np.unique(labels[ink])]
     if not pieces:
         return 0
     rows = [piece.any(axis=1) for piece in pieces]
@@ -29,12 +34,3 @@ def count_pieces(pixels: UInt8[Array, "height width"]) -> int:
     beside = [piece for piece, own in zip(pieces, rows, strict=True) if 2 * (own & highest).sum() >= highest.sum()]
     columns = np.any(beside, axis=(0, 1))
     return int(columns[0]) + int(np.count_nonzero(columns[1:] & ~columns[:-1]))
-
-
-def _pieces(ink: Bool[Array, "height width"]) -> list[Bool[Array, "height width"]]:
-    """The pixels of each piece, which touch each other by sides or corners."""
-    labels, grown = np.zeros(ink.shape, int), np.where(ink, np.arange(1, ink.size + 1).reshape(ink.shape), 0)
-    while not np.array_equal(labels, grown):
-        labels, around = grown, sliding_window_view(np.pad(grown, 1), (3, 3))
-        grown = np.where(ink, around.max(axis=(2, 3)), 0)
-    return [labels == label for label in np.unique(labels[ink])]

@@ -1,21 +1,27 @@
-"""Where data sets come from, and the fingerprints that tell one from another."""
+"""Where data sets come from: the fingerprints that tell one from another, and downloads into the user's cache."""
 
 import hashlib
+import sys
 from collections.abc import Mapping
-from types import MappingProxyType
+from contextlib import suppress
+from pathlib import Path
+from types import MappingProxyType, ModuleType
 
 import attrs
 
+from funcnn.data.idx import read_bytes
 from funcnn.errors import InputError
+from funcnn.files import replacing
 
 DATA_DIR_VARIABLE = "FUNCNN_DATA_DIR"
 """The environment variable that names a local folder of data sets."""
 
+TIMEOUT = 30
+"""Seconds without an answer after which the next mirror is tried."""
+
 FILES = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
+    *("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    *("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 )
 
 _DIGITS = tuple(map(str, range(10)))
@@ -81,27 +87,65 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
 )
 
 
+def downloaded(name: str, file: str) -> bytes:
+    """The verified bytes of ``file`` from the cache folder; downloads it where it is not there or is damaged.
+
+    Raises:
+        InputError: No mirror serves it; the message lists what each one answered.
+        ModuleNotFoundError: The extra ``experiments`` is not installed.
+    """
+    path = cache_folder() / name / f"{file}.gz"
+    with suppress(InputError):
+        return verified(name, file, read_bytes(path), str(path))
+    where, failures = f"load_dataset({name!r})", []
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(where, "a cache folder that can be written", f"{path.parent}: {error.strerror}") from error
+    fetch = _pooch().HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=TIMEOUT)
+    for mirror in SOURCES[name].mirrors:
+        url = f"{mirror}{file}.gz"
+        try:
+            with replacing(path) as part:
+                fetch(url, str(part), None)
+                return verified(name, file, read_bytes(part), url)
+        except (OSError, InputError) as error:  # what requests raises is an OSError too
+            answered = isinstance(error, InputError) or getattr(error, "response", None) is not None
+            failures.append(str(error) if answered else f"{url}: {type(error).__name__}")  # else it fills a page
+    hint = f"check the network, or put the files in a folder and name it by data_dir or {DATA_DIR_VARIABLE}"
+    raise InputError(where, f"a mirror that serves {file}.gz", "; ".join(failures), hint)
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept, by the platform's convention."""
+    return Path(_pooch().os_cache("funcnn"))
+
+
 def verified(name: str, file: str, content: bytes, where: str) -> bytes:
     """``content``, once its MD5 is that of ``file`` in the data set ``name``.
 
     Raises:
         InputError: It is another; the message says whose bytes they are where that is known.
     """
-    expected = SOURCES[name].md5s[FILES.index(file)]
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if found != expected:
-        owner, hint = _owner(found), "get the file again"
-        if owner is None:
-            raise InputError(where, f"the bytes of {name}'s {file}", f"{len(content)} other bytes (MD5 {found})", hint)
-        raise InputError(where, f"the bytes of {name}'s {file}", f"those of {owner}", "the files are swapped; " + hint)
+    owners = {
+        md5: f"{owner}'s {part}"
+        for owner, source in SOURCES.items()
+        for part, md5 in zip(FILES, source.md5s, strict=True)
+    }
+    if found != SOURCES[name].md5s[FILES.index(file)]:
+        got, hint = f"{len(content)} other bytes (MD5 {found})", "get the file again"
+        if found in owners:
+            got, hint = f"those of {owners[found]}", f"the files are swapped; {hint}"
+        raise InputError(where, f"the bytes of {name}'s {file}", got, hint)
     return content
 
 
-def _owner(found: str) -> str | None:
-    """Whose file has this MD5, where that is known."""
-    owners = {
-        md5: f"{name}'s {file}"
-        for name, source in SOURCES.items()
-        for file, md5 in zip(FILES, source.md5s, strict=True)
-    }
-    return owners.get(found)
+def _pooch() -> ModuleType:
+    try:
+        import pooch
+    except ModuleNotFoundError as error:
+        hint = "downloads take the extra `experiments`: pip install 'funcnn[experiments]', or give data_dir"
+        raise ModuleNotFoundError(f"{error}; {hint}") from None
+    module: ModuleType = pooch
+    return module

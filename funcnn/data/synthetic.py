@@ -27,8 +27,8 @@ def spiral(key: Key, samples: int, classes: int) -> Batch:
     (300, 2)
     """
     check_key("spiral", key)
-    require(is_count(samples), "spiral", "samples to be a positive whole number", repr(samples))
-    require(is_count(classes), "spiral", "classes to be a positive whole number", repr(classes))
+    for name, count in (("samples", samples), ("classes", classes)):
+        require(is_count(count), "spiral", f"{name} to be a positive whole number", repr(count))
     radius = np.linspace(0, 1, samples)
     arms = np.arange(classes)[:, None]
     angle = 2.5 * (4 * arms + 4 * radius + 0.2 * key.normal((classes, samples), np.float64))

@@ -1,14 +1,13 @@
 """Who takes part. A peer is a row here and a file beside this one, which has
 
-    place(array)            the samples where the peer wants them, before anything is measured
-    training(task, mode)    what trains, ready
+    place(array)            the samples where the peer wants them, before anything is measured; NumPy's without it
+    training(task, mode)    what trains, ready; without a mode where the row has none
     inference(task)         what predicts, ready, with the task's pieces
 
-as far as its row says. A tool that starts up is also a script of the same name in ``first_step``.
+as far as its row says. A tool that starts up is also a script in :mod:`experiments.benchmark.first_steps`.
 """
 
 from collections.abc import Mapping
-from types import MappingProxyType
 
 import attrs
 
@@ -35,23 +34,21 @@ class Peer:
     own_batches: bool = False
 
 
-PEERS: Mapping[str, Peer] = MappingProxyType(
-    {
-        "funcnn": Peer("funcnn_numpy", does=TRAINING + TOOL, installs=("funcnn",)),
-        "funcnn-jax-step": Peer("funcnn_jax", "step", ("dense",)),
-        "funcnn-jax-epoch": Peer("funcnn_jax", "epoch"),
-        "funcnn-jax": Peer("funcnn_jax", does=TOOL, installs=("funcnn[jax]",)),
-        "jax-optax-step": Peer("jax_optax", "step"),
-        "jax-optax-scan": Peer("jax_optax", "scan"),
-        "jax-optax": Peer("jax_optax", does=TOOL),
-        "torch-eager": Peer("pytorch", "eager"),
-        "torch-foreach": Peer("pytorch", "foreach"),
-        "torch-fused": Peer("pytorch", "fused"),
-        "torch-compile": Peer("pytorch", "compile"),
-        "torch": Peer("pytorch", does=TOOL, installs=("torch",)),
-        "scikit-learn": Peer("scikit_learn", does=("dense", *TOOL), installs=("scikit-learn",), own_batches=True),
-        "keras": Peer("keras_fit", does=("dense", *TOOL), installs=("keras", "jax"), own_batches=True),
-        "numpy-loop": Peer("numpy_loop", does=("dense", "inference")),
-        "floor": Peer("floor", does=("dense", "inference")),
-    }
-)
+PEERS: Mapping[str, Peer] = {
+    "funcnn": Peer("funcnn_numpy", does=TRAINING + TOOL, installs=("funcnn",)),
+    "funcnn-jax-step": Peer("funcnn_jax", "step", ("dense",)),
+    "funcnn-jax-epoch": Peer("funcnn_jax", "epoch"),
+    "funcnn-jax": Peer("funcnn_jax", does=TOOL, installs=("funcnn[jax]",)),
+    "jax-optax-step": Peer("jax_optax", "step"),
+    "jax-optax-scan": Peer("jax_optax", "scan"),
+    "jax-optax": Peer("jax_optax", does=TOOL),
+    "torch-eager": Peer("pytorch", "eager"),
+    "torch-foreach": Peer("pytorch", "foreach"),
+    "torch-fused": Peer("pytorch", "fused"),
+    "torch-compile": Peer("pytorch", "compile"),
+    "torch": Peer("pytorch", does=TOOL, installs=("torch",)),
+    "scikit-learn": Peer("scikit_learn", does=("dense", *TOOL), installs=("scikit-learn",), own_batches=True),
+    "keras": Peer("keras_fit", does=("dense", *TOOL), installs=("keras", "jax"), own_batches=True),
+    "numpy-loop": Peer("numpy_loop", does=("dense", "inference")),
+    "floor": Peer("floor", does=("dense", "inference")),
+}

@@ -4,23 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from experiments.benchmark.task import Ready, Task, as_it_is
-
-place = as_it_is
+from experiments.benchmark.workloads import Ready, Task
 
 
 def values_of(weights: list[Any], rows: int) -> list[Any]:
     """An array for the outputs of every layer."""
     return [np.zeros((rows, w.shape[1]), np.float32) for w in weights]
-
-
-def products(weights: list[Any], grads: list[Any], x: Any, values: list[Any], dvalues: list[Any]) -> None:
-    """Forward, for the weights' gradients, and for the inputs' of all layers but the first."""
-    forward(weights, x, values)
-    for i in reversed(range(len(weights))):
-        np.matmul((values[i - 1] if i > 0 else x).T, dvalues[i], out=grads[i])
-        if i > 0:
-            np.matmul(dvalues[i], weights[i].T, out=dvalues[i - 1])
 
 
 def forward(weights: list[Any], x: Any, values: list[Any]) -> None:
@@ -29,9 +18,8 @@ def forward(weights: list[Any], x: Any, values: list[Any]) -> None:
         x = np.matmul(x, w, out=y)
 
 
-def training(task: Task, mode: str) -> Ready:
-    """The products of an epoch's batches, which all have the same rows."""
-    del mode  # there is one way
+def training(task: Task) -> Ready:
+    """Forward, for the weights' gradients and for those of their inputs; all batches have the same rows."""
     weights = task.params()[::2]
     grads = [np.empty_like(w) for w in weights]
     sizes = {len(rows) for rows in task.batches(range(task.workload.samples))}
@@ -39,7 +27,12 @@ def training(task: Task, mode: str) -> Ready:
 
     def run(order: Any) -> None:
         for rows in task.batches(order):
-            products(weights, grads, task.inputs[: len(rows)], *buffers[len(rows)])
+            x, (values, dvalues) = task.inputs[: len(rows)], buffers[len(rows)]
+            forward(weights, x, values)
+            for i in reversed(range(1, len(weights))):
+                np.matmul(values[i - 1].T, dvalues[i], out=grads[i])
+                np.matmul(dvalues[i], weights[i].T, out=dvalues[i - 1])
+            np.matmul(x.T, dvalues[0], out=grads[0])  # the first layer's inputs have no gradient
 
     return Ready(run)
 

@@ -1,19 +1,13 @@
 """JAX and Optax, written by hand."""
 
-from collections.abc import Mapping
-from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from experiments.benchmark.peers import xla
-from experiments.benchmark.task import Ready, Task
-
-OPTIMIZERS: Mapping[str, Any] = MappingProxyType({"sgd": optax.sgd(0.1), "adam": optax.adam(1e-3)})
+from experiments.benchmark.workloads import Ready, Task
 
 place = xla.place
 
@@ -44,9 +38,9 @@ def lenet(params: Any, x: Any) -> Any:
 
 
 def training(task: Task, mode: str) -> Ready:
-    """With one dispatch a step, whose batches come from the host, or one dispatch an epoch."""
+    """With one dispatch a step, or a scan."""
     network = lenet if task.workload.kind == "lenet" else perceptron
-    optimizer = OPTIMIZERS[task.workload.optimizer]
+    optimizer = {"sgd": optax.sgd(0.1), "adam": optax.adam(1e-3)}[task.workload.optimizer]
 
     def loss_of(params: Any, inputs: Any, targets: Any) -> Any:
         return optax.softmax_cross_entropy_with_integer_labels(network(params, inputs), targets).mean()
@@ -57,51 +51,12 @@ def training(task: Task, mode: str) -> Ready:
         updates, state = optimizer.update(grads, state, params)
         return (optax.apply_updates(params, updates), state), loss
 
-    params = params_of(task)
-    carry = params, optimizer.init(params)
-    return by_step(task, step, carry) if mode == "step" else by_scan(task, step, carry)
-
-
-def by_step(task: Task, step: Any, carry: Any) -> Ready:
-    """A loop on the host."""
-    jitted = jax.jit(step, donate_argnums=0)
-    inputs, targets = np.asarray(task.inputs), np.asarray(task.targets)  # views
-
-    def run(order: Any) -> Any:
-        nonlocal carry
-        losses = []
-        for rows in task.batches(order):
-            carry, loss = jitted(carry, inputs.take(rows, axis=0), targets.take(rows))
-            losses.append(loss)
-        return jax.device_get(losses)
-
-    def program() -> int:
-        return xla.program_bytes(jitted, carry, inputs[: task.workload.batch], targets[: task.workload.batch])
-
-    return Ready(run, program)
-
-
-def by_scan(task: Task, step: Any, carry: Any) -> Ready:
-    """A scan over samples that stay on the device."""
-
-    @partial(jax.jit, donate_argnums=0)
-    def scanned(carry: Any, inputs: Any, targets: Any, order: Any) -> Any:
+    def scan(carry: Any, inputs: Any, targets: Any, order: Any) -> Any:
         return jax.lax.scan(lambda carry, rows: step(carry, inputs[rows], targets[rows]), carry, order)
 
-    def run(order: Any) -> Any:
-        nonlocal carry
-        losses = []
-        for rows in task.stacked(order):
-            carry, told = scanned(carry, task.inputs, task.targets, rows)
-            losses.append(told)
-        return np.concatenate(jax.device_get(losses))
-
-    def program() -> int:
-        samples = (task.inputs, task.targets)
-        rows = task.stacked(np.arange(task.workload.samples))[0]
-        return xla.program_bytes(scanned, carry, *samples, rows, resident=samples)
-
-    return Ready(run, program)
+    params = params_of(task)
+    jitted = jax.jit(step if mode == "step" else scan, donate_argnums=0)
+    return xla.training(task, mode, jitted, jitted, (params, optimizer.init(params)))
 
 
 def inference(task: Task) -> Ready:

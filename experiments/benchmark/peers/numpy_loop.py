@@ -5,9 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.benchmark.task import Ready, Task, as_it_is
-
-place = as_it_is
+from experiments.benchmark.workloads import Ready, Task
 
 
 def forward(params: list[Any], x: Any) -> list[Any]:
@@ -64,29 +62,21 @@ def adam(params: list[Any]) -> Callable[[list[Any]], None]:
     return update
 
 
-def training(task: Task, mode: str) -> Ready:
+def training(task: Task) -> Ready:
     """Forward, backward, update."""
-    del mode  # there is one way
     params = task.params()
     update = {"sgd": sgd, "adam": adam}[task.workload.optimizer](params)
 
-    def run(order: Any) -> list[Any]:
-        losses = []
-        for rows in task.batches(order):
-            loss, grads = loss_and_gradient(params, task.inputs[rows], task.targets[rows])
-            update(grads)
-            losses.append(loss)
-        return losses
+    def loss_of(rows: Any) -> Any:
+        loss, grads = loss_and_gradient(params, task.inputs[rows], task.targets[rows])
+        update(grads)
+        return loss
 
-    return Ready(run)
+    return Ready(lambda order: [loss_of(rows) for rows in task.batches(order)])
 
 
 def inference(task: Task) -> Ready:
     """Piece by piece."""
     params = task.params()
 
-    def run(order: Any) -> Any:
-        del order  # nothing is drawn
-        return np.concatenate([forward(params, piece)[-1] for piece in task.pieces()])
-
-    return Ready(run)
+    return Ready(lambda _: np.concatenate([forward(params, piece)[-1] for piece in task.pieces()]))

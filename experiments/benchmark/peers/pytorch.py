@@ -1,31 +1,15 @@
 """PyTorch."""
 
 import os
-from collections.abc import Callable, Mapping
 from functools import partial
-from types import MappingProxyType
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from experiments.benchmark.task import Ready, Task
-from experiments.benchmark.workloads import CLASSES, PIXELS
-
-OPTIMIZERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
-    {"sgd": partial(torch.optim.SGD, lr=0.1), "adam": partial(torch.optim.Adam, lr=1e-3)}
-)
-
-LOOPS: Mapping[str, Mapping[str, bool]] = MappingProxyType(
-    {
-        "eager": {"foreach": False},
-        "foreach": {"foreach": True},
-        "fused": {"fused": True},
-        "compile": {"fused": True},
-    }
-)
-"""By mode, how the optimizer goes over the params."""
+from experiments.benchmark.workloads import CLASSES, PIXELS, Ready, Task
 
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
 
@@ -34,37 +18,21 @@ place = torch.from_numpy
 
 def network(task: Task) -> Any:
     """The network with the params to begin with."""
-    model = lenet() if task.workload.kind == "lenet" else perceptron(task.workload.hidden)
+    lenet = task.workload.kind == "lenet"
+    widths = (400 if lenet else PIXELS, *task.workload.hidden, CLASSES)
+    _, *dense = (layer for sizes in pairwise(widths) for layer in (nn.ReLU(), nn.Linear(*sizes)))
+    model = nn.Sequential(*(convolutions() if lenet else ()), *dense)
     with torch.no_grad():
         for parameter, array in zip(model.parameters(), task.params(), strict=True):
             parameter.copy_(as_torch(torch.from_numpy(array), parameter.shape))
     return model
 
 
-def perceptron(hidden: tuple[int, ...]) -> Any:
-    """Dense layers."""
-    widths = (PIXELS, *hidden)
-    pairs = ((nn.Linear(*sizes), nn.ReLU()) for sizes in zip(widths, hidden, strict=False))
-    return nn.Sequential(*(layer for pair in pairs for layer in pair), nn.Linear(widths[-1], CLASSES))
-
-
-def lenet() -> Any:
-    """Two convolutions with pools, and dense layers."""
-    return nn.Sequential(
-        nn.Unflatten(1, (1, 28, 28)),
-        nn.Conv2d(1, 6, 5, padding="same"),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(6, 16, 5),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        nn.Linear(400, 120),
-        nn.ReLU(),
-        nn.Linear(120, 84),
-        nn.ReLU(),
-        nn.Linear(84, CLASSES),
-    )
+def convolutions() -> Any:
+    """Two convolutions with pools."""
+    first = (nn.Conv2d(1, 6, 5, padding="same"), nn.ReLU(), nn.MaxPool2d(2))
+    second = (nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2))
+    return (nn.Unflatten(1, (1, 28, 28)), *first, *second, nn.Flatten())
 
 
 def as_torch(array: Any, shape: Any) -> Any:
@@ -75,9 +43,11 @@ def as_torch(array: Any, shape: Any) -> Any:
 
 
 def training(task: Task, mode: str) -> Ready:
-    """Forward, backward and the optimizer's step, whose loop over the params is the mode's; or compiled."""
+    """Forward, backward and the optimizer's step, which goes over the params as the mode says; or compiled."""
     model = network(task)
-    optimizer = OPTIMIZERS[task.workload.optimizer](model.parameters(), **LOOPS[mode])
+    loop = {"fused": True} if mode in ("fused", "compile") else {"foreach": mode == "foreach"}
+    optimizers = {"sgd": partial(torch.optim.SGD, lr=0.1), "adam": partial(torch.optim.Adam, lr=1e-3)}
+    optimizer = optimizers[task.workload.optimizer](model.parameters(), **loop)
 
     def loss_of(inputs: Any, targets: Any) -> Any:
         return functional.cross_entropy(model(inputs), targets)
@@ -101,8 +71,7 @@ def inference(task: Task) -> Ready:
     """Piece by piece."""
     model = network(task).eval()
 
-    def run(order: Any) -> Any:
-        del order  # nothing is drawn
+    def run(_: Any) -> Any:
         with torch.inference_mode():
             return torch.cat([model(piece) for piece in task.pieces()]).numpy()
 

@@ -5,10 +5,7 @@ from typing import Any
 import numpy as np
 from sklearn.neural_network import MLPClassifier
 
-from experiments.benchmark.task import Ready, Task, as_it_is
-from experiments.benchmark.workloads import CLASSES
-
-place = as_it_is
+from experiments.benchmark.workloads import CLASSES, Ready, Task
 
 
 def classifier_of(task: Task) -> Any:
@@ -31,24 +28,15 @@ def classifier_of(task: Task) -> Any:
     return classifier
 
 
-def training(task: Task, mode: str) -> Ready:
+def training(task: Task) -> Ready:
     """A call an epoch."""
-    del mode  # there is one way
     classifier = classifier_of(task)
 
-    def run(order: Any) -> list[float]:
-        del order  # it draws its own
-        return [classifier.partial_fit(task.inputs, task.targets).loss_]
-
-    return Ready(run)
+    return Ready(lambda _: [classifier.partial_fit(task.inputs, task.targets).loss_])
 
 
 def inference(task: Task) -> Ready:
     """Piece by piece; as probabilities, the only outputs there are."""
     classifier = classifier_of(task)
 
-    def run(order: Any) -> Any:
-        del order  # nothing is drawn
-        return np.concatenate([classifier.predict_proba(piece) for piece in task.pieces()])
-
-    return Ready(run)
+    return Ready(lambda _: np.concatenate([classifier.predict_proba(piece) for piece in task.pieces()]))
