@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
 
 import attrs
+from toolz import concatv
 
 from funcnn.arrays import keep_freed_memory
 from funcnn.errors import is_real, require
@@ -13,7 +15,7 @@ from funcnn.runs.environment import blas_threads, changes, environment
 from funcnn.runs.experiment import Experiment, Row
 from funcnn.runs.launch import engine
 from funcnn.runs.options import Devices
-from funcnn.runs.stream import Progress, beginning, has_ended, stream
+from funcnn.runs.stream import beginning, has_ended, stream
 
 
 @attrs.frozen
@@ -48,8 +50,8 @@ class Difference:
         return abs(self.recorded - self.now) / (max(abs(self.recorded), abs(self.now)) or 1.0)
 
     def __str__(self) -> str:
-        values = f"was {self.recorded}, is {self.now}, a relative difference of {self.relative:.2g}"
-        return f"{self.place}: {self.name} {values}"
+        told = f"was {self.recorded}, is {self.now}, a relative difference of {self.relative:.2g}"
+        return f"{self.place}: {self.name} {told}"
 
 
 def reproduce(
@@ -78,9 +80,8 @@ def reproduce(
     require(is_real(tolerance, low=0), "tolerance", "a number of at least 0", tolerance)
     folder = Path(folder)
     plan, ran = files.read_plan(folder), files.read_environment(folder)
-    plan = attrs.evolve(
-        plan, options=attrs.evolve(plan.options, threads=plan.options.threads if threads is None else threads)
-    )
+    if threads is not None:
+        plan = attrs.evolve(plan, options=attrs.evolve(plan.options, threads=threads))
     experiment, where = engine(experiment, plan, Devices(devices=devices or ran.get("jax", {}).get("devices")))
     keep_freed_memory()
     with blas_threads(plan.options.threads):
@@ -89,16 +90,16 @@ def reproduce(
     return Verdict(same, text, changes(ran, now))
 
 
-def differences(recorded: Row, now: Row, *, counter: str) -> Iterator[Difference]:
-    """Where two steps or two epochs tell different numbers; the seconds may.
+def differences(recorded: Sequence[Row], now: Sequence[Row], *, counter: str) -> Iterator[Difference]:
+    """Where steps or epochs tell different numbers; the seconds may.
 
-    >>> print(*differences({"step": 3, "loss": 2.0}, {"step": 3, "loss": 2.5}, counter="step"))
+    >>> print(*differences([{"step": 3, "loss": 2.0}], [{"step": 3, "loss": 2.5}], counter="step"))
     step 3: loss was 2.0, is 2.5, a relative difference of 0.2
     """
-    for name in {**recorded, **now}:
-        before, after = recorded.get(name), now.get(name)
-        if name != "seconds" and repr(before) != repr(after):  # to the last bit, and NaN is as NaN was
-            yield Difference(f"{counter} {recorded[counter]}", name, before, after)
+    for before, after in zip(recorded, now, strict=False):
+        for name in {**before, **after}:
+            if name != "seconds" and repr(before.get(name)) != repr(after.get(name)):  # to the last bit, NaN as NaN
+                yield Difference(f"{counter} {before[counter]}", name, before.get(name), after.get(name))
 
 
 def _verdict(experiment: Experiment, folder: Path, tolerance: float) -> tuple[bool, str]:
@@ -106,12 +107,17 @@ def _verdict(experiment: Experiment, folder: Path, tolerance: float) -> tuple[bo
     steps, history, digest = files.read_steps(folder), files.read_history(folder), files.read_digest(folder)
     require(bool(steps), str(folder), "a run with at least one recorded step", "none")
     progress, largest = beginning(experiment), None
-    for latest, difference in _followed(experiment, progress, steps, history):
-        progress = latest
-        if difference and difference.relative > tolerance:
-            return False, f"differs at {difference}"
-        if difference and (largest is None or difference.relative > largest.relative):
-            largest = difference
+    for latest in takewhile(lambda progress: progress.step <= len(steps), stream(experiment, progress)):
+        done, epochs, progress = progress.step, len(progress.history), latest
+        of_steps = differences(steps[done : progress.step], progress.steps_after(done), counter="step")
+        of_epochs = differences(history[epochs:], progress.history[epochs:], counter="epoch")
+        for difference in concatv(of_steps, of_epochs):
+            if difference.relative > tolerance:
+                return False, f"differs at {difference}"
+            if largest is None or difference.relative > largest.relative:
+                largest = difference
+        if progress.step == len(steps) and len(progress.history) >= len(history):
+            break
     finished = has_ended(experiment, history)
     if progress.step < len(steps) or (finished and not has_ended(experiment, progress.history)):
         goes_on = "goes on" if progress.step == len(steps) else f"ends after {progress.step}"
@@ -119,27 +125,9 @@ def _verdict(experiment: Experiment, folder: Path, tolerance: float) -> tuple[bo
     told = f"{len(steps)} steps, {len(history)} epochs" + ("" if finished else " of a run that did not finish")
     if largest:
         return True, f"the same within a relative difference of {tolerance}: {told}; the largest is at {largest}"
-    if files.digest(progress) == digest:
+    now = files.digest(progress)
+    if now == digest:
         return True, f"identical, bit for bit: {told}, and the params"
     if finished and digest:
-        found = f"the digest of params and history was {digest}, is {files.digest(progress)}"
-        return False, f"differs in no step, but {found}"
+        return False, f"differs in no step, but the digest of params and history was {digest}, is {now}"
     return True, f"the same numbers: {told}; what params it came to was not recorded"
-
-
-def _followed(
-    experiment: Experiment, start: Progress, steps: Sequence[Row], history: Sequence[Row]
-) -> Iterator[tuple[Progress, Difference | None]]:
-    """Each progress of a new run for which there is a record, with each difference in its steps and its epoch."""
-    done = epochs = 0
-    for progress in stream(experiment, start):
-        if progress.step > len(steps):
-            return
-        yield progress, None
-        for before, after in zip(steps[done : progress.step], progress.steps_after(done), strict=True):
-            yield from ((progress, found) for found in differences(before, after, counter="step"))
-        for before, after in zip(history[epochs:], progress.history[epochs:], strict=False):
-            yield from ((progress, found) for found in differences(before, after, counter="epoch"))
-        done, epochs = progress.step, len(progress.history)
-        if done == len(steps) and epochs >= len(history):
-            return
