@@ -21,7 +21,7 @@ import funcnn as fn
 from experiments import mnist
 from experiments.digits import load_data
 from funcnn.data import write_image
-from funcnn.runs import cluster, main
+from funcnn.runs import main, sweep as sweeping
 from tests.scripts import WAVE, begun, ended, written
 from tests.small_experiments import by_hand, carried_out, regression
 
@@ -66,8 +66,8 @@ def in_this_process(monkeypatch):
             except Exception as error:
                 yield folder, f"{type(error).__name__}: {error}"
 
-    monkeypatch.setattr(cluster, "local", nullcontext)
-    monkeypatch.setattr(cluster, "outcomes", outcomes)
+    monkeypatch.setattr(sweeping, "local", nullcontext)
+    monkeypatch.setattr(sweeping, "outcomes", outcomes)
 
 
 def digests(out):
@@ -217,8 +217,8 @@ def test_data_that_is_not_there_is_told_once(tmp_path, capsys):
 def test_data_are_loaded_once_for_all_runs(tmp_path, monkeypatch):
     loaded, load = [], fn.load_dataset
     monkeypatch.setattr(fn, "load_dataset", lambda *where, **how: loaded.append(where) or load(*where, **how))
-    monkeypatch.setattr(cluster, "local", nullcontext)
-    monkeypatch.setattr(cluster, "outcomes", lambda client, attempt, runs: ((folder, "no") for folder in runs))
+    monkeypatch.setattr(sweeping, "local", nullcontext)
+    monkeypatch.setattr(sweeping, "outcomes", lambda client, attempt, runs: ((folder, "no") for folder in runs))
     load_data("mnist_5k", None)  # which is the only one that is kept
     loaded.clear()
     words = ["--vary", "hidden", 4, 8, "--scaling", "symmetric", "--out", tmp_path / "out"]
@@ -244,7 +244,7 @@ def test_an_interrupted_sweep_says_how_it_goes_on(tmp_path, capsys, monkeypatch)
     def interrupt(workers):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cluster, "local", interrupt)
+    monkeypatch.setattr(sweeping, "local", interrupt)
     monkeypatch.chdir(tmp_path)
     assert sweep() == 130
     (out,) = (tmp_path / "runs").iterdir()
