@@ -1,6 +1,6 @@
 """The report of a run, whatever its experiment: one HTML file that holds all it shows, and fetches nothing."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,7 @@ import attrs
 
 from funcnn.files import replacing
 from funcnn.runs import figures
-from funcnn.runs.experiment import Experiment, Row
+from funcnn.runs.experiment import Experiment
 from funcnn.runs.folder import Plan
 from funcnn.runs.sections import TEMPLATES
 from funcnn.runs.stream import Progress, best_epoch
@@ -32,13 +32,18 @@ def write_report(
     """
     history, best = progress.history, best_epoch(plan, progress.history)
     drawn = {name: figures.curves(history, best, plan.formats, [name]) for name in figures.quantities(history)}
+    names = (evaluated(history[-1]) if history else [])[:7]  # with the best as many as are taken in at a glance
+    tiles = [(name, number(name, history[-1][name], plan.formats), "") for name in names]
+    if best is not None and plan.watch is not None:
+        least = number(plan.watch, history[best - 1][plan.watch], plan.formats)
+        tiles.append(("best epoch", str(best), f"{plan.watch} {least}"))
     text = TEMPLATES.get_template("report.html.jinja").render(
         title=path.absolute().parent.name,
         plan=plan,
         steps=progress.step,
         epochs=len(history),
         seconds=sum(row.get("seconds", 0.0) for row in history),
-        tiles=[*_tiles(plan, history, best)],
+        tiles=tiles,
         description=experiment.describe(),
         curves={name: figures.inline_svg(figure, f"curves {name}") for name, figure in drawn.items()},
         sections=[*experiment.sections(progress.params)],
@@ -49,11 +54,3 @@ def write_report(
     )
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8", errors="backslashreplace")
-
-
-def _tiles(plan: Plan, history: Sequence[Row], best: int | None) -> Iterator[tuple[str, str, str]]:
-    """Name, number and remark of what was evaluated of the last epoch, and of the best one."""
-    for name in (evaluated(history[-1]) if history else [])[:7]:  # with the best as many as are taken in at a glance
-        yield name, number(name, history[-1][name], plan.formats), ""
-    if best is not None and plan.watch is not None:
-        yield "best epoch", str(best), f"{plan.watch} {number(plan.watch, history[best - 1][plan.watch], plan.formats)}"
