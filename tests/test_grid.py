@@ -10,7 +10,7 @@ import pytest
 from experiments import mnist
 from funcnn import InputError
 from funcnn.runs import main
-from funcnn.runs.grid import configs
+from funcnn.runs.sweep import configs
 
 
 @attrs.frozen

@@ -33,27 +33,6 @@ class Verdict:
     changes: Sequence[str]
 
 
-@attrs.frozen
-class Difference:
-    """A number that is not as it was recorded; ``place`` is its step or epoch."""
-
-    place: str
-    name: str
-    recorded: float | None
-    now: float | None
-
-    @property
-    def relative(self) -> float:
-        """The difference over the larger magnitude; infinite where a number is missing or not finite."""
-        if self.recorded is None or self.now is None or not math.isfinite(self.recorded - self.now):
-            return math.inf
-        return abs(self.recorded - self.now) / (max(abs(self.recorded), abs(self.now)) or 1.0)
-
-    def __str__(self) -> str:
-        told = f"was {self.recorded}, is {self.now}, a relative difference of {self.relative:.2g}"
-        return f"{self.place}: {self.name} {told}"
-
-
 def reproduce(
     experiment: Experiment,
     folder: str | Path,
@@ -90,32 +69,37 @@ def reproduce(
     return Verdict(same, text, changes(ran, now))
 
 
-def differences(recorded: Sequence[Row], now: Sequence[Row], *, counter: str) -> Iterator[Difference]:
-    """Where steps or epochs tell different numbers; the seconds may.
+def differences(recorded: Sequence[Row], now: Sequence[Row], *, counter: str) -> Iterator[tuple[float, str]]:
+    """Where steps or epochs tell different numbers, as relative differences and in words; the seconds may.
+
+    A relative difference is one over the larger magnitude; infinite where a number is missing or not finite.
 
     >>> print(*differences([{"step": 3, "loss": 2.0}], [{"step": 3, "loss": 2.5}], counter="step"))
-    step 3: loss was 2.0, is 2.5, a relative difference of 0.2
+    (0.2, 'step 3: loss was 2.0, is 2.5, a relative difference of 0.2')
     """
     for before, after in zip(recorded, now, strict=False):
         for name in {**before, **after}:
-            if name != "seconds" and repr(before.get(name)) != repr(after.get(name)):  # to the last bit, NaN as NaN
-                yield Difference(f"{counter} {before[counter]}", name, before.get(name), after.get(name))
+            if name != "seconds" and repr(before.get(name)) != repr(after.get(name)):  # to the last bit; NaN is as NaN
+                a, b = before.get(name, math.nan), after.get(name, math.nan)
+                relative = abs(a - b) / (max(abs(a), abs(b)) or 1.0) if math.isfinite(a - b) else math.inf
+                values = f"was {before.get(name)}, is {after.get(name)}, a relative difference of {relative:.2g}"
+                yield relative, f"{counter} {before[counter]}: {name} {values}"
 
 
 def _verdict(experiment: Experiment, folder: Path, tolerance: float) -> tuple[bool, str]:
     """Whether a new run is the recorded one, in words; it goes no further than to a difference beyond ``tolerance``."""
     steps, history, digest = files.read_steps(folder), files.read_history(folder), files.read_digest(folder)
     require(bool(steps), str(folder), "a run with at least one recorded step", "none")
-    progress, largest = beginning(experiment), None
+    progress, largest, where = beginning(experiment), -1.0, ""
     for latest in takewhile(lambda progress: progress.step <= len(steps), stream(experiment, progress)):
         done, epochs, progress = progress.step, len(progress.history), latest
         of_steps = differences(steps[done : progress.step], progress.steps_after(done), counter="step")
         of_epochs = differences(history[epochs:], progress.history[epochs:], counter="epoch")
-        for difference in concatv(of_steps, of_epochs):
-            if difference.relative > tolerance:
+        for relative, difference in concatv(of_steps, of_epochs):
+            if relative > tolerance:
                 return False, f"differs at {difference}"
-            if largest is None or difference.relative > largest.relative:
-                largest = difference
+            if relative > largest:
+                largest, where = relative, difference
         if progress.step == len(steps) and len(progress.history) >= len(history):
             break
     finished = has_ended(experiment, history)
@@ -123,8 +107,8 @@ def _verdict(experiment: Experiment, folder: Path, tolerance: float) -> tuple[bo
         goes_on = "goes on" if progress.step == len(steps) else f"ends after {progress.step}"
         return False, f"differs: the recorded run ends after {len(steps)} steps, the new one {goes_on}"
     told = f"{len(steps)} steps, {len(history)} epochs" + ("" if finished else " of a run that did not finish")
-    if largest:
-        return True, f"the same within a relative difference of {tolerance}: {told}; the largest is at {largest}"
+    if where:
+        return True, f"the same within a relative difference of {tolerance}: {told}; the largest is at {where}"
     now = files.digest(progress)
     if now == digest:
         return True, f"identical, bit for bit: {told}, and the params"
