@@ -18,23 +18,19 @@ from funcnn.runs.text import evaluated, number
 def write_report(
     path: Path, experiment: Experiment, plan: Plan, progress: Progress, environment: Mapping[str, Any]
 ) -> None:
-    """Show what came of a run: its last numbers, its curves, and the sections of its experiment.
+    """Show what came of a run: its last numbers, its curves, and the sections of its experiment, whose HTML is trusted.
 
-    Args:
-        path: The file in the run's folder, replaced by a whole new one; what is no text stands there in escapes.
-        experiment: What ran; the HTML of its sections is trusted.
-        plan: Its plan.
-        progress: Where the run ended; its history may be empty.
-        environment: Plain data, nested as one likes.
+    The file is replaced by a whole new one; what is no text stands there in escapes. The history may be empty;
+    ``environment`` is plain data, nested as one likes.
 
     Raises:
         InputError: The history does not have the column that is watched.
     """
     history, best = progress.history, best_epoch(plan, progress.history)
     drawn = {name: figures.curves(history, best, plan.formats, [name]) for name in figures.quantities(history)}
-    names = (evaluated(history[-1]) if history else [])[:7]  # with the best as many as are taken in at a glance
+    names = evaluated(history[-1])[:7] if history else []  # with the best as many as are taken in at a glance
     tiles = [(name, number(name, history[-1][name], plan.formats), "") for name in names]
-    if best is not None and plan.watch is not None:
+    if best and plan.watch:
         least = number(plan.watch, history[best - 1][plan.watch], plan.formats)
         tiles.append(("best epoch", str(best), f"{plan.watch} {least}"))
     text = TEMPLATES.get_template("report.html.jinja").render(

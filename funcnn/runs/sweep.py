@@ -119,11 +119,8 @@ def configs(base: Any, varied: Sequence[Varied], seeds: Sequence[int], prog: str
 def sweep(where: Grid, plans: Mapping[str, Plan], configs: Mapping[str, Any], attempt: Attempt) -> int:
     """Carry out what is left of the sweep and compare its runs; gives the exit status.
 
-    Args:
-        where: Where the runs are carried out.
-        plans: What runs in the folder of each name.
-        configs: The configs of the same names.
-        attempt: Carries one of them out, in this process or another.
+    ``plans`` tells what runs in the folder of each name, and ``configs`` has its config; ``attempt`` carries one of
+    them out, in this process or another.
     """
     out, failures = files.create(None, "sweep") if where.out is None else where.out, {}
     hint = "name another --out, or vary the option"
