@@ -24,6 +24,8 @@ from funcnn.runs.sections import figure_section, images_section, text_section
 
 LOSS = fn.softmax_cross_entropy()
 EYE = np.eye(3, dtype=np.float32)
+THREE = fn.Batch(EYE, np.arange(3))
+"""A sample of each of three classes."""
 
 
 class Page(HTMLParser):
@@ -92,12 +94,6 @@ def judged(folder, model, params, batch, names=()):
     return written(folder, experiment(*classifier_sections(model, batch, names)(params)))
 
 
-def fresh(model, inputs, targets):
-    """A model with its first params, and samples to judge it on."""
-    params, _ = model.init(fn.Key(0), inputs.shape[1:])
-    return model, params, fn.Batch(inputs, targets)
-
-
 def diagonal(*layers):
     """A model that takes the i-th of three inputs for class i."""
     params, _ = fn.dense(3).init(fn.Key(0), (3,))
@@ -107,7 +103,7 @@ def diagonal(*layers):
 
 @pytest.fixture(scope="module")
 def learned():
-    """A classifier of digits, its params, the test samples and the whole run."""
+    """A classifier of digits, its params, the test samples, the whole run and its history."""
     data = fn.load_dataset("mnist_5k")
     model = fn.serial(fn.dense(80), fn.relu(), fn.dense(10))
     known = {"evaluate": {"test": data.test}, "metrics": {"accuracy": fn.accuracy}, "formats": {"accuracy": ".2%"}}
@@ -119,10 +115,10 @@ def learned():
 
 @pytest.fixture(scope="module")
 def page(learned, tmp_path_factory):
+    """The report of that run."""
     _, params, _, ran, history = learned
+    (folder := tmp_path_factory.mktemp("page") / "run-1").mkdir()
     config = {"hidden": [80], "patience": None, "seed": 0}
-    folder = tmp_path_factory.mktemp("page") / "run-1"
-    folder.mkdir()
     return written(folder, ran, history, {"machine": {"cores": 2}}, params, config=config)
 
 
@@ -246,12 +242,12 @@ def test_everything_is_escaped(tmp_path):
     evil = "<b>&'$"  # a column has no quotes
     folder = tmp_path / evil
     folder.mkdir()
-    model, params, batch = fresh(fn.serial(fn.dense(3)), EYE, np.arange(3))
+    model, params = diagonal()
     sections = (
         text_section(evil, evil),
         images_section(evil, [np.zeros((2, 2))], evil, [evil]),
         figure_section(evil, Figure(), evil),
-        *classifier_sections(model, batch, (evil, "b", "c"))(params),
+        *classifier_sections(model, THREE, (evil, "b", "c"))(params),
     )
     history = rows(**{f"{evil}/{evil}": [1.0], evil: [2.0]})
     environment, told = {"a": [{evil: {"b": [evil]}}]}, {"experiment": evil, "config": {evil: evil}, "watch": evil}
@@ -266,8 +262,8 @@ def test_everything_is_escaped(tmp_path):
 
 def test_lists_of_lists_are_told_in_words_and_what_is_no_text_in_escapes(tmp_path):
     name = os.fsdecode(b"\xe9t\xe9")
-    model, params, batch = fresh(fn.serial(fn.dense(3)), EYE, np.arange(3))
-    sections = classifier_sections(model, batch, (name, "b", "c"))(params)
+    model, params = diagonal()
+    sections = classifier_sections(model, THREE, (name, "b", "c"))(params)
     environment = {"resumed": [["a: 1 -> 2", "b: 3 -> 4"], ["a: 1 -> 5"]], "data_dir": name}
     page = written(tmp_path, experiment(*sections), environment=environment)
     assert page.facts[-4:] == ["resumed", "a: 1 -> 2, b: 3 -> 4a: 1 -> 5", "data_dir", r"\udce9t\udce9"]
@@ -275,7 +271,7 @@ def test_lists_of_lists_are_told_in_words_and_what_is_no_text_in_escapes(tmp_pat
 
 
 def test_a_perfect_model_has_no_mistakes(tmp_path):
-    page = judged(tmp_path, *diagonal(), fn.Batch(EYE, np.arange(3)), ("a", "b", "c"))
+    page = judged(tmp_path, *diagonal(), THREE, ("a", "b", "c"))
     assert "100.00%± 0.00%" in page.facts
     assert "every test sample is classified right" in page.text
     assert "Training" not in page.headings
@@ -299,21 +295,25 @@ def test_probabilities_are_taken_as_such():
 def test_params_may_be_saved_as_others():
     model, params = diagonal()
     doubled = (attrs.evolve(params[0], weights=params[0].weights / 2),)
-    sections = classifier_sections(model, fn.Batch(EYE, np.arange(3)), as_saved=lambda params: doubled)
-    assert [*sections(())] == [*classifier_sections(model, fn.Batch(EYE, np.arange(3)))(doubled)]
+    sections = classifier_sections(model, THREE, as_saved=lambda params: doubled)
+    assert [*sections(())] == [*classifier_sections(model, THREE)(doubled)]
 
 
-@pytest.mark.parametrize(("in_shape", "images"), [((12, 20), True), ((12, 20, 1), True), ((12, 20, 3), False)])
-def test_images_need_not_be_square(tmp_path, in_shape, images):
-    model = fn.serial(fn.flatten(), fn.dense(2))
-    page = judged(tmp_path, *fresh(model, fn.Key(1).normal((10, *in_shape)), np.arange(10) % 2))
-    assert {decoded(image).size for image in page.all("img")} == ({(20, 12)} if images else set())
-
-
-def test_only_weights_of_pixels_are_shown(tmp_path):
-    model = fn.serial(fn.conv2d(4, 3), fn.flatten(), fn.dense(2))
-    page = judged(tmp_path, *fresh(model, fn.Key(1).normal((10, 8, 8, 1)), np.arange(10) % 2))
-    assert "First-layer weights" not in page.headings
+@pytest.mark.parametrize(
+    ("layers", "in_shape", "sizes", "weights"),
+    [
+        ((), (12, 20), {(20, 12)}, True),
+        ((), (12, 20, 1), {(20, 12)}, True),
+        ((), (12, 20, 3), set(), False),
+        ((fn.conv2d(4, 3),), (8, 8, 1), {(8, 8)}, False),
+    ],
+)
+def test_images_need_not_be_square_and_only_weights_of_pixels_are_shown(tmp_path, layers, in_shape, sizes, weights):
+    model = fn.serial(*layers, fn.flatten(), fn.dense(2))
+    params, _ = model.init(fn.Key(0), in_shape)
+    page = judged(tmp_path, model, params, fn.Batch(fn.Key(1).normal((10, *in_shape)), np.arange(10) % 2))
+    assert {decoded(image).size for image in page.all("img")} == sizes
+    assert ("First-layer weights" in page.headings) is weights
 
 
 def test_a_long_history_keeps_the_report_small(learned, tmp_path):
@@ -323,30 +323,11 @@ def test_a_long_history_keeps_the_report_small(learned, tmp_path):
     assert (tmp_path / "report.html").stat().st_size < 1_000_000
 
 
-def test_memory_stays_bounded():
+def test_memory_stays_bounded(monkeypatch):
     sizes = []
-
-    def forward(params, x, mode):
-        sizes.append(len(x))
-        return fn.dense(2).forward(params, x, mode)
-
-    model = fn.Layer(fn.dense(2).init, forward, fn.dense(2).vjp)
-    model, params, batch = fresh(model, fn.Key(1).normal((2500, 4)), np.arange(2500) % 2)
-    logits_of(model, params, batch.inputs)
+    monkeypatch.setattr(fn, "predict", lambda model, params, inputs: sizes.append(len(inputs)) or inputs)
+    logits_of(fn.identity(), (), np.zeros((2500, 4)))
     assert sizes == [1000, 1000, 500]
-
-
-@pytest.mark.parametrize(
-    ("model", "names", "message"),
-    [
-        (fn.dense(1), (), "takes a classifier"),
-        (fn.dense(2), (), "labels below 2, .* got 2"),
-        (fn.dense(3), ("a", "b"), "a name for each of 3 classes, got 2"),
-    ],
-)
-def test_what_is_no_classifier_of_the_data_is_refused_before_a_run(model, names, message):
-    with pytest.raises(fn.InputError, match=message):
-        classifier_sections(model, fn.Batch(fn.Key(0).normal((9, 4)), np.arange(9) % 3), names)
 
 
 def images(section):
@@ -365,16 +346,19 @@ def test_images_are_shown_as_they_are():
 
 
 @pytest.mark.parametrize(
-    ("pictures", "captions", "message"),
+    ("section", "given", "message"),
     [
-        ([np.zeros((2, 2)), np.zeros(4)], (), r"images_section\[1\]: expected \(height, width\)"),
-        ([np.zeros((2, 2, 4))], (), r"images_section\[0\]: .* got \(2, 2, 4\)"),
-        ([np.zeros((2, 2))] * 2, ["a"], "a caption for each of 2 images, or none, got 1"),
+        (classifier_sections, [fn.dense(1), THREE], "takes a classifier"),
+        (classifier_sections, [fn.dense(2), THREE], "labels below 2, .* got 2"),
+        (classifier_sections, [fn.dense(3), THREE, ("a", "b")], "a name for each of 3 classes, got 2"),
+        (images_section, ["a", [np.zeros((2, 2)), np.zeros(4)]], r"images_section\[1\]: expected \(height, width\)"),
+        (images_section, ["a", [np.zeros((2, 2, 4))]], r"images_section\[0\]: .* got \(2, 2, 4\)"),
+        (images_section, ["a", [EYE, EYE], "", ["b"]], "a caption for each of 2 images, or none, got 1"),
     ],
 )
-def test_what_is_no_image_is_refused(pictures, captions, message):
+def test_what_cannot_be_shown_is_refused(section, given, message):
     with pytest.raises(fn.InputError, match=message):
-        images_section("a", pictures, captions=captions)
+        section(*given)
 
 
 def test_no_images_and_no_text_are_a_section():
