@@ -1,7 +1,6 @@
 """Reproducing a run: what is the same is said to be, and every difference is found where it is."""
 
 import csv
-import json
 import math
 import re
 from itertools import islice
@@ -48,10 +47,6 @@ def change_number(path, row, column, change):
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([rows[0], *(row.values() for row in rows)])
     return number
-
-
-def change_json(path, **changes):
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
 def keep_lines(path, count):
@@ -158,9 +153,10 @@ def test_other_params_behind_the_same_steps_are_found(folder):
 
 
 def test_what_differs_in_the_environment_is_named_the_data_first(folder):
-    data = {**files.read_environment(folder)["data"], "train": "0" * 32}
-    resumed = [["python: 3.11 -> 3.12"]]  # which is no difference
-    change_json(folder / "environment.json", processor="Abacus", data=data, resumed=resumed)
+    found = files.read_environment(folder)
+    changed = {"processor": "Abacus", "data": {**found["data"], "train": "0" * 32}}
+    resumed = {"resumed": [["python: 3.11 -> 3.12"]]}  # which is no difference
+    files.write_json(folder / "environment.json", {**found, **changed, **resumed})
     verdict = reproduce(classifier(), folder, source=folder, threads=2)
     data, *pools, processor = verdict.changes
     assert data.startswith(f"data.train: {'0' * 32} -> ")
@@ -180,11 +176,6 @@ def test_a_run_that_was_killed_is_followed_as_far_as_it_went(folder):
     assert again(folder)[1].startswith("differs at step 6: loss was ")
 
 
-def test_a_recorded_run_that_ends_early_differs(folder):
-    keep_lines(folder / "steps.csv", 1 + 6)
-    assert again(folder) == (False, "differs: the recorded run ends after 6 steps, the new one goes on")
-
-
 def test_nothing_is_run_beyond_the_first_difference(folder):
     def two(epoch):
         yield from islice(classifier().batches(epoch), 2)
@@ -194,7 +185,9 @@ def test_nothing_is_run_beyond_the_first_difference(folder):
     assert again(folder, attrs.evolve(classifier(), batches=two))[1].startswith("differs at step 2: loss was ")
 
 
-def test_a_folder_without_a_run_or_a_step_is_refused(folder):
+def test_a_record_that_ends_early_differs_and_none_is_refused(folder):
+    keep_lines(folder / "steps.csv", 1 + 6)
+    assert again(folder) == (False, "differs: the recorded run ends after 6 steps, the new one goes on")
     keep_lines(folder / "steps.csv", 1)
     with pytest.raises(InputError, match="expected a run with at least one recorded step, got none"):
         again(folder)

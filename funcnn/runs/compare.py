@@ -45,9 +45,9 @@ class Compared:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """What may differ and change the numbers: the experiment, its config, and what computes it."""
+        """What may change the numbers, beside the seed: the experiment, its config, and what computes it."""
         plan, options = self.plan, self.plan.options
-        told = {"experiment": plan.experiment, "version": plan.version, **plan.config}
+        told = {"experiment": plan.experiment, "version": plan.version, **dissoc(dict(plan.config), "seed")}
         return {**told, "engine": options.engine, "threads": options.threads}
 
     @property
@@ -93,8 +93,9 @@ def table(runs: Sequence[Compared]) -> str:
     lines = [["run", *(name.replace("_", " ") for name in names), "seed", "epochs done", "best epoch", *titles]]
 
     def cells(*runs: Compared) -> Iterator[str]:
+        found = [run.numbers for run in runs]
         for title in titles:
-            values = [run.numbers[title] for run in runs if title in run.numbers]
+            values = [numbers[title] for numbers in found if title in numbers]
             if len(runs) > 1:
                 values = [mean(values), stdev(values)] if len(values) > 1 else []
             shown = (number(title.removesuffix(" at best"), value, runs[0].plan.formats) for value in values)
@@ -113,27 +114,23 @@ def table(runs: Sequence[Compared]) -> str:
 
 def overlay(runs: Sequence[Compared]) -> Figure:
     """The curves of all runs: a colour a config, a band over its seeds."""
-    names = _differing(runs)
-    groups = {
-        ", ".join(f"{name.replace('_', ' ')} {_shown(group[0], name)}" for name in names): [
-            run.history for run in group
-        ]
-        for group in _by_config(runs)
-    }
+    names, groups = _differing(runs), _by_config(runs)
+    labels = [", ".join(f"{name.replace('_', ' ')} {_shown(group[0], name)}" for name in names) for group in groups]
+    histories = [[run.history for run in group] for group in groups]
     watched = [run.plan.watch for run in runs if run.plan.watch]
-    formats = merge(run.plan.formats for run in runs)
-    return figures.overlay(groups, list(unique([*watched, *_quantities(runs)]))[:4], formats)
+    quantities, formats = unique([*watched, *_quantities(runs)]), merge(run.plan.formats for run in runs)
+    return figures.overlay(dict(zip(labels, histories, strict=True)), list(quantities)[:4], formats)
 
 
 def _differing(runs: Sequence[Compared]) -> list[str]:
-    """The settings in which the runs differ, beside the seed."""
-    names = unique(name for run in runs for name in run.settings if name != "seed")
+    """The settings in which the runs differ."""
+    names = unique(concat(run.settings for run in runs))
     return [name for name in names if len({json.dumps(run.settings.get(name)) for run in runs}) > 1]
 
 
 def _by_config(runs: Sequence[Compared]) -> list[list[Compared]]:
-    """The runs of each config, whatever their seeds, by seed."""
-    groups = groupby(lambda run: json.dumps(dissoc(dict(run.settings), "seed"), sort_keys=True), runs).values()
+    """The runs of each config, by seed."""
+    groups = groupby(lambda run: json.dumps(run.settings, sort_keys=True), runs).values()
     return [sorted(group, key=lambda run: str(run.seed).zfill(20)) for group in groups]
 
 
