@@ -59,12 +59,13 @@ def test_axes_are_quantities_lines_are_groups_and_the_best_epoch_is_marked():
 
 
 def test_columns_may_have_any_names_and_gaps():
-    rows = history(generator_loss=[1.0, NAN], train__bits=[2.0, 1.0], a__b__bits=[1.0, 3.0])
+    rows = history(generator_loss=[1.0, float("inf")], train__bits=[2.0, 1.0], a__b__bits=[1.0, 3.0])
     rows[1]["late"] = 5.0
     bits = ["train/bits", "a/b/bits"]
     assert quantities(rows) == {"generator_loss": ["generator_loss"], "bits": bits, "late": ["late"]}
-    _, bits, late = curves(rows).axes
+    loss, bits, late = curves(rows).axes
     assert drawn(bits) == {"train": [2.0, 1.0], "a/b": [1.0, 3.0]}
+    np.testing.assert_array_equal(loss.get_lines()[0].get_ydata(), [1.0, NAN])
     np.testing.assert_array_equal(late.get_lines()[0].get_ydata(), [NAN, 5.0])
     assert titles(curves(rows, only=["bits"])) == ["bits"]
 
@@ -90,7 +91,7 @@ def test_the_scale_is_that_of_the_numbers_and_the_format_gives_percents():
     assert near.get_ylim()[0] == still.get_ylim()[0] == 0
     assert far.get_ylim()[0] > 8
     assert below.get_ylim()[0] < -1
-    assert [axes.get_yscale() for axes in (near, falling)] == ["linear", "log"]
+    assert [axes.get_yscale() for axes in (near, curves(LOSSES).axes[0], falling)] == ["linear", "linear", "log"]
     assert shown(falling, 0.001) == "0.001"
     assert not shown(near, 0.5).endswith("%")
     for figure in (
