@@ -1,6 +1,7 @@
 """Scripts of a researcher's own, and how a test starts them: as a user does, in their folder."""
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -33,3 +34,9 @@ def ended(script: Path, *words: object, **options: object) -> subprocess.Complet
         finally:
             process.kill()  # nothing, if it has ended
     return subprocess.CompletedProcess(process.args, process.returncode, *told)
+
+
+def called(script: Path, *words: object) -> int:
+    """The exit status of the script's command with ``words``, in this process."""
+    made = runpy.run_path(str(script), run_name=script.stem)
+    return made["main"](made["experiment"], made["Config"], arguments=[*map(str, words)])

@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 
 import numpy as np
 from toolz import identity
 
 import funcnn as fn
 from funcnn import metrics
-from funcnn.annotations import Float, Int
+from funcnn.annotations import Float
 from funcnn.arrays import Array, Shape
 from funcnn.errors import require
 from funcnn.layer import Params
@@ -19,8 +18,6 @@ from funcnn.runs.sections import figure_section, rendered
 
 _MISTAKES, _UNITS = 24, 64  # how many images there are at most
 _PIECE = 1000  # so many samples are predicted at once, so that memory stays bounded
-
-_html = partial(rendered, template="classifier.html.jinja")
 
 
 def classifier_sections(
@@ -47,7 +44,41 @@ def classifier_sections(
     require(largest < classes, where, f"labels below {classes}, as the model has outputs", largest)
     names = tuple(class_names) or tuple(map(str, range(classes)))
     require(len(names) == classes, where, f"a name for each of {classes} classes", len(names))
-    return partial(_sections, model, fn.Batch(test.inputs, labels), names, as_saved)
+
+    def sections(learned: Params) -> Iterator[Section]:
+        params, shape = as_saved(learned), image_shape(test.inputs.shape[1:])
+        logits = logits_of(model, params, test.inputs)
+        probabilities = fn.predict(fn.softmax(), (), logits)
+        loss = fn.evaluate(fn.identity(), fn.softmax_cross_entropy(), (), fn.Batch(logits, labels))["loss"]
+        matrix, reliability = metrics.confusion_matrix(logits, labels), metrics.reliability(probabilities, labels)
+        accuracy, calibration = fn.accuracy(logits, labels), metrics.calibration_error(reliability)
+        tiles = [
+            ("test accuracy", f"{accuracy:.2%}", f"± {math.sqrt(accuracy * (1 - accuracy) / len(labels)):.2%}"),
+            ("test cross-entropy", f"{loss:.4f}", ""),
+            ("calibration error", f"{calibration:.2%}", ""),
+            ("parameters", f"{fn.tree.size(params):,}", ""),
+        ]
+        yield Section("Classifier", rendered("judged", tiles, len(labels)))
+
+        counts, right = matrix.astype(int), np.eye(classes, dtype=bool)
+        shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+        strengths = np.where(right, shares, shares / (shares[~right].max() or 1))  # of mistakes, which are few
+        yield Section("Confusion matrix", rendered("confusion", names, counts, strengths))
+        scores = np.stack([metrics.precision(matrix), metrics.recall(matrix), metrics.f1(matrix)], axis=1)
+        yield Section("Classes", rendered("classes", names, scores, counts.sum(axis=1)))
+
+        predictions, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+        wrong, mistakes = np.flatnonzero(predictions != labels), []
+        low, high = float(test.inputs.min()), float(test.inputs.max())
+        for i in wrong[np.argsort(-confidence[wrong], kind="stable")][:_MISTAKES]:
+            image = figures.data_uri(test.inputs[i].reshape(shape), low, high, figures.INK) if shape else ""
+            mistakes.append((image, names[labels[i]], names[predictions[i]], confidence[i], i))
+        yield Section("Most confident mistakes", rendered("mistakes", mistakes))
+        yield from _weights(params, shape)
+        note = rendered("calibration", calibration)
+        yield figure_section("Calibration", figures.reliability_diagram(reliability), note)
+
+    return sections
 
 
 def logits_of(model: fn.Layer, params: Params, inputs: Array) -> Float[Array, "samples classes"]:
@@ -77,59 +108,12 @@ def image_shape(in_shape: Shape) -> Shape | None:
     return shape if len(shape) == 2 and min(shape) >= 8 else None
 
 
-def _sections(
-    model: fn.Layer, test: fn.Batch, names: Sequence[str], as_saved: Callable[[Params], Params], learned: Params
-) -> Iterator[Section]:
-    params, labels = as_saved(learned), test.targets
-    logits = logits_of(model, params, test.inputs)
-    probabilities = fn.predict(fn.softmax(), (), logits)
-    loss = fn.evaluate(fn.identity(), fn.softmax_cross_entropy(), (), fn.Batch(logits, labels))["loss"]
-    matrix, reliability = metrics.confusion_matrix(logits, labels), metrics.reliability(probabilities, labels)
-    share, calibration = fn.accuracy(logits, labels), metrics.calibration_error(reliability)
-    tiles = [
-        ("test accuracy", f"{share:.2%}", f"± {math.sqrt(share * (1 - share) / len(labels)):.2%}"),
-        ("test cross-entropy", f"{loss:.4f}", ""),
-        ("calibration error", f"{calibration:.2%}", ""),
-        ("parameters", f"{fn.tree.size(params):,}", ""),
-    ]
-    yield Section("Classifier", _html("judged", tiles, len(labels)))
-    counts = matrix.astype(int)
-    yield Section("Confusion matrix", _html("confusion", names, counts, _strengths(matrix)))
-    scores = np.stack([metrics.precision(matrix), metrics.recall(matrix), metrics.f1(matrix)], axis=1)
-    yield Section("Classes", _html("classes", names, scores, counts.sum(axis=1)))
-    found = [*_mistakes(probabilities, labels, names, test.inputs)]
-    yield Section("Most confident mistakes", _html("mistakes", found))
-    yield from _weights(params, test.inputs.shape[1:])
-    yield figure_section("Calibration", figures.reliability_diagram(reliability), _html("calibration", calibration))
-
-
-def _strengths(matrix: Float[Array, "classes classes"]) -> Float[Array, "classes classes"]:
-    """How strong each colour is: the share of the class, of mistakes against the largest, as they are few."""
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    right = np.eye(len(matrix), dtype=bool)
-    return np.where(right, shares, shares / (shares[~right].max() or 1))
-
-
-def _mistakes(
-    probabilities: Float[Array, "samples classes"], labels: Int[Array, " samples"], names: Sequence[str], inputs: Array
-) -> Iterator[tuple[str, str, str, float, int]]:
-    """Image (where the inputs are images), label, prediction, confidence and sample, the most confident first."""
-    predictions, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    wrong = np.flatnonzero(predictions != labels)
-    chosen = wrong[np.argsort(-confidence[wrong], kind="stable")][:_MISTAKES]
-    shape, low, high = image_shape(inputs.shape[1:]), float(inputs.min()), float(inputs.max())
-    for sample in chosen:
-        image = figures.data_uri(inputs[sample].reshape(shape), low, high, figures.INK) if shape else ""
-        yield image, names[labels[sample]], names[predictions[sample]], float(confidence[sample]), int(sample)
-
-
-def _weights(params: Params, in_shape: Shape) -> Iterator[Section]:
-    """Those of the units with the largest weights, if the first layer with params is dense on images."""
-    shape, first = image_shape(in_shape), next(iter(fn.tree.leaves(params)), None)
+def _weights(params: Params, shape: Shape | None) -> Iterator[Section]:
+    """Those of the units with the largest weights, if the first layer with params is dense on images of ``shape``."""
+    first = next(iter(fn.tree.leaves(params)), None)
     if shape is None or first is None or first.ndim != 2 or len(first) != math.prod(shape):
         return
     units = np.argsort(-np.linalg.norm(first.astype(np.float64), axis=0), kind="stable")[:_UNITS]
     limit = float(np.quantile(np.abs(first[:, units]), 0.995)) or 1.0  # a few outliers do not fade the rest
-    columns = ((int(unit), first[:, unit].reshape(shape)) for unit in units)
-    images = [(unit, figures.data_uri(column, -limit, limit, figures.SIGNED)) for unit, column in columns]
-    yield Section("First-layer weights", _html("weights", first.shape[1], limit, images))
+    images = [(unit, figures.data_uri(first[:, unit].reshape(shape), -limit, limit, figures.SIGNED)) for unit in units]
+    yield Section("First-layer weights", rendered("weights", first.shape[1], limit, images))

@@ -20,13 +20,12 @@ from funcnn.runs import folder as files
 from funcnn.runs.compare import Comparison, compare
 from funcnn.runs.experiment import Experiment
 from funcnn.runs.follow import Outcome
-from funcnn.runs.grid import configs
 from funcnn.runs.launch import plan_of
 from funcnn.runs.options import ALONE, Devices, Options
 from funcnn.runs.program import VERBS, Again, Out, Program
 from funcnn.runs.replay import reproduce
 from funcnn.runs.stream import ExperimentError, best_epoch
-from funcnn.runs.sweep import Grid, sweep
+from funcnn.runs.sweep import Grid, configs, sweep
 from funcnn.runs.text import Show, numbers, one_line
 from funcnn.tree import frozendict
 

@@ -1,7 +1,7 @@
 """Runs side by side, of any experiments: how their configs differ, what came of each, and their curves."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Annotated, Any
@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import attrs
 import tyro
 from matplotlib.figure import Figure
-from toolz import concat, dissoc, groupby, unique
+from toolz import concat, dissoc, groupby, merge, unique
 
 from funcnn.errors import require
 from funcnn.runs import figures, folder as files
@@ -45,9 +45,9 @@ class Compared:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """What may differ and change the numbers: the experiment, its config, and what computes it."""
+        """What may change the numbers, beside the seed: the experiment, its config, and what computes it."""
         plan, options = self.plan, self.plan.options
-        told = {"experiment": plan.experiment, "version": plan.version, **plan.config}
+        told = {"experiment": plan.experiment, "version": plan.version, **dissoc(dict(plan.config), "seed")}
         return {**told, "engine": options.engine, "threads": options.threads}
 
     @property
@@ -59,6 +59,12 @@ class Compared:
     def best(self) -> int | None:
         """The best epoch, if anything is watched."""
         return best_epoch(self.plan, self.history)
+
+    @property
+    def numbers(self) -> Mapping[str, float]:
+        """Those of the last epoch by name, and those of the best one."""
+        best = self.history[self.best - 1] if self.best else {}
+        return {**(self.history[-1] if self.history else {}), **{f"{name} at best": best[name] for name in best}}
 
 
 def compare(comparison: Comparison) -> int:
@@ -83,44 +89,48 @@ def table(runs: Sequence[Compared]) -> str:
     mean and the standard deviation over them (n - 1) comes after its runs.
     """
     names, quantities = _differing(runs), _quantities(runs)
-    finds = {
-        **{name: _at_last(name) for name in quantities},
-        **{f"{name} at best": _at_best(name) for name in quantities},
-    }
-    titles = ["run", *(name.replace("_", " ") for name in names), "seed", "epochs done", "best epoch", *finds]
-    lines = [titles]
+    titles = [*quantities, *(f"{name} at best" for name in quantities)]
+    lines = [["run", *(name.replace("_", " ") for name in names), "seed", "epochs done", "best epoch", *titles]]
+
+    def cells(*runs: Compared) -> Iterator[str]:
+        found = [run.numbers for run in runs]
+        for title in titles:
+            values = [numbers[title] for numbers in found if title in numbers]
+            if len(runs) > 1:
+                values = [mean(values), stdev(values)] if len(values) > 1 else []
+            shown = (number(title.removesuffix(" at best"), value, runs[0].plan.formats) for value in values)
+            yield " ± ".join(shown) or "-"
+
     for group in _by_config(runs):
-        settings = [_shown(group[0].settings.get(name, "-")) for name in names]
-        lines += [_line(run, settings, finds) for run in group]
+        settings = [_shown(group[0], name) for name in names]
+        for run in group:
+            counts = [str(run.seed), str(len(run.history)), str(run.best or "-")]
+            lines.append([run.name, *settings, *counts, *cells(run)])
         seeds = list(unique((run for run in group if run.history), key=lambda run: run.seed))
         if len(seeds) > 1:
-            means = (_mean(name, [find(run) for run in seeds], seeds[0].plan) for name, find in finds.items())
-            lines.append([f"{len(seeds)} seeds, mean ± sd", *settings, "", "", "", *means])
+            lines.append([f"{len(seeds)} seeds, mean ± sd", *settings, "", "", "", *cells(*seeds)])
     return columns(lines)
 
 
 def overlay(runs: Sequence[Compared]) -> Figure:
     """The curves of all runs: a colour a config, a band over its seeds."""
-    names = _differing(runs)
-
-    def label(run: Compared) -> str:
-        return ", ".join(f"{name.replace('_', ' ')} {_shown(run.settings.get(name, '-'))}" for name in names)
-
-    groups = {label(group[0]): [run.history for run in group] for group in _by_config(runs)}
+    names, groups = _differing(runs), _by_config(runs)
+    labels = [", ".join(f"{name.replace('_', ' ')} {_shown(group[0], name)}" for name in names) for group in groups]
+    histories = [[run.history for run in group] for group in groups]
     watched = [run.plan.watch for run in runs if run.plan.watch]
-    formats = {name: form for run in runs for name, form in run.plan.formats.items()}
-    return figures.overlay(groups, list(unique([*watched, *_quantities(runs)]))[:4], formats)
+    quantities, formats = unique([*watched, *_quantities(runs)]), merge(run.plan.formats for run in runs)
+    return figures.overlay(dict(zip(labels, histories, strict=True)), list(quantities)[:4], formats)
 
 
 def _differing(runs: Sequence[Compared]) -> list[str]:
-    """The settings in which the runs differ, beside the seed."""
-    names = unique(name for run in runs for name in run.settings if name != "seed")
+    """The settings in which the runs differ."""
+    names = unique(concat(run.settings for run in runs))
     return [name for name in names if len({json.dumps(run.settings.get(name)) for run in runs}) > 1]
 
 
 def _by_config(runs: Sequence[Compared]) -> list[list[Compared]]:
-    """The runs of each config, whatever their seeds, by seed."""
-    groups = groupby(lambda run: json.dumps(dissoc(dict(run.settings), "seed"), sort_keys=True), runs).values()
+    """The runs of each config, by seed."""
+    groups = groupby(lambda run: json.dumps(run.settings, sort_keys=True), runs).values()
     return [sorted(group, key=lambda run: str(run.seed).zfill(20)) for group in groups]
 
 
@@ -129,31 +139,7 @@ def _quantities(runs: Sequence[Compared]) -> list[str]:
     return list(unique(concat(evaluated(run.history[0]) for run in runs if run.history)))
 
 
-def _at_last(name: str) -> Callable[[Compared], float | None]:
-    return lambda run: run.history[-1].get(name) if run.history else None
-
-
-def _at_best(name: str) -> Callable[[Compared], float | None]:
-    return lambda run: None if run.best is None else run.history[run.best - 1].get(name)
-
-
-def _line(run: Compared, settings: Sequence[str], finds: Mapping[str, Callable[[Compared], float | None]]) -> list[str]:
-    """The cells of a run; it has no numbers before its first epoch ended."""
-    numbers = [_cell(name, find(run), run.plan) for name, find in finds.items()]
-    return [run.name, *settings, str(run.seed), str(len(run.history)), str(run.best or "-"), *numbers]
-
-
-def _cell(name: str, value: float | None, plan: Plan) -> str:
-    return "-" if value is None else number(name.removesuffix(" at best"), value, plan.formats)
-
-
-def _mean(name: str, values: Sequence[float | None], plan: Plan) -> str:
-    known = [value for value in values if value is not None]
-    if len(known) < 2:
-        return "-"
-    return f"{_cell(name, mean(known), plan)} ± {_cell(name, stdev(known), plan)}"
-
-
-def _shown(value: Any) -> str:
+def _shown(run: Compared, name: str) -> str:
     """A setting as on the command line; a dash for no numbers."""
+    value = run.settings.get(name, "-")
     return (" ".join(map(str, value)) or "-") if isinstance(value, list | tuple) else str(value)

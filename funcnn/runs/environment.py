@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import threadpoolctl
@@ -23,8 +23,7 @@ RESUMED = "resumed"
 
 def blas_threads(count: int) -> AbstractContextManager[Any]:
     """Inside, matrix products use so many threads."""
-    limits: AbstractContextManager[Any] = threadpoolctl.threadpool_limits(count)
-    return limits
+    return cast(AbstractContextManager[Any], threadpoolctl.threadpool_limits(count))
 
 
 def environment(data: Mapping[str, Any], source: Path) -> dict[str, Any]:
@@ -34,12 +33,14 @@ def environment(data: Mapping[str, Any], source: Path) -> dict[str, Any]:
         data: Trees of arrays by name.
         source: A file or folder of the code that runs, for its commit.
     """
+    of_blas = {"library": "internal_api", "version": "version", "kernel": "architecture", "threads": "num_threads"}
+    pools = [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
     return {
         "python": platform.python_version(),
         "libraries": {name: version(name) for name in LIBRARIES},
         "platform": platform.platform(),
         "processor": _processor(),
-        "blas": [_blas(pool) for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"],
+        "blas": [{name: pool.get(key) for name, key in of_blas.items()} for pool in pools],
         "git": _commit(source if source.is_dir() else source.parent),
         "data": {name: _md5(arrays) for name, arrays in data.items()},
     }
@@ -55,13 +56,7 @@ def changes(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     before, after = (dict(tree.leaves_with_paths(dissoc(dict(values), RESUMED))) for values in (recorded, now))
     paths = sorted({*before, *after}, key=lambda path: (not path.startswith("data."), path))
     pairs = ((path, before.get(path), after.get(path)) for path in paths)
-    differing = (pair for pair in pairs if pair[1] != pair[2] and repr(pair[1]) != repr(pair[2]))  # NaN is as it was
-    return [f"{path}: {was} -> {is_now}" for path, was, is_now in differing]
-
-
-def _blas(pool: dict[str, Any]) -> dict[str, Any]:
-    names = {"library": "internal_api", "version": "version", "kernel": "architecture", "threads": "num_threads"}
-    return {name: pool.get(key) for name, key in names.items()}
+    return [f"{path}: {a} -> {b}" for path, a, b in pairs if a != b and repr(a) != repr(b)]  # NaN is as it was
 
 
 def _processor() -> str:
@@ -69,7 +64,7 @@ def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return platform.processor()
+        lines = []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.processor())
 

@@ -82,15 +82,15 @@ def curves(
         for name in columns[quantity]:
             group = name.rpartition("/")[0]
             colour, line = _LOOKS.get(group) or next(others)
-            points = (range(1, len(history) + 1), _column(history, name))
-            axes.plot(*points, linestyle=line, color=colour, marker=marker, ms=3, label=group or None)
+            numbers = _column(history, name, len(history))
+            axes.plot(range(1, len(history) + 1), numbers, marker + line, color=colour, ms=3, label=group or None)
         if any(axes.get_legend_handles_labels()):
             axes.legend()
         if best is not None:
             axes.axvline(best, color="black", linewidth=0.8, alpha=0.5, zorder=1)
             axes.set_xlabel(f"epoch (best: {best})")
 
-    return _drawn(draw, [*filter(only.__contains__, columns)] if only else [*columns], len(history), formats)
+    return _drawn(draw, [name for name in columns if not only or name in only], len(history), formats)
 
 
 def overlay(
@@ -109,11 +109,10 @@ def overlay(
     lines = -(-len(labels) // abreast) if any(labels) else 0
 
     def draw(axes: Axes, name: str) -> None:
+        epochs = np.arange(1, longest + 1)
         for label, colour, histories in zip(labels, colours, groups.values(), strict=False):
-            values = np.full((len(histories), longest), np.nan)
-            for row, history in zip(values, histories, strict=True):
-                row[: len(history)] = _column(history, name)
-            known, epochs = np.ma.masked_invalid(values), np.arange(1, longest + 1)
+            values = np.reshape([_column(history, name, longest) for history in histories], (len(histories), longest))
+            known = np.ma.masked_invalid(values)
             axes.plot(epochs, known.mean(axis=0).filled(np.nan), color=colour, marker="o", ms=2, label=label)
             if len(histories) > 1:
                 axes.fill_between(epochs, known.min(axis=0), known.max(axis=0), color=colour, alpha=0.2, linewidth=0)
@@ -135,8 +134,8 @@ def reliability_diagram(table: Float[Array, "bins 3"]) -> Figure:
         error = np.sqrt(accuracy * (1 - accuracy) / weight)
         above.errorbar(confidence / weight, accuracy, error, fmt="o-", ms=4, color=ORANGE, label="this model")
         above.set(ylabel="accuracy", ylim=(-0.02, 1.02))
-        above.xaxis.set_major_formatter(PercentFormatter(1.0))
-        above.yaxis.set_major_formatter(PercentFormatter(1.0))
+        for axis in (above.xaxis, above.yaxis):
+            axis.set_major_formatter(PercentFormatter(1.0))
         above.legend(loc="lower right")
         bars = below.bar((bins + 0.5) / len(table), weight, width=0.9 / len(table), color=BLUE)
         below.bar_label(bars, fmt="{:,.0f}", fontsize=7)
@@ -182,38 +181,25 @@ def _drawn(
     columns, rows = max(1, min(len(names), 4)), max(1, -(-len(names) // 4))
     with mpl.rc_context({**STYLE, "text.parse_math": False}):  # a dollar sign in a name is a dollar sign
         figure = Figure(figsize=(3.2 * columns, height * rows), layout="constrained", dpi=150)
+        between = MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]).tick_values(1, max(epochs, 2))
+        apart = (int(tick) for tick in between if 1 + epochs / 8 < tick < epochs - epochs / 8)
+        ticks = sorted({1, *apart, epochs}) if epochs else []
         for number, name in enumerate(names, 1):
             axes = figure.add_subplot(rows, columns, number)
-            axes.set(xlabel="epoch", title=name.replace("/", " ").replace("_", " "), xticks=_ticks(epochs))
+            axes.set(xlabel="epoch", title=name.replace("/", " ").replace("_", " "), xticks=ticks)
             draw(axes, name)
-            _scale(axes, name, formats)
+            low, high = axes.dataLim.intervaly
+            if formats.get(name.rpartition("/")[-1], "").endswith("%"):
+                axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+            elif name.endswith("loss") and 0 < 50 * low < high:  # it falls far
+                axes.set_yscale("log")
+                axes.yaxis.set(major_formatter="{x:g}", minor_formatter=NullFormatter())
+            elif 0 <= low < high / 2 or 0 <= low == high:  # zero is near
+                axes.set_ylim(bottom=0)
     return figure
 
 
-def _scale(axes: Axes, name: str, formats: Formats) -> None:
-    """Percents where the format says so, powers of ten for a loss that falls far, and a 0 that is near."""
-    low, high = axes.dataLim.intervaly
-    if formats.get(name.rpartition("/")[-1], "").endswith("%"):
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    elif name.endswith("loss") and 0 < 50 * low < high:
-        axes.set_yscale("log")
-        axes.yaxis.set(major_formatter="{x:g}", minor_formatter=NullFormatter())
-    elif 0 <= low < high / 2 or 0 <= low == high:
-        axes.set_ylim(bottom=0)
-
-
-def _column(history: Sequence[Row], name: str) -> Float[Array, " epochs"]:
-    """The numbers of a column; NaN, which is not drawn, for those that are missing or infinite."""
-    values = np.array([row.get(name, np.nan) for row in history], np.float64)
+def _column(history: Sequence[Row], name: str, epochs: int) -> Float[Array, " epochs"]:
+    """The numbers of a column over so many epochs; NaN, which is not drawn, for those that are missing or infinite."""
+    values = np.array([row.get(name, np.nan) for row in history] + [np.nan] * (epochs - len(history)), np.float64)
     return np.where(np.isfinite(values), values, np.nan)
-
-
-def _ticks(epochs: int) -> list[int]:
-    """The first epoch, the last one, and round numbers in between.
-
-    >>> _ticks(20), _ticks(2), _ticks(0)
-    ([1, 5, 10, 15, 20], [1, 2], [])
-    """
-    between = MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]).tick_values(1, max(epochs, 2))
-    apart = [int(tick) for tick in between if 1 + epochs / 8 < tick < epochs - epochs / 8]
-    return sorted({1, *apart, epochs}) if epochs else []

@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
 
 import attrs
+from toolz import concatv
 
 from funcnn.arrays import keep_freed_memory
 from funcnn.errors import is_real, require
@@ -13,7 +15,7 @@ from funcnn.runs.environment import blas_threads, changes, environment
 from funcnn.runs.experiment import Experiment, Row
 from funcnn.runs.launch import engine
 from funcnn.runs.options import Devices
-from funcnn.runs.stream import Progress, beginning, has_ended, stream
+from funcnn.runs.stream import beginning, has_ended, stream
 
 
 @attrs.frozen
@@ -29,27 +31,6 @@ class Verdict:
     same: bool
     text: str
     changes: Sequence[str]
-
-
-@attrs.frozen
-class Difference:
-    """A number that is not as it was recorded; ``place`` is its step or epoch."""
-
-    place: str
-    name: str
-    recorded: float | None
-    now: float | None
-
-    @property
-    def relative(self) -> float:
-        """The difference over the larger magnitude; infinite where a number is missing or not finite."""
-        if self.recorded is None or self.now is None or not math.isfinite(self.recorded - self.now):
-            return math.inf
-        return abs(self.recorded - self.now) / (max(abs(self.recorded), abs(self.now)) or 1.0)
-
-    def __str__(self) -> str:
-        values = f"was {self.recorded}, is {self.now}, a relative difference of {self.relative:.2g}"
-        return f"{self.place}: {self.name} {values}"
 
 
 def reproduce(
@@ -78,9 +59,8 @@ def reproduce(
     require(is_real(tolerance, low=0), "tolerance", "a number of at least 0", tolerance)
     folder = Path(folder)
     plan, ran = files.read_plan(folder), files.read_environment(folder)
-    plan = attrs.evolve(
-        plan, options=attrs.evolve(plan.options, threads=plan.options.threads if threads is None else threads)
-    )
+    if threads is not None:
+        plan = attrs.evolve(plan, options=attrs.evolve(plan.options, threads=threads))
     experiment, where = engine(experiment, plan, Devices(devices=devices or ran.get("jax", {}).get("devices")))
     keep_freed_memory()
     with blas_threads(plan.options.threads):
@@ -89,57 +69,49 @@ def reproduce(
     return Verdict(same, text, changes(ran, now))
 
 
-def differences(recorded: Row, now: Row, *, counter: str) -> Iterator[Difference]:
-    """Where two steps or two epochs tell different numbers; the seconds may.
+def differences(recorded: Sequence[Row], now: Sequence[Row], *, counter: str) -> Iterator[tuple[float, str]]:
+    """Where steps or epochs tell different numbers, as relative differences and in words; the seconds may.
 
-    >>> print(*differences({"step": 3, "loss": 2.0}, {"step": 3, "loss": 2.5}, counter="step"))
-    step 3: loss was 2.0, is 2.5, a relative difference of 0.2
+    A relative difference is one over the larger magnitude; infinite where a number is missing or not finite.
+
+    >>> print(*differences([{"step": 3, "loss": 2.0}], [{"step": 3, "loss": 2.5}], counter="step"))
+    (0.2, 'step 3: loss was 2.0, is 2.5, a relative difference of 0.2')
     """
-    for name in {**recorded, **now}:
-        before, after = recorded.get(name), now.get(name)
-        if name != "seconds" and repr(before) != repr(after):  # to the last bit, and NaN is as NaN was
-            yield Difference(f"{counter} {recorded[counter]}", name, before, after)
+    for before, after in zip(recorded, now, strict=False):
+        for name in {**before, **after}:
+            if name != "seconds" and repr(before.get(name)) != repr(after.get(name)):  # to the last bit; NaN is as NaN
+                a, b = before.get(name, math.nan), after.get(name, math.nan)
+                relative = abs(a - b) / (max(abs(a), abs(b)) or 1.0) if math.isfinite(a - b) else math.inf
+                values = f"was {before.get(name)}, is {after.get(name)}, a relative difference of {relative:.2g}"
+                yield relative, f"{counter} {before[counter]}: {name} {values}"
 
 
 def _verdict(experiment: Experiment, folder: Path, tolerance: float) -> tuple[bool, str]:
     """Whether a new run is the recorded one, in words; it goes no further than to a difference beyond ``tolerance``."""
     steps, history, digest = files.read_steps(folder), files.read_history(folder), files.read_digest(folder)
     require(bool(steps), str(folder), "a run with at least one recorded step", "none")
-    progress, largest = beginning(experiment), None
-    for latest, difference in _followed(experiment, progress, steps, history):
-        progress = latest
-        if difference and difference.relative > tolerance:
-            return False, f"differs at {difference}"
-        if difference and (largest is None or difference.relative > largest.relative):
-            largest = difference
+    progress, largest, where = beginning(experiment), -1.0, ""
+    for latest in takewhile(lambda progress: progress.step <= len(steps), stream(experiment, progress)):
+        done, epochs, progress = progress.step, len(progress.history), latest
+        of_steps = differences(steps[done : progress.step], progress.steps_after(done), counter="step")
+        of_epochs = differences(history[epochs:], progress.history[epochs:], counter="epoch")
+        for relative, difference in concatv(of_steps, of_epochs):
+            if relative > tolerance:
+                return False, f"differs at {difference}"
+            if relative > largest:
+                largest, where = relative, difference
+        if progress.step == len(steps) and len(progress.history) >= len(history):
+            break
     finished = has_ended(experiment, history)
     if progress.step < len(steps) or (finished and not has_ended(experiment, progress.history)):
         goes_on = "goes on" if progress.step == len(steps) else f"ends after {progress.step}"
         return False, f"differs: the recorded run ends after {len(steps)} steps, the new one {goes_on}"
     told = f"{len(steps)} steps, {len(history)} epochs" + ("" if finished else " of a run that did not finish")
-    if largest:
-        return True, f"the same within a relative difference of {tolerance}: {told}; the largest is at {largest}"
-    if files.digest(progress) == digest:
+    if where:
+        return True, f"the same within a relative difference of {tolerance}: {told}; the largest is at {where}"
+    now = files.digest(progress)
+    if now == digest:
         return True, f"identical, bit for bit: {told}, and the params"
     if finished and digest:
-        found = f"the digest of params and history was {digest}, is {files.digest(progress)}"
-        return False, f"differs in no step, but {found}"
+        return False, f"differs in no step, but the digest of params and history was {digest}, is {now}"
     return True, f"the same numbers: {told}; what params it came to was not recorded"
-
-
-def _followed(
-    experiment: Experiment, start: Progress, steps: Sequence[Row], history: Sequence[Row]
-) -> Iterator[tuple[Progress, Difference | None]]:
-    """Each progress of a new run for which there is a record, with each difference in its steps and its epoch."""
-    done = epochs = 0
-    for progress in stream(experiment, start):
-        if progress.step > len(steps):
-            return
-        yield progress, None
-        for before, after in zip(steps[done : progress.step], progress.steps_after(done), strict=True):
-            yield from ((progress, found) for found in differences(before, after, counter="step"))
-        for before, after in zip(history[epochs:], progress.history[epochs:], strict=False):
-            yield from ((progress, found) for found in differences(before, after, counter="epoch"))
-        done, epochs = progress.step, len(progress.history)
-        if done == len(steps) and epochs >= len(history):
-            return

@@ -1,6 +1,6 @@
 """The report of a run, whatever its experiment: one HTML file that holds all it shows, and fetches nothing."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,7 @@ import attrs
 
 from funcnn.files import replacing
 from funcnn.runs import figures
-from funcnn.runs.experiment import Experiment, Row
+from funcnn.runs.experiment import Experiment
 from funcnn.runs.folder import Plan
 from funcnn.runs.sections import TEMPLATES
 from funcnn.runs.stream import Progress, best_epoch
@@ -18,27 +18,28 @@ from funcnn.runs.text import evaluated, number
 def write_report(
     path: Path, experiment: Experiment, plan: Plan, progress: Progress, environment: Mapping[str, Any]
 ) -> None:
-    """Show what came of a run: its last numbers, its curves, and the sections of its experiment.
+    """Show what came of a run: its last numbers, its curves, and the sections of its experiment, whose HTML is trusted.
 
-    Args:
-        path: The file in the run's folder, replaced by a whole new one; what is no text stands there in escapes.
-        experiment: What ran; the HTML of its sections is trusted.
-        plan: Its plan.
-        progress: Where the run ended; its history may be empty.
-        environment: Plain data, nested as one likes.
+    The file is replaced by a whole new one; what is no text stands there in escapes. The history may be empty;
+    ``environment`` is plain data, nested as one likes.
 
     Raises:
         InputError: The history does not have the column that is watched.
     """
     history, best = progress.history, best_epoch(plan, progress.history)
     drawn = {name: figures.curves(history, best, plan.formats, [name]) for name in figures.quantities(history)}
+    names = evaluated(history[-1])[:7] if history else []  # with the best as many as are taken in at a glance
+    tiles = [(name, number(name, history[-1][name], plan.formats), "") for name in names]
+    if best and plan.watch:
+        least = number(plan.watch, history[best - 1][plan.watch], plan.formats)
+        tiles.append(("best epoch", str(best), f"{plan.watch} {least}"))
     text = TEMPLATES.get_template("report.html.jinja").render(
         title=path.absolute().parent.name,
         plan=plan,
         steps=progress.step,
         epochs=len(history),
         seconds=sum(row.get("seconds", 0.0) for row in history),
-        tiles=[*_tiles(plan, history, best)],
+        tiles=tiles,
         description=experiment.describe(),
         curves={name: figures.inline_svg(figure, f"curves {name}") for name, figure in drawn.items()},
         sections=[*experiment.sections(progress.params)],
@@ -49,11 +50,3 @@ def write_report(
     )
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8", errors="backslashreplace")
-
-
-def _tiles(plan: Plan, history: Sequence[Row], best: int | None) -> Iterator[tuple[str, str, str]]:
-    """Name, number and remark of what was evaluated of the last epoch, and of the best one."""
-    for name in (evaluated(history[-1]) if history else [])[:7]:  # with the best as many as are taken in at a glance
-        yield name, number(name, history[-1][name], plan.formats), ""
-    if best is not None and plan.watch is not None:
-        yield "best epoch", str(best), f"{plan.watch} {number(plan.watch, history[best - 1][plan.watch], plan.formats)}"

@@ -13,8 +13,8 @@ from funcnn.tree import frozendict
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
     """A whole new file, whose columns are the names of the rows."""
-    with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([*rows[:1], *(row.values() for row in rows)])
+    with replacing(path) as part:
+        append_rows(part, rows)
 
 
 def append_rows(path: Path, rows: Sequence[Row]) -> None:
@@ -39,18 +39,13 @@ def read_rows(path: Path, counter: str) -> Sequence[Row]:
         if len({*head}) < len(head):
             raise ValueError("two columns of the same name")
         for cells in lines:
-            rows.append(frozendict(dict(zip(head, map(_number, cells), strict=True))))
+            values = (int(cell) if cell.isdecimal() else float(cell) for cell in cells)
+            rows.append(frozendict(dict(zip(head, values, strict=True))))
             if rows[-1][counter] != len(rows):
                 raise ValueError(f"{counter} {rows[-1][counter]}")
     except FileNotFoundError:
         return ()
     except (csv.Error, KeyError, ValueError) as error:
-        found = f"{error!r} in row {len(rows) or 1}"
-        raise InputError(
-            str(path), "rows as this version writes them", found, "undo what was changed by hand"
-        ) from error
+        found, hint = f"{error!r} in row {len(rows) or 1}", "undo what was changed by hand"
+        raise InputError(str(path), "rows as this version writes them", found, hint) from error
     return rows
-
-
-def _number(text: str) -> int | float:
-    return int(text) if text.isdecimal() else float(text)

@@ -57,6 +57,6 @@ def text_section(title: str, text: str) -> Section:
     return Section(title, rendered("text", text))
 
 
-def rendered(macro: str, *values: Any, template: str = "sections.html.jinja") -> str:
-    """The HTML that a template's macro makes of ``values``."""
-    return str(getattr(TEMPLATES.get_template(template).module, macro)(*values))
+def rendered(macro: str, *values: Any) -> str:
+    """The HTML that a macro of ``sections.html.jinja`` makes of ``values``."""
+    return str(getattr(TEMPLATES.get_template("sections.html.jinja").module, macro)(*values))

@@ -1,20 +1,35 @@
 """Runs over a grid of configs and seeds, each in a folder of its own, on the cores or on a Dask cluster."""
 
+import logging
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
 import attrs
+import dask
 import tyro
+from distributed import Client, LocalCluster, as_completed
 from distributed.comm.addressing import get_address_host_port
+from toolz import concat
 from tqdm.auto import tqdm
 
-from funcnn.errors import is_count, require
-from funcnn.runs import cluster, folder as files, grid
+from funcnn.errors import InputError, require
+from funcnn.runs import folder as files
 from funcnn.runs.compare import Comparison, compare
 from funcnn.runs.folder import Plan
+from funcnn.runs.options import check_count
 from funcnn.runs.text import one_line
+
+Varied = tuple[str, ...]
+"""An option and its values, each as it is written on a command line, its numbers joined by commas: hidden 128,64 32."""
+
+Attempt = Callable[[Path, Any], str | None]
+"""``attempt(folder, config)`` carries a run out; gives what made it fail, if anything did."""
 
 
 @attrs.frozen
@@ -31,59 +46,158 @@ class Grid:
     """
 
     vary: Annotated[
-        tuple[grid.Varied, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="OPTION VALUE [VALUE ...]")
+        tuple[Varied, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="OPTION VALUE [VALUE ...]")
     ] = ()
     seeds: tuple[int, ...] = (0, 1, 2, 3)
     out: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
-    workers: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    workers: Annotated[int | None, tyro.conf.arg(metavar="INT")] = attrs.field(default=None, validator=check_count)
     scheduler: Annotated[str | None, tyro.conf.arg(metavar="tcp://HOST:PORT")] = None
 
     def __attrs_post_init__(self) -> None:
-        require(self.workers is None or is_count(self.workers), "--workers", "a positive whole number", self.workers)
         require(self.workers is None or self.scheduler is None, "--workers", "none with --scheduler", self.workers)
         if self.scheduler is not None:
             get_address_host_port(self.scheduler)  # raises a ValueError that says what is missing
 
 
-def sweep(where: Grid, plans: Mapping[str, Plan], configs: Mapping[str, Any], attempt: cluster.Attempt) -> int:
+def configs(base: Any, varied: Sequence[Varied], seeds: Sequence[int], prog: str) -> dict[str, Any]:
+    """The config of every run by the name of its folder, seeds innermost.
+
+    The names are the same in whatever order the options come, and every file system takes them.
+
+    >>> @attrs.frozen
+    ... class Config:
+    ...     width: int = 64
+    ...     rates: tuple[float, ...] = (0.1,)
+    ...     seed: int = 0
+    >>> print(*configs(Config(), [("width", "8", "16"), ("rates", "1e-2,1")], [0, 1], "wave.py"), sep="\\n")
+    width=8,rates=0.01-1.0,seed=0
+    width=8,rates=0.01-1.0,seed=1
+    width=16,rates=0.01-1.0,seed=0
+    width=16,rates=0.01-1.0,seed=1
+
+    Raises:
+        InputError: An option that cannot be varied, or anything that comes twice.
+        SystemExit: A value that a run cannot have, which is told as on the command line of a single run.
+    """
+    fields = attrs.fields_dict(attrs.resolve_types(type(base)))
+    require("seed" in fields, "--seeds", "a config with a seed", f"the fields {', '.join(fields)}")
+    fits = fields["seed"].default in (attrs.NOTHING, base.seed)
+    require(fits, "--seed", "--seeds, which names all of them", base.seed)
+    require(len(seeds) > 0, "--seeds", "at least one", "none")
+    for option in varied:
+        require(len(option) > 1, "--vary", "an option and its values", " ".join(option) or "nothing")
+    names = [name.replace("-", "_") for name, *_ in varied]
+    known = [name for name in fields if name != "seed"]
+    for name in names:
+        require(name in known, "--vary", f"one of {', '.join(known)}", name)
+    require(len(set(names)) == len(names), "--vary", "every option once", " ".join(names))
+
+    def words(name: str, value: str) -> list[str]:
+        parts = [value]
+        if re.search(r"\b(tuple|list|Sequence)\[", str(fields[name].type)):
+            parts = value.split(",") if value else []
+        return [f"--{name.replace('_', '-')}", *parts]
+
+    def parsed(*values: str) -> Any:
+        arguments = concat(map(words, (*names, "seed"), values))
+        plain = (tyro.conf.FlagConversionOff,)  # --nesterov True, not --nesterov
+        return tyro.cli(type(base), prog=prog, args=list(arguments), default=base, config=plain)
+
+    def shown(value: object) -> str:
+        return ("-".join(map(str, value)) or "none") if isinstance(value, tuple | list) else str(value)
+
+    def name_of(config: Any) -> str:
+        told = (f"{name}={shown(getattr(config, name))}" for name in fields if name in (*names, "seed"))
+        return ",".join(re.sub(r"[^\w.=+-]", "_", text) for text in told)
+
+    combinations = [parsed(*values) for values in product(*(values for _, *values in varied), map(str, seeds))]
+    found = {name_of(config): config for config in combinations}
+    require(len(found) == len(combinations), "--vary and --seeds", "values that differ", "a value twice")
+    return found
+
+
+def sweep(where: Grid, plans: Mapping[str, Plan], configs: Mapping[str, Any], attempt: Attempt) -> int:
     """Carry out what is left of the sweep and compare its runs; gives the exit status.
 
-    Args:
-        where: Where the runs are carried out.
-        plans: What runs in the folder of each name.
-        configs: The configs of the same names.
-        attempt: Carries one of them out, in this process or another.
+    ``plans`` tells what runs in the folder of each name, and ``configs`` has its config; ``attempt`` carries one of
+    them out, in this process or another.
     """
-    out = files.create(None, "sweep") if where.out is None else where.out
+    out, failures = files.create(None, "sweep") if where.out is None else where.out, {}
+    hint = "name another --out, or vary the option"
     for name, plan in plans.items():
-        _refuse_another(out / name, plan)
+        fits = not (out / name / "config.json").exists() or files.read_plan(out / name) == plan
+        require(fits, str(out / name), "the config of this sweep", "another one", hint)
     left = {out / name: configs[name] for name, plan in plans.items() if not files.is_complete(out / name, plan)}
     done = len(plans) - len(left)
     print(f"{len(plans)} runs in {out}" + (f", {done} of them finished already" if done else ""), flush=True)
     try:
-        failures = _carry_out(where, attempt, left, done) if left else {}
+        if left:
+            with remote(where.scheduler) if where.scheduler else local(where.workers) as client:
+                ended = outcomes(client, attempt, left)
+                bar = tqdm(ended, total=len(plans), initial=done, unit="run", disable=None)
+                failures = {folder: failure for folder, failure in bar if failure}
     except KeyboardInterrupt:
         print(f"interrupted: the same command with --out {out} goes on", file=sys.stderr)
         return 130
-    finished = [out / name for name in plans if out / name not in failures]
-    if finished:
-        compare(Comparison(tuple(finished), out / "compare.png"))
+    if finished := tuple(out / name for name in plans if out / name not in failures):
+        compare(Comparison(finished, out / "compare.png"))
     for folder, failure in failures.items():
         print(f"error: {folder.name}: {one_line(failure)}", file=sys.stderr)
     return 1 if failures else 0
 
 
-def _refuse_another(folder: Path, plan: Plan) -> None:
-    """A folder goes on with its own config only."""
-    if (folder / "config.json").exists():
-        same = files.read_plan(folder) == plan
-        require(same, str(folder), "the config of this sweep", "another one", "name another --out, or vary the option")
+@contextmanager
+def remote(scheduler: str) -> Iterator[Client]:
+    """A client of the scheduler at that address.
+
+    Raises:
+        InputError: The scheduler or a worker cannot import what a run needs, which Dask would tell in its logs only.
+        OSError: There is no scheduler.
+    """
+    with Client(scheduler) as client:
+        try:
+            client.run_on_scheduler(import_module, __name__)
+            client.run(import_module, __name__)
+        except ImportError as error:
+            hint = "start them in this folder and environment"
+            raise InputError("--scheduler", "a scheduler and workers that can run this", error, hint) from error
+        yield client
 
 
-def _carry_out(where: Grid, attempt: cluster.Attempt, left: Mapping[Path, Any], done: int) -> Mapping[Path, str]:
-    """Carry out the runs that are not finished; gives why some failed."""
-    at_work = cluster.remote(where.scheduler, __name__) if where.scheduler else cluster.local(where.workers)
-    with at_work as client:
-        ended = cluster.outcomes(client, attempt, left)
-        bar = tqdm(ended, total=len(left) + done, initial=done, unit="run", disable=None)
-        return {folder: failure for folder, failure in bar if failure}
+@contextmanager
+def local(workers: int | None) -> Iterator[Client]:
+    """A client of so many processes, or of one a core, all of which listen on the loopback only.
+
+    Raises:
+        InputError: The processes do not start, as they first import the script that starts them.
+    """
+    own: dict[str, Any] = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "silence_logs": logging.ERROR}
+    own["memory_limit"] = None  # Dask would kill a worker at its share of the memory, however much is free
+    alone = {"distributed.scheduler.worker-saturation": 1.0}  # a worker's death counts against the one run it was at
+    with dask.config.set(alone):
+        try:
+            cluster = LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, **own)
+        except RuntimeError as error:
+            hint = 'call main below `if __name__ == "__main__":`, since each of them imports your script'
+            raise InputError("sweep", "processes that start", error, hint) from error
+        with cluster, Client(cluster) as client:
+            yield client
+
+
+def outcomes(client: Client, attempt: Attempt, runs: Mapping[Path, Any]) -> Iterator[tuple[Path, str | None]]:
+    """Attempt all runs, each in its folder; gives, as they end, the folder and what made the run fail, if anything.
+
+    Dask repeats the run of a worker that dies, three times at most unless the scheduler is told otherwise. A run that
+    has not begun when the client is closed never does. One that raises is no reason to stop the others.
+    """
+    folders = {
+        client.submit(attempt, folder.absolute(), config, key=str(folder.absolute())): folder
+        for folder, config in runs.items()
+    }
+    for future in as_completed(folders):
+        folder = folders.pop(future)  # else a worker's death would have Dask repeat its finished runs, too
+        try:
+            failure = future.result()
+        except Exception as error:
+            failure = f"{type(error).__name__}: {error}"
+        yield folder, failure

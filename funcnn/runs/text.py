@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from itertools import groupby
+
+from toolz import concat, groupby
 
 from funcnn.runs.experiment import COUNTERS, Row
 from funcnn.runs.stream import Progress
@@ -19,8 +20,7 @@ def number(name: str, value: float, formats: Mapping[str, str]) -> str:
     >>> number("test/accuracy", 0.945, {"accuracy": ".2%"}), number("test/loss", 0.25, {}), number("kl", 1234.5678, {})
     ('94.50%', '0.2500', '1235')
     """
-    last = name.rpartition("/")[-1]
-    form = formats.get(last, _FORMATS.get(last, ".4g"))
+    form = {**_FORMATS, **formats}.get(name.rpartition("/")[-1], ".4g")
     if form.endswith("d"):
         return format(int(value), form) if math.isfinite(value) else str(value)
     return format(value, form)
@@ -46,14 +46,17 @@ def table(formats: Mapping[str, str]) -> Show:
 
     def show(progress: Progress, first: bool) -> str:
         row = progress.history[-1]
-        groups = [_above(name) for name in row]
-        grouped = sorted((name for name in row if "/" in name), key=lambda name: groups.index(_above(name)))
-        names = ["epoch", *grouped, *(name for name in row if name not in {*grouped, *COUNTERS}), "seconds"]
-        widths = [max(8, len(_below(name)), 0 if "/" in name else len(_above(name)[0])) for name in names]
-        line = " ".join(
-            number(name, row[name], formats).rjust(width) for name, width in zip(names, widths, strict=True)
-        )
-        return "\n".join([*_heads(names, widths), line]) if first else line
+        groups = groupby(lambda name: name.rpartition("/")[0], [name for name in row if "/" in name]).values()
+        others = ([name] for name in row if "/" not in name and name not in COUNTERS)
+        spans = [["epoch"], *groups, *others, ["seconds"]]  # the names of columns that share what stands above
+        heads = {name: _head(name) for name in concat(spans)}
+        widths = {name: max(8, len(below), 0 if "/" in name else len(above)) for name, (above, below) in heads.items()}
+        line = " ".join(number(name, row[name], formats).rjust(width) for name, width in widths.items())
+        if not first:
+            return line
+        above = "".join(heads[span[0]][0].rjust(sum(1 + widths[name] for name in span)) for span in spans)
+        below = " ".join(heads[name][1].rjust(width) for name, width in widths.items())
+        return "\n".join([above[1:].rstrip(), below, line])
 
     return show
 
@@ -70,24 +73,10 @@ def one_line(text: object) -> str:
 def columns(lines: Sequence[Sequence[str]]) -> str:
     """Lines of cells, each column as wide as it must be."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    padded = (map(str.ljust, line, widths) for line in lines)
-    return "\n".join("  ".join(cells).rstrip() for cells in padded)
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
-def _heads(names: Sequence[str], widths: Sequence[int]) -> list[str]:
-    """Two lines over the columns: a group over all that it is common to, and the rest of the names."""
-    below = " ".join(_below(name).rjust(width) for name, width in zip(names, widths, strict=True))
-    groups = groupby(zip(names, widths, strict=True), key=lambda pair: _above(pair[0]))
-    above = "".join(group.rjust(sum(width + 1 for _, width in members)) for (group, _), members in groups)
-    return [above[1:].rstrip(), below]
-
-
-def _above(name: str) -> tuple[str, str]:
-    """What stands above a column, and what tells columns that do not share it."""
-    group, slash, last = name.rpartition("/")
-    return (group, "") if slash else (last.rpartition("_")[0].replace("_", " "), name)
-
-
-def _below(name: str) -> str:
-    _, slash, last = name.rpartition("/")
-    return last.replace("_", " ") if slash else last.rpartition("_")[2]
+def _head(name: str) -> tuple[str, str]:
+    """What stands above a column and below that: its group and the rest, or its last word below the others."""
+    above, mark, below = name.rpartition("/" if "/" in name else "_")
+    return (above if mark == "/" else above.replace("_", " ")), below.replace("_", " ")
