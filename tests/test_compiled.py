@@ -16,8 +16,7 @@ from funcnn import InputError, tree
 from funcnn.arrays import namespace
 from funcnn.jax import first_devices, sharded
 from funcnn.runs import Experiment, Options, Verdict, folder as files, read_run, reproduce, stream, supervised
-from funcnn.runs.compiled import compiled
-from funcnn.runs.hosts import together
+from funcnn.runs.compiled import compiled, together
 from funcnn.runs.stream import beginning
 from funcnn.tree import frozendict
 from tests.small_experiments import (

@@ -14,7 +14,6 @@ import funcnn as fn
 from experiments import gan, mnist
 from funcnn import InputError, tree
 from funcnn.runs import Devices, main, read_run, stream
-from funcnn.runs.hosts import _is_loopback
 from tests.test_engine import free_port
 
 QUICK = ["--hidden", 16, "--dropout", 0.3, "--validation", 0.1, "--epochs", 3, "--batch-size", 100, "--engine", "jax"]
@@ -130,14 +129,6 @@ def test_a_coordinator_on_the_loopback_listens_there_alone_and_says_what_it_wait
         connections = psutil.Process(run.pid).net_connections("tcp")
         listening = [each.laddr.ip for each in connections if each.laddr.port == port and each.status == "LISTEN"]
     assert [ip.removeprefix("::ffff:") for ip in listening] == ["127.0.0.1"]  # gRPC maps it into IPv6
-
-
-@pytest.mark.parametrize(
-    ("address", "own"),
-    [("127.0.0.1:1", True), ("localhost:1", True), ("[::1]:1", True), ("10.0.0.1:1", False), ("host:1", False)],
-)
-def test_what_only_this_machine_reaches(address, own):
-    assert _is_loopback(address) == own
 
 
 @pytest.mark.parametrize("victim", [0, 1])

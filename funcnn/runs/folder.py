@@ -16,7 +16,6 @@ A folder is data: nothing that it names is imported or executed, and a file that
 
 import errno
 import hashlib
-import itertools
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -111,7 +110,7 @@ def create(out: Path | None, name: str) -> Path:
     """The run's folder, new or empty; without ``out`` it is ``runs/NAME-DATE-TIME``."""
     try:
         if out is None:
-            return _dated(Path("runs"), name)
+            return _new(Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}")
         check_new(out)
         out.mkdir(parents=True, exist_ok=True)
         return out
@@ -245,12 +244,8 @@ def recorder(folder: Path, experiment: Experiment, first: Progress) -> tuple[Pro
         append_rows(folder / "steps.csv", progress.steps_after(recorded))
         recorded, epochs = progress.step, len(progress.history)
         write_rows(folder / "history.csv", progress.history)
-        if (
-            experiment.save
-            and epochs
-            and not progress.within_epoch
-            and best_epoch(experiment, progress.history) == epochs
-        ):
+        ended = bool(epochs) and not progress.within_epoch
+        if experiment.save and ended and best_epoch(experiment, progress.history) == epochs:
             experiment.save(folder / "best.safetensors", progress.params)
         save_tree(folder / "checkpoint.safetensors", _kept(progress))
 
@@ -280,17 +275,14 @@ def _read_json(path: Path) -> Any:
         raise InputError(str(path), "JSON as this version writes it", error) from error
 
 
-def _dated(parent: Path, name: str) -> Path:
+def _new(path: Path, number: int = 1) -> Path:
     """A new folder; runs that begin in the same second are numbered."""
-    stem = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
-    for number in itertools.count(1):
-        folder = parent / (stem if number == 1 else f"{stem}-{number}")
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        return folder
-    raise AssertionError("the numbers have no end")
+    folder = path if number == 1 else path.with_name(f"{path.name}-{number}")
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        return _new(path, number + 1)
+    return folder
 
 
 def _kept(progress: Progress) -> dict[str, Any]:
