@@ -161,10 +161,12 @@ def test_a_run_without_a_folder_gets_one_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=r"^run: expected the folder of a run to resume, got none"):
         carried_out(by_hand(), None, mode="resume", source=tmp_path)
-    folders = [carried_out(by_hand(epochs=1), None, name="mine", source=tmp_path).folder for _ in range(2)]
-    assert {*folders} == {each.relative_to(tmp_path) for each in (tmp_path / "runs").iterdir()}
-    assert all(each.name.startswith("mine-") and read_run(each).plan.experiment == "mine" for each in folders)
-    assert len({*folders}) == 2
+    folder = carried_out(by_hand(epochs=1), None, name="mine", source=tmp_path).folder
+    assert folder.parent.absolute() == tmp_path / "runs"
+    assert read_run(folder).plan.experiment == "mine"
+    folders = {folder, *(files.create(None, "mine") for _ in range(3))}
+    assert len(folders) == 4
+    assert all(each.is_dir() and each.name.startswith("mine-") for each in folders)
 
 
 NO_CONFIG = "^config: expected an attrs record or a mapping of plain data, got "
