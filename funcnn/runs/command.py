@@ -162,7 +162,7 @@ _RUN = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN", help="
 
 @attrs.frozen
 class Program:
-    """An experiment as a command, with a method for each of its verbs, from the words behind it to an exit status."""
+    """An experiment as a command; it has a method for each of its verbs, from the words behind it to an exit status."""
 
     experiment: Callable[[Any], Experiment]
     kind: type[Any]
@@ -173,7 +173,6 @@ class Program:
     printers: Mapping[str, Show]
 
     def train(self, words: Sequence[str]) -> int:
-        """Begin a run."""
         out = _flat[Out], Out()
         command = self._parsed("train", words, config=self._config(), place=out, run=_OPTIONS, devices=_DEVICES)
         if command.place.out is not None and command.devices.leads:
@@ -181,7 +180,6 @@ class Program:
         return self._told(command, command.config, command.place.out, command.run, "begin")
 
     def resume(self, words: Sequence[str]) -> int:
-        """Resume a run, maybe for more epochs."""
         runs = [word for word in words if (Path(word) / "config.json").exists()] or [*words[:1]]
         known = bool(runs) and not runs[0].startswith("-")  # or else the parser says what is missing
         recorded, options = self._recorded(Path(runs[0])) if known else (None, Options())
@@ -198,7 +196,6 @@ class Program:
         return self._told(command, recorded, command.run, options, "resume")
 
     def reproduce(self, words: Sequence[str]) -> int:
-        """Run again, and say what came: 0 for the same, 1 for another."""
         command = self._parsed("reproduce", words, run=_RUN, again=(_flat[Again], Again()), **self._paths())
         paths = {name: value for name in self._paths() if (value := getattr(command, name)) is not None}
         config, _ = self._recorded(command.run)
@@ -210,21 +207,17 @@ class Program:
         return 0 if verdict.same else 1
 
     def sweep(self, words: Sequence[str]) -> int:
-        """Train over a grid of configs and seeds."""
         command = self._parsed("sweep", words, config=self._config(), grid=(_flat[Grid], Grid()), run=_OPTIONS)
         try:
             found = configs(command.config, command.grid.vary, command.grid.seeds, f"{self.prog} sweep")
         except InputError as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
-        plans = {
-            name: plan_of(self._made(config), self.name, self.version, config, command.run)
-            for name, config in found.items()
-        }
+        made = {name: self._made(config) for name, config in found.items()}
+        plans = {name: plan_of(made[name], self.name, self.version, found[name], command.run) for name in made}
         return sweep(command.grid, plans, found, partial(self._attempt, command.run))
 
     def compare(self, words: Sequence[str]) -> int:
-        """Set runs side by side."""
         return compare(tyro.cli(Comparison, prog=f"{self.prog} compare", args=words))
 
     def _parsed(self, verb: str, words: Sequence[str], **fields: tuple[Any, Any]) -> Any:
@@ -277,8 +270,8 @@ class Program:
         if command.devices.leads:
             print(_summary(outcome))
         if outcome.failure:
-            told = f"error: {outcome.failure}; the last good model is saved; try a smaller learning rate"
-            print(told, file=sys.stderr)
+            hint = "the last good model is saved; try a smaller learning rate"
+            print(f"error: {outcome.failure}; {hint}", file=sys.stderr)
             return 1
         if outcome.interrupted:
             print(f"interrupted: what was learned is saved; resume {outcome.folder} goes on", file=sys.stderr)

@@ -18,8 +18,8 @@ import errno
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -126,12 +126,10 @@ def check_new(out: Path) -> None:
     require(fits, "--out", "a folder that is new or empty", out, "name another one, or resume this one")
 
 
-@contextmanager
-def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
+def locked(folder: Path, *, wait: bool = False) -> AbstractContextManager[Any]:
     """Inside, no other process runs in the folder; the lock ends with the process that holds it, however that ends."""
-    lock = FileLock(folder / ".lock", fallback_to_soft=False)
     try:
-        held = lock.acquire(timeout=-1 if wait else 0)
+        return FileLock(folder / ".lock", fallback_to_soft=False).acquire(timeout=-1 if wait else 0)
     except Timeout:
         hint = "wait for its end, or end it"
         raise InputError(str(folder), "a folder in which no other process runs", "one that is busy", hint) from None
@@ -139,8 +137,6 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
         if error.errno != errno.ENOSYS:
             raise
         raise InputError(str(folder), "a file system with file locks", error, "choose another place") from error
-    with held:
-        yield
 
 
 def write_json(path: Path, values: Any) -> None:
@@ -212,9 +208,7 @@ def is_complete(folder: Path, plan: Plan) -> bool:
 
 
 def read_progress(folder: Path, first: Progress) -> tuple[Progress, Sequence[Row]]:
-    """Where the run in ``folder`` stands (at ``first``, its beginning, without a checkpoint), and all rows of the steps
-    up to there.
-    """
+    """Where the run in ``folder`` stands, at ``first`` without a checkpoint, and all rows of the steps up to there."""
     path, steps = folder / "checkpoint.safetensors", read_steps(folder)
     if not path.exists():
         return first, ()
@@ -244,8 +238,7 @@ def recorder(folder: Path, experiment: Experiment, first: Progress) -> tuple[Pro
         append_rows(folder / "steps.csv", progress.steps_after(recorded))
         recorded, epochs = progress.step, len(progress.history)
         write_rows(folder / "history.csv", progress.history)
-        ended = bool(epochs) and not progress.within_epoch
-        if experiment.save and ended and best_epoch(experiment, progress.history) == epochs:
+        if experiment.save and not progress.within_epoch and best_epoch(experiment, progress.history) == epochs:
             experiment.save(folder / "best.safetensors", progress.params)
         save_tree(folder / "checkpoint.safetensors", _kept(progress))
 
