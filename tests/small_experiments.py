@@ -9,6 +9,7 @@ import funcnn as fn
 from funcnn.runs import Experiment, Section, folder as files, run, stream, supervised
 from funcnn.runs.stream import beginning
 from funcnn.tree import frozendict, record
+from tests import scripts
 
 KEY = fn.Key(0)
 SQUARED = fn.mean_squared_error()
@@ -92,9 +93,8 @@ def adversarial(epochs=3):
         fn.save(path, networks["generator"], params["generator"], (2,))
 
     known = {"evaluate": distance, "watch": "distance", "save": save, "describe": lambda: "Two networks."}
-    return Experiment(
-        begin, step, batches, epochs, sections=lambda params: [Section("Forged", "<p>points</p>")], **known
-    )
+    known["sections"] = lambda params: [Section("Forged", "<p>points</p>")]
+    return Experiment(begin, step, batches, epochs, **known)
 
 
 @record
@@ -132,30 +132,9 @@ TABLE = {each.__name__: each for each in (regression, classifier, two_inputs, ad
 """Functions from a number of epochs to an experiment, by name."""
 
 
-WAVE = '''
-import attrs, numpy as np, funcnn as fn
-from funcnn.runs import main, supervised
-
-@attrs.frozen
-class Config:
-    """A sine, learned by a small network."""
-    width: int = 8
-    epochs: int = 2
-    seed: int = 0
-
-def experiment(config):
-    key   = fn.Key(config.seed)
-    x     = key.at("data").uniform((100, 1), low=-1.0)
-    data  = fn.Batch(x, np.sin(4 * x))
-    model = fn.serial(fn.dense(config.width), fn.tanh(), fn.dense(1))
-    return supervised(
-        model, fn.mean_squared_error(), fn.adam(0.01), data,
-        key=key, batch_size=20, epochs=config.epochs, evaluate={"test": data})
-
-if __name__ == "__main__":
-    raise SystemExit(main(experiment, Config))
-'''
-"""All of a researcher's own script."""
+WAVE = scripts.WAVE.replace("(1000, 1)", "(100, 1)").replace("batch_size=50", "batch_size=20")
+WAVE = WAVE.replace("epochs: int = 20", "epochs: int = 2")
+"""All of a researcher's own script, as the documentation has it, but smaller."""
 
 
 def by_hand(metrics=lambda state: {"loss": 1 / (state.count + 1)}, batches=lambda epoch: range(4), **changes):
@@ -188,10 +167,9 @@ def recorded(folder, experiment, every=1):
 
 def stopped(folder, experiment, after):
     """Take all from the folder of a finished run that one would not have had after so many steps."""
-    for name in ("digest.txt", "report.html", "history.png", "model.safetensors"):
-        (folder / name).unlink(missing_ok=True)
-    for name in ("steps.csv", "history.csv", "checkpoint.safetensors", "best.safetensors"):
-        (folder / name).unlink(missing_ok=True)
+    for path in folder.iterdir():
+        if path.name not in (".lock", "config.json", "environment.json"):
+            path.unlink()
     _, record = files.recorder(folder, experiment, beginning(experiment))
     for progress in stream(experiment):
         if progress.step > after:

@@ -1,7 +1,6 @@
 """Compiling is a function from experiment to experiment, and a run with the engine jax is the run."""
 
 import re
-import shutil
 import subprocess
 import sys
 
@@ -16,50 +15,26 @@ from funcnn import InputError, tree
 from funcnn.arrays import namespace
 from funcnn.jax import first_devices, sharded
 from funcnn.runs import Experiment, Options, Verdict, folder as files, read_run, reproduce, stream, supervised
-from funcnn.runs.compiled import compiled
-from funcnn.runs.hosts import together
+from funcnn.runs.compiled import compiled, together
 from funcnn.runs.stream import beginning
 from funcnn.tree import frozendict
-from tests.small_experiments import (
-    KEY,
-    SQUARED,
-    adversarial,
-    assert_same,
-    carried_out,
-    classifier,
-    drawn,
-    regression,
-    two_inputs,
-)
+from tests.small_experiments import KEY, SQUARED, adversarial, assert_same, carried_out, classifier, drawn, two_inputs
 
 JAX = Options(engine="jax")
 
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
+
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(tmp_path_factory, without_pictures):
     """The folder of a run that was never stopped."""
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    carried_out(classifier(), folder, options=JAX)
-    return folder
+    return carried_out(classifier(), tmp_path_factory.mktemp("whole") / "run", options=JAX).folder
 
 
-def both(experiment, names, rtol=1e-5):
-    """The end of an experiment on NumPy and of the compiled one, whose rows tell the same within rounding."""
-    plain, fast = (last(stream(each)) for each in (experiment, compiled(experiment, first_devices(1))))
-    assert [[*row] for row in (*fast.rows, *fast.history)] == [[*row] for row in (*plain.rows, *plain.history)]
-    for name in ("step", "samples", *names):
-        values = [[row[name] for row in progress.rows] for progress in (fast, plain)]
-        np.testing.assert_allclose(*values, rtol=rtol)
-    return plain, fast
-
-
-@pytest.mark.parametrize("changed", [{"activation": "tanh"}, {"optimizer": "sgd", "learning_rate": 0.1}, {}])
-def test_the_rows_of_an_epoch_are_those_of_numpy(changed):
-    config = mnist.Config(hidden=(16,), validation=0.1, epochs=1, batch_size=100, decay=1e-3, **changed)
-    plain, fast = both(mnist.experiment(config), ["loss", "learning_rate", "gradient_norm"])
-    assert len(fast.rows) == 36
-    for name in ("train/loss", "validation/loss", "test/loss"):
-        assert fast.history[0][name] == pytest.approx(plain.history[0][name], rel=1e-5)
+def fast(experiment):
+    """The experiment, compiled for one device."""
+    return compiled(experiment, first_devices(1))
 
 
 def kinds(progress):
@@ -68,14 +43,29 @@ def kinds(progress):
     return [(path, type(leaf), np.shape(leaf), getattr(leaf, "dtype", None)) for path, leaf in leaves]
 
 
-def test_what_comes_back_is_numpy_s():
-    experiment = regression(epochs=1)
-    assert kinds(last(stream(compiled(experiment, first_devices(1))))) == kinds(last(stream(experiment)))
+def both(experiment, names, rtol=1e-5):
+    """The end of an experiment on NumPy and of the compiled one, whose rows tell the same within rounding."""
+    ends = plain, on_device = [last(stream(each)) for each in (experiment, fast(experiment))]
+    assert kinds(on_device) == kinds(plain)
+    for rows, expected in ((on_device.rows, plain.rows), (on_device.history, plain.history)):
+        assert [[*row] for row in rows] == [[*row] for row in expected]
+    for name in ("step", "samples", *names):
+        np.testing.assert_allclose(*([row[name] for row in progress.rows] for progress in ends), rtol=rtol)
+    return ends
 
 
-def test_the_key_of_the_state_comes_back_as_it_was():
-    experiment = classifier(epochs=1)
-    assert last(stream(compiled(experiment, first_devices(1)))).state.key == beginning(experiment).state.key
+@pytest.mark.parametrize("changed", [{"optimizer": "sgd", "learning_rate": 0.1}, {}])
+def test_the_rows_of_an_epoch_are_those_of_numpy(changed):
+    config = mnist.Config(hidden=(16,), validation=0.1, epochs=1, batch_size=100, decay=1e-3, **changed)
+    plain, on_device = both(mnist.experiment(config), ["loss", "learning_rate", "gradient_norm"])
+    assert len(on_device.rows) == 36
+    for name in ("train/loss", "validation/loss", "test/loss"):
+        assert on_device.history[0][name] == pytest.approx(plain.history[0][name], rel=1e-5)
+
+
+def test_the_key_of_the_state_comes_back_as_it_was(whole):
+    first = beginning(classifier())
+    assert files.read_progress(whole, first)[0].state.key == first.state.key
 
 
 def test_an_experiment_with_two_inputs_is_compiled_too():
@@ -84,8 +74,7 @@ def test_an_experiment_with_two_inputs_is_compiled_too():
 
 def test_without_a_table_a_step_alone_is_compiled():
     experiment = gan.experiment(gan.Config(hidden=8, batch_size=16, steps=4, epochs=2))
-    fast = compiled(experiment, first_devices(1))
-    assert (fast.batches, fast.evaluate) == (experiment.batches, experiment.evaluate)
+    assert (fast(experiment).batches, fast(experiment).evaluate) == (experiment.batches, experiment.evaluate)
     both(experiment, ["generator_loss", "discriminator_loss"], rtol=1e-4)
 
 
@@ -106,20 +95,19 @@ def test_a_step_that_changes_its_key_is_refused():
     experiment = means(lambda params, state, x: (params, state.key.at("next")))
     message = r"step 1: to_numpy: expected the key that came in, Key\(seed=1, path=\(\)\), got another; draw from"
     with pytest.raises(InputError, match=message):
-        next(stream(compiled(experiment, first_devices(1))))
+        next(stream(fast(experiment)))
 
 
 def test_a_step_draws_from_the_key_of_its_state():
     experiment = means(lambda params, state, x: ({"w": state.key.at(state.step).normal((2,))}, state.key))
-    one, two = (last(stream(compiled(experiment, first_devices(1)))) for _ in range(2))
+    one, two = map(last, map(stream, [fast(experiment)] * 2))
     assert tree.equal(one.params, two.params)
     assert len({row["loss"] for row in one.rows}) == 2
 
 
 def test_a_batch_may_be_a_key():
     experiment = means(lambda params, state, key: ({"w": key.normal((2,))}, state.key), batch=lambda key: key)
-    fast = last(stream(compiled(experiment, first_devices(1))))
-    assert {type(row["loss"]) for row in fast.rows} == {float}
+    assert {type(row["loss"]) for row in last(stream(fast(experiment))).rows} == {float}
 
 
 def branching(params, state, x):
@@ -146,7 +134,7 @@ def converting(params, state, x):
 def test_a_step_for_numpy_alone_is_refused_with_its_place(experiment, found):
     message = rf"^step 1: .*: expected array-API expressions, which JAX can trace, got {found}.*float\(\) on arrays$"
     with pytest.raises(InputError, match=message):
-        next(stream(compiled(experiment, first_devices(1))))
+        next(stream(fast(experiment)))
 
 
 def test_the_arrays_of_a_batch_that_is_shared_have_as_many_samples():
@@ -162,11 +150,10 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(whole, tmp_path):
             raise KeyboardInterrupt
         return ""
 
-    folder = tmp_path / "run"
-    assert carried_out(classifier(), folder, options=JAX, show=interrupt).interrupted
-    assert len(files.read_history(folder)) == 2
-    carried_out(classifier(), folder, options=JAX)
-    assert_same(folder, whole)
+    assert carried_out(classifier(), tmp_path / "run", options=JAX, show=interrupt).interrupted
+    assert len(files.read_history(tmp_path / "run")) == 2
+    carried_out(classifier(), tmp_path / "run", options=JAX)
+    assert_same(tmp_path / "run", whole)
 
 
 def test_a_run_is_reproduced_bit_for_bit(whole):
@@ -175,11 +162,10 @@ def test_a_run_is_reproduced_bit_for_bit(whole):
     assert read_run(whole).environment["jax"]["devices"] == 1
 
 
-def test_a_step_that_differs_within_an_epoch_is_found(whole, tmp_path):
-    shutil.copytree(whole, tmp_path / "run")
-    path = tmp_path / "run" / "steps.csv"
+def test_a_step_that_differs_within_an_epoch_is_found(folder):
+    path = folder / "steps.csv"
     path.write_text(re.sub(r"(?m)^(6,\d+),[^,]*", r"\1,9.0", path.read_text()))
-    assert "differs at step 6: loss was 9.0" in reproduce(classifier(), tmp_path / "run").text
+    assert "differs at step 6: loss was 9.0" in reproduce(classifier(), folder).text
 
 
 def test_a_loss_that_is_not_finite_is_told_with_its_step(tmp_path):
@@ -196,7 +182,7 @@ def test_a_checkpoint_within_an_epoch_is_refused():
     *_, start = (progress for progress, _ in zip(stream(experiment), range(2), strict=False))
     message = r"batches\(0\): expected a batch that begins at step 2, got none; the steps before it .* another engine"
     with pytest.raises(InputError, match=message):
-        next(stream(compiled(experiment, first_devices(1)), start))
+        next(stream(fast(experiment), start))
 
 
 def test_what_a_device_has_no_memory_for_is_told():

@@ -36,9 +36,7 @@ pytestmark = pytest.mark.usefixtures("without_pictures")
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, without_pictures):
     """The folder of a run that was never stopped."""
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    carried_out(regression(), folder, config=Config())
-    return folder
+    return carried_out(regression(), tmp_path_factory.mktemp("whole") / "run", config=Config()).folder
 
 
 NO_RUN = "expected the folder of a run, got no config.json in it"
@@ -47,17 +45,19 @@ NOT_NEW = "^--out: expected a folder that is new or empty, got .*; name another 
 
 def folder_that(stands, whole, path):
     """A folder as a run may find it."""
-    if stands in ("is empty", "is locked once", "has files"):
-        path.mkdir()
-    if stands in ("is locked once", "has files"):
-        (path / (".lock" if stands == "is locked once" else "precious.txt")).touch()
-    if stands == "has a config":
-        path.mkdir()
-        shutil.copy(whole / "config.json", path)
     if stands in ("was stopped", "is finished"):
         shutil.copytree(whole, path)
-    if stands == "was stopped":
-        stopped(path, regression(), 7)
+    elif stands != "is missing":
+        path.mkdir()
+    match stands:
+        case "is locked once":
+            (path / ".lock").touch()
+        case "has files":
+            (path / "precious.txt").touch()
+        case "has a config":
+            shutil.copy(whole / "config.json", path)
+        case "was stopped":
+            stopped(path, regression(), 7)
     return path
 
 
@@ -102,31 +102,36 @@ def test_a_resumed_run_takes_no_step_twice(tmp_path):
     assert outcome.progress.params[0] == 12 + 10 * (12 - 5)
 
 
+OTHER = fn.Batch(np.ones((9, 2), np.float32), np.ones((9, 1), np.float32))
+
+
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("experiment", "how", "message"),
     [
-        ({"name": "other"}, "expected a run of other version 0, got one of experiment version 0; name another folder"),
-        ({"version": 1}, "expected a run of experiment version 1, got one of experiment version 0; name another"),
-        ({"config": Config(width=5)}, r"expected the run that was recorded there, got config.width: 4 -> 5; name an"),
-        ({"config": {"width": 4}}, "got config.clip: nan -> None; name another folder; only epochs can become more"),
-        ({"config": None}, "got config.clip: nan -> None; config.width: 4 -> None; name another folder"),
-        ({"options": Options(threads=2)}, r"got options\.threads: 1 -> 2"),
-        ({"options": Options(checkpoint_every=7)}, r"got options\.checkpoint_every: 1000 -> 7"),
+        ({}, {"name": "other"}, "a run of other version 0, got one of experiment version 0; name another folder"),
+        ({}, {"version": 1}, "a run of experiment version 1, got one of experiment version 0; name another"),
+        ({}, {"config": Config(width=5)}, r"the run that was recorded there, got config.width: 4 -> 5; name an"),
+        (
+            {},
+            {"config": {"width": 4}},
+            "got config.clip: nan -> None; name another folder; only epochs can become more",
+        ),
+        ({}, {"config": None}, "got config.clip: nan -> None; config.width: 4 -> None; name another folder"),
+        ({}, {"options": Options(threads=2)}, r"got options\.threads: 1 -> 2"),
+        ({}, {"options": Options(checkpoint_every=7)}, r"got options\.checkpoint_every: 1000 -> 7"),
+        ({"patience": 2}, {}, "the run that was recorded there, got patience: None -> 2"),
+        ({"tolerance": 0.5}, {}, "the run that was recorded there, got tolerance: 0.0 -> 0.5"),
+        ({"watch": "test/loss"}, {}, "the run that was recorded there, got watch: train/loss -> test/loss"),
+        ({"epochs": 2}, {}, "at least the 3 epochs it has, got 2"),
+        ({"evaluate": {"test": OTHER}}, {}, r"the data that the run began with, got data\.test: .* -> .*; begin anoth"),
+        ({"evaluate": {}}, {}, r"the data that the run began with, got data\.test: .* -> None; begin another"),
     ],
 )
-@pytest.mark.parametrize("mode", ["resume", "either"])
-def test_another_run_than_the_recorded_one_is_refused(folder, changes, message, mode):
+def test_another_run_than_the_recorded_one_is_refused(folder, experiment, how, message):
     before = contents(folder)
-    with pytest.raises(InputError, match=message):
-        carried_out(regression(epochs=4), folder, mode=mode, **{"config": Config(), **changes})
+    with pytest.raises(InputError, match=f"run: expected .*{message}"):
+        carried_out(regression(**{"epochs": 4, **experiment}), folder, **{"config": Config(), **how})
     assert contents(folder) == before
-
-
-@pytest.mark.parametrize("limits", [{"patience": 2}, {"tolerance": 0.5}, {"watch": "test/loss"}])
-def test_a_run_that_ends_otherwise_is_refused(folder, limits):
-    name = next(iter(limits))
-    with pytest.raises(InputError, match=f"expected the run that was recorded there, got {name}: .* -> "):
-        carried_out(regression(epochs=4, **limits), folder, config=Config())
 
 
 def test_only_the_look_of_numbers_may_change(folder):
@@ -144,22 +149,6 @@ def test_more_epochs_give_the_same_as_if_asked_at_first(tmp_path, name):
     assert contents(tmp_path / "later")["config.json"] == contents(tmp_path / "at first")["config.json"]
 
 
-def test_fewer_epochs_than_there_are_are_refused(folder):
-    with pytest.raises(InputError, match=r"run: expected at least the 3 epochs it has, got 2"):
-        carried_out(regression(epochs=2), folder, config=Config(epochs=2))
-
-
-def test_other_data_than_it_began_with_are_refused(folder):
-    before = contents(folder)
-    x = np.ones((9, 2), np.float32)
-    others = regression(epochs=4, evaluate={"test": fn.Batch(x, x[:, :1])})
-    with pytest.raises(InputError, match=r"expected the data that the run began with, got data\.test: .* -> .*; begin"):
-        carried_out(others, folder, config=Config())
-    with pytest.raises(InputError, match=r"expected the data that the run began with, got data\.test: .* -> None; be"):
-        carried_out(regression(epochs=4, evaluate={}), folder, config=Config())
-    assert contents(folder) == before
-
-
 def test_what_has_changed_since_it_began_is_added_once(folder):
     recorded = files.read_environment(folder)
     files.write_json(folder / "environment.json", {**recorded, "python": "3.0"})
@@ -168,37 +157,39 @@ def test_what_has_changed_since_it_began_is_added_once(folder):
     assert files.read_environment(folder)["resumed"] == [[f"python: 3.0 -> {recorded['python']}"]]
 
 
-def test_a_run_without_a_folder_gets_one(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    outcome = carried_out(by_hand(), None, name="mine", source=tmp_path)
-    assert outcome.folder.parent.absolute() == tmp_path / "runs"
-    assert outcome.folder.name.startswith("mine-")
-    assert read_run(outcome.folder).plan.experiment == "mine"
-
-
-def test_a_run_that_was_not_one_needs_a_folder_to_resume(tmp_path, monkeypatch):
+def test_a_run_without_a_folder_gets_one_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=r"^run: expected the folder of a run to resume, got none"):
         carried_out(by_hand(), None, mode="resume", source=tmp_path)
+    folder = carried_out(by_hand(epochs=1), None, name="mine", source=tmp_path).folder
+    assert folder.parent.absolute() == tmp_path / "runs"
+    assert read_run(folder).plan.experiment == "mine"
+    folders = {folder, *(files.create(None, "mine") for _ in range(3))}
+    assert len(folders) == 4
+    assert all(each.is_dir() and each.name.startswith("mine-") for each in folders)
 
 
-def test_what_is_no_experiment_is_refused(tmp_path):
-    for other in (regression, None, regression().step):
-        with pytest.raises(InputError, match=r"^mine: expected an Experiment, got .*; give what your function"):
-            carried_out(other, tmp_path / "run", name="mine")
-    assert not (tmp_path / "run").exists()
+NO_CONFIG = "^config: expected an attrs record or a mapping of plain data, got "
 
 
-@pytest.mark.parametrize("config", [{"x": np.ones(2)}, {"x": object()}, [1, 2], "text", {1, 2}, 3])
-def test_a_config_that_is_no_plain_data_is_refused(tmp_path, config):
-    with pytest.raises(InputError, match=r"^config: expected an attrs record or a mapping of plain data, got "):
-        carried_out(by_hand(), tmp_path / "run", config=config)
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_format_that_is_none_is_refused_before_a_step(tmp_path):
-    with pytest.raises(InputError, match=r"^formats 'loss': expected a format of a number such as '.4f' or '.2%', got"):
-        carried_out(by_hand(formats={"loss": "{}"}), tmp_path / "run")
+@pytest.mark.parametrize(
+    ("experiment", "config", "message"),
+    [
+        *(
+            (of, None, "^mine: expected an Experiment, got .*; give what your")
+            for of in (regression, None, by_hand().step)
+        ),
+        *((by_hand(), config, NO_CONFIG) for config in ({"x": np.ones(2)}, {"x": object()}, [1, 2], "text", {1, 2}, 3)),
+        (
+            by_hand(formats={"loss": "{}"}),
+            None,
+            r"^formats 'loss': expected a format of a number such as '.4f' or '.2%'",
+        ),
+    ],
+)
+def test_what_is_no_run_is_refused_before_there_is_a_folder(tmp_path, experiment, config, message):
+    with pytest.raises(InputError, match=message):
+        carried_out(experiment, tmp_path / "run", name="mine", config=config)
     assert not (tmp_path / "run").exists()
 
 
@@ -214,7 +205,9 @@ def test_params_that_cannot_be_saved_are_refused_before_a_step(tmp_path, params,
 
 def shown(capsys, experiment, folder, **how):
     carried_out(experiment, folder, **how)
-    return capsys.readouterr().out.splitlines()
+    printed, error = capsys.readouterr()
+    assert error == ""
+    return printed.splitlines()
 
 
 def test_the_table_has_the_names_of_the_columns(tmp_path, capsys):
@@ -222,34 +215,18 @@ def test_the_table_has_the_names_of_the_columns(tmp_path, capsys):
     assert "\n".join(printed).startswith(classifier().describe())
     above, below, first, second = printed[-4:]
     assert above.split() == ["train", "validation", "test", "learning", "gradient"]
-    assert below.split() == [
-        "epoch",
-        *["loss", "accuracy", "penalty"],
-        *["loss", "accuracy"] * 2,
-        "rate",
-        "norm",
-        "seconds",
-    ]
+    evaluated = ["loss", "accuracy", "loss", "accuracy"]
+    assert below.split() == ["epoch", "loss", "accuracy", "penalty", *evaluated, "rate", "norm", "seconds"]
     run = read_run(tmp_path / "run")
     assert first.split()[:3] == ["1", f"{run.history['train/loss'][0]:.4f}", f"{run.history['train/accuracy'][0]:.2%}"]
     assert second.split()[0] == "2"
 
 
-def test_a_resumed_run_has_its_heading_too(tmp_path, capsys):
-    shown(capsys, adversarial(epochs=2), tmp_path / "run", show="table")
+def test_what_is_printed_is_what_is_asked_for_and_a_resumed_run_has_its_heading(tmp_path, capsys):
+    assert shown(capsys, adversarial(epochs=2), tmp_path / "run", show=None) == []
     printed = shown(capsys, adversarial(epochs=4), tmp_path / "run", show="table")
     assert printed[:2] == ["Two networks.", ""]
     assert [name for name in printed[3].split() if name != "loss"][-2:] == ["distance", "seconds"]
     assert [line.split()[0] for line in printed[4:]] == ["3", "4"]
-
-
-def test_nothing_is_printed_that_is_not_asked_for(tmp_path, capsys):
-    assert shown(capsys, adversarial(), tmp_path / "run", show=None) == []
-    assert capsys.readouterr().err == ""
-
-
-def test_an_epoch_is_shown_as_one_likes(tmp_path, capsys):
-    def show(progress, first):
-        return f"{progress.history[-1]['epoch']} {first}"
-
-    assert shown(capsys, by_hand(), tmp_path / "run", show=show) == ["1 True", "2 False", "3 False"]
+    mine = {"show": lambda progress, first: f"{progress.history[-1]['epoch']} {first}"}
+    assert shown(capsys, adversarial(epochs=6), tmp_path / "run", **mine)[2:] == ["5 True", "6 False"]

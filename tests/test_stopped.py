@@ -1,16 +1,23 @@
 """Whatever stops a run, it loses nothing: resumed, it ends with the bytes of one that was never stopped."""
 
 import errno
+import json
 import os
+import signal
+import subprocess
+import threading
+import time
 from itertools import islice
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from funcnn.runs import Options, folder as files, stream
 from funcnn.runs.stream import beginning
-from tests.kills import Command, main
-from tests.small_experiments import TABLE, assert_same, carried_out, recorded, regression
+from tests.kills import QUICK, Command, main
+from tests.scripts import begun, ended, written
+from tests.small_experiments import TABLE, assert_same, carried_out, contents, recorded, regression
 
 OFTEN = Options(checkpoint_every=1)
 FEW = ("regression", "adversarial", "tables")
@@ -32,18 +39,16 @@ def wholes(tmp_path_factory, without_pictures):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, without_pictures):
     """The folder of a run with all its files."""
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    carried_out(regression(), folder, options=OFTEN)
-    return folder
+    return carried_out(regression(), tmp_path_factory.mktemp("whole") / "run", options=OFTEN).folder
 
 
-def failing(function, call, error, torn):
-    """``function`` that raises at its ``call``-th call and later ones, when it has done half of its work or all."""
+def failing(function, first, error, torn=False, times=10**9):
+    """``function`` that raises at some of its calls, when it has done half of its work or all."""
     calls = []
 
     def fail(target, *args):
         calls.append(target)
-        if len(calls) <= call:
+        if not first < len(calls) <= first + times:
             return function(target, *args)
         if isinstance(target, int) and torn:
             os.ftruncate(target, max(0, os.fstat(target).st_size - torn))
@@ -54,33 +59,27 @@ def failing(function, call, error, torn):
     return fail
 
 
-@pytest.mark.parametrize("call", [0, 2, 9])
-@pytest.mark.parametrize("torn", [0, 1, 9])
+@pytest.mark.parametrize(
+    ("place", "function", "first", "torn", "every"),
+    [
+        *((os, "fsync", first, torn, 1) for first in (0, 2, 9) for torn in (0, 1, 9)),
+        *((Path, "write_bytes", first, True, 2 if first < 8 else 1) for first in (0, 3, 8)),
+    ],
+)
 @pytest.mark.parametrize("name", FEW)
-def test_a_full_disk_loses_nothing(wholes, tmp_path, monkeypatch, name, torn, call):
-    monkeypatch.setattr(os, "fsync", failing(os.fsync, call, FULL, torn))
-    with pytest.raises(OSError, match="No space left"):
-        recorded(tmp_path / "run", TABLE[name]())
-    monkeypatch.undo()
-    recorded(tmp_path / "run", TABLE[name]())
-    assert_same(tmp_path / "run", wholes / name)
-
-
-@pytest.mark.parametrize("call", [0, 3, 8])
-@pytest.mark.parametrize("name", FEW)
-def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(wholes, tmp_path, monkeypatch, name, call):
-    monkeypatch.setattr(Path, "write_bytes", failing(Path.write_bytes, call, FULL, True))
-    with pytest.raises(OSError, match="No space left"):
-        recorded(tmp_path / "run", TABLE[name](), every=2 if call < 8 else 1)
-    monkeypatch.undo()
-    recorded(tmp_path / "run", TABLE[name]())
-    assert_same(tmp_path / "run", wholes / name)
-
-
-@pytest.mark.parametrize("call", [4, 30])
-def test_a_run_on_a_full_disk_says_so_and_is_resumed(whole, tmp_path, monkeypatch, call):
+def test_a_full_disk_loses_nothing(wholes, tmp_path, monkeypatch, name, place, function, first, torn, every):
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", failing(os.fsync, call, FULL, 9))
+        patch.setattr(place, function, failing(getattr(place, function), first, FULL, torn))
+        with pytest.raises(OSError, match="No space left"):
+            recorded(tmp_path / "run", TABLE[name](), every=every)
+    recorded(tmp_path / "run", TABLE[name]())
+    assert_same(tmp_path / "run", wholes / name)
+
+
+@pytest.mark.parametrize("first", [4, 30])
+def test_a_run_on_a_full_disk_says_so_and_is_resumed(whole, tmp_path, monkeypatch, first):
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", failing(os.fsync, first, FULL, 9))
         with pytest.raises(OSError, match=r"No space left.*; what was recorded before is whole, and can be resumed: "):
             carried_out(regression(), tmp_path / "run", options=OFTEN)
     carried_out(regression(), tmp_path / "run", options=OFTEN)
@@ -88,41 +87,27 @@ def test_a_run_on_a_full_disk_says_so_and_is_resumed(whole, tmp_path, monkeypatc
 
 
 def test_a_run_that_could_not_begin_can_begin_again(whole, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_text", failing(Path.write_text, 0, FULL, True))
         with pytest.raises(OSError, match="No space left"):
-            carried_out(regression(), tmp_path / "run", options=OFTEN)
-    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
-    carried_out(regression(), tmp_path / "run", options=OFTEN, mode="begin")
-    assert_same(tmp_path / "run", whole)
+            carried_out(regression(), folder, options=OFTEN)
+    assert [path.name for path in folder.iterdir()] == [".lock"]
+    (folder / ".writing-config.json.abc").mkdir()  # as a killed writer leaves it
+    carried_out(regression(), folder, options=OFTEN, mode="begin")
+    assert_same(folder, whole)
 
 
 @pytest.mark.parametrize("torn", [0, 1, 9])
-@pytest.mark.parametrize("call", [3, 5])
-def test_an_interrupt_within_a_record_writes_no_row_twice(whole, tmp_path, monkeypatch, call, torn):
+@pytest.mark.parametrize("first", [3, 5])
+def test_an_interrupt_within_a_record_writes_no_row_twice(whole, tmp_path, monkeypatch, first, torn):
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", _once(failing(os.fsync, call, KeyboardInterrupt(), torn), os.fsync))
+        patch.setattr(os, "fsync", failing(os.fsync, first, KeyboardInterrupt(), torn, times=1))
         assert carried_out(regression(), tmp_path / "run", options=OFTEN).interrupted
     steps = [row["step"] for row in files.read_steps(tmp_path / "run")]
     assert steps == list(range(1, len(steps) + 1))
     carried_out(regression(), tmp_path / "run", options=OFTEN)
     assert_same(tmp_path / "run", whole)
-
-
-def _once(failing, function):
-    """What fails once, and then works."""
-    failed = []
-
-    def call(*args):
-        if failed:
-            return function(*args)
-        try:
-            return failing(*args)
-        except KeyboardInterrupt:
-            failed.append(True)
-            raise
-
-    return call
 
 
 @pytest.mark.parametrize("text", ["{0},5,0.1,0.2,0.3\r\n{1},5,", "{0},5,0.1,0.2,0.3\r\n", "{0}", "{0},5,0.1,0.2,0.3\r"])
@@ -146,16 +131,97 @@ def test_what_killed_writers_left_is_removed(whole, folder):
     assert_same(folder, whole)
 
 
-def test_a_run_that_was_killed_before_it_began_begins_again(whole, tmp_path):
-    folder = tmp_path / "run"
-    (folder / ".writing-config.json.abc").mkdir(parents=True)
-    (folder / ".lock").touch()
-    carried_out(regression(), folder, options=OFTEN, mode="begin")
-    assert_same(folder, whole)
-
-
 def test_killed_runs_end_with_the_bytes_of_one_that_was_not(capsys):
-    main(Command(kills=1, longest=0.5))
-    lines = [line for line in capsys.readouterr().out.splitlines() if "kills, " in line]
-    assert [line.partition(" ")[0] for line in lines] == ["experiments.mnist", "experiments.gan", "experiments.sine"]
-    assert all(": 1 kills, " in line for line in lines)
+    main(Command(QUICK[-1:], kills=1, longest=0.5))
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "kills, " in line]
+    assert line.startswith("experiments.sine")
+    assert ": 1 kills, " in line
+
+
+def test_a_run_may_wait_for_another_one(whole, tmp_path):
+    how = {"wait": True, "options": OFTEN}
+    thread = threading.Thread(target=carried_out, args=(regression(), tmp_path), kwargs=how)
+    with FileLock(tmp_path / ".lock"):
+        thread.start()
+        thread.join(timeout=0.2)
+        assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+    thread.join()
+    assert_same(tmp_path, whole)
+
+
+def test_runs_in_threads_are_the_same_and_do_not_disturb_each_other(whole, tmp_path):
+    how = {"options": OFTEN}
+    folders = [tmp_path / str(i) for i in range(3)]
+    threads = [threading.Thread(target=carried_out, args=(regression(), each), kwargs=how) for each in folders]
+    for thread in threads:
+        thread.start()
+    for thread, each in zip(threads, folders, strict=True):
+        thread.join()
+        assert_same(each, whole)
+
+
+SCRIPT = '''
+import sys, time
+import attrs
+from funcnn.runs import main
+from tests.small_experiments import regression
+
+@attrs.frozen
+class Config:
+    """Steps that take a while."""
+    epochs: int = 100_000
+    pause: float = 0.01
+
+def experiment(config):
+    made = regression(epochs=config.epochs)
+    def step(*args):
+        time.sleep(config.pause)
+        return made.step(*args)
+    return attrs.evolve(made, step=step)
+
+if __name__ == "__main__":
+    sys.exit(main(experiment, Config))
+'''
+HERE = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+
+
+def interrupted(folder, twice=False):
+    """The exit status of a long run after Ctrl-C, with at least one epoch done, and what it printed."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # the background jobs of a shell ignore it
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    run = begun(written(folder.parent, SCRIPT, "slow.py"), "--out", folder, env=HERE, **pipes)
+    signal.signal(signal.SIGINT, before)
+    try:
+        while not (folder / "history.csv").exists():
+            assert run.poll() is None, run.communicate()
+            time.sleep(0.05)
+        run.send_signal(signal.SIGINT)
+        if twice:
+            time.sleep(0.1)
+            run.send_signal(signal.SIGINT)
+        return run.wait(timeout=120), *run.communicate()
+    finally:
+        run.kill()  # nothing, if it has ended
+
+
+ALL = {".lock", "config.json", "environment.json", "steps.csv", "history.csv", "checkpoint.safetensors", "report.html"}
+ALL |= {"model.safetensors", "best.safetensors", "history.png", "digest.txt"}
+
+
+def test_ctrl_c_ends_a_command_with_130_and_all_files_and_it_is_resumed_to_the_same_bytes(tmp_path):
+    folder = tmp_path / "run"
+    status, printed, error = interrupted(folder)
+    assert status == 130
+    assert error == f"interrupted: what was learned is saved; resume {folder} goes on\n"
+    assert "all files are in" in printed
+    assert {*contents(folder)} == ALL
+    plan, epochs = json.loads((folder / "config.json").read_text()), len(files.read_history(folder)) + 1
+    plan = {**plan, "epochs": epochs, "config": {**plan["config"], "epochs": epochs}}
+    (folder / "config.json").write_text(json.dumps(plan))
+    assert ended(tmp_path / "slow.py", "resume", folder, env=HERE).returncode == 0
+    assert_same(folder, carried_out(regression(epochs=epochs), tmp_path / "whole").folder)
+
+
+def test_a_second_ctrl_c_loses_nothing(tmp_path):
+    assert interrupted(tmp_path / "run", twice=True)[0] == 130
+    assert {*contents(tmp_path / "run")} == ALL

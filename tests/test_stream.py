@@ -14,60 +14,28 @@ from funcnn.runs import stream
 from funcnn.runs.stream import beginning, best_epoch, has_ended
 from tests.small_experiments import KEY, SQUARED, TABLE, by_hand, classifier, drawn, regression, without_seconds
 
-LOSS = fn.softmax_cross_entropy()
-
-
-def row_of(experiment):
-    """The first row of the history."""
-    return next(progress.history[0] for progress in stream(experiment) if progress.history)
-
 
 def history_of(experiment):
     return last(stream(experiment)).history
 
 
-def test_the_last_batch_counts_by_its_samples():
-    x = drawn("x", 10, 4)
-    train, model = fn.Batch(x, KEY.permutation(10) % 3), fn.dense(3)
-    experiment = fn.runs.supervised(
-        model, LOSS, fn.sgd(0.5), train, key=KEY, batch_size=4, epochs=1, metrics={"accuracy": fn.accuracy}
-    )
-    progress = last(stream(experiment))
-    step = fn.train_step(model, LOSS, fn.sgd(0.5), metrics={"accuracy": fn.accuracy})
-    params, _ = model.init(KEY.at("init"), (4,))
-    batches = list(fn.batches(KEY.at("epoch", 0), train, 4))
-    pairs = list(fn.trajectory(step, params, step.init(params, KEY.at("train")), batches))
-    expected = weighted_mean(zip((4, 4, 2), (state.metrics for _, state in pairs[1:]), strict=True))
-    row = progress.history[0]
-    assert [row["samples"] for row in progress.rows] == [4, 4, 2]
-    assert {name: row[f"train/{name}"] for name in ("loss", "accuracy")} == expected
-    assert tree.equal(progress.params, last(pairs)[0])
-
-
-def test_what_is_evaluated_is_evaluated_after_the_epoch():
-    x = drawn("x", 22)
-    test = fn.Batch(x, np.sin(3 * x[:, :1]))
-    progress = last(stream(regression(epochs=1)))
-    model = fn.serial(fn.dense(4), fn.tanh(), fn.dense(1))
-    assert progress.history[0]["test/loss"] == fn.evaluate(model, SQUARED, progress.params, test)["loss"]
-
-
-def test_the_norm_is_that_of_the_gradient():
-    x = drawn("x", 22)
-    train, model = fn.Batch(x, np.sin(3 * x[:, :1])), fn.serial(fn.dense(4), fn.tanh(), fn.dense(1))
-    first, params = next(stream(regression())), beginning(regression()).params
-    _, grads, _ = fn.loss_and_gradient(model, SQUARED, params, next(fn.batches(KEY.at("epoch", 0), train, 5)))
-    assert first.rows[0]["gradient_norm"] == pytest.approx(float(fn.global_norm(grads)))
-
-
-def test_the_rate_is_that_of_the_latest_update():
-    history = history_of(regression(epochs=3))
-    assert [row["learning_rate"] for row in history] == pytest.approx([0.1 / (1 + 0.1 * step) for step in (4, 9, 14)])
-
-
-def test_every_epoch_is_shuffled_anew():
-    batches = [[batch.inputs.tobytes() for batch in regression().batches(epoch)] for epoch in (0, 1, 0)]
-    assert batches[0] == batches[2] != batches[1]
+def test_an_epoch_is_the_fold_of_its_step_and_its_row_the_mean_over_samples():
+    progress, x = last(stream(regression(epochs=1))), drawn("x", 22)
+    data, model = fn.Batch(x, np.sin(3 * x[:, :1])), fn.serial(fn.dense(4), fn.tanh(), fn.dense(1))
+    metrics = {"learning_rate": fn.learning_rate, "gradient_norm": fn.gradient_norm}
+    optimizer = fn.sgd(fn.inverse_time_decay(0.1, decay=0.1), momentum=0.5)
+    step = fn.train_step(model, SQUARED, optimizer, metrics=metrics)
+    params, _ = model.init(KEY.at("init"), (2,))
+    batches = fn.batches(KEY.at("epoch", 0), data, 5)
+    _, *pairs = fn.trajectory(step, params, step.init(params, KEY.at("train")), batches)
+    told, row = [dict(state.metrics) for _, state in pairs], progress.history[0]
+    counted = [{"step": i, "samples": n} for i, n in enumerate((5, 5, 5, 5, 2), 1)]
+    assert [*progress.rows] == [count | metrics for count, metrics in zip(counted, told, strict=True)]
+    assert row["train/loss"] == weighted_mean(zip((5, 5, 5, 5, 2), told, strict=True))["loss"]
+    assert row["gradient_norm"] == sum(each["gradient_norm"] for each in told) / 5
+    assert row["learning_rate"] == pytest.approx(0.1 / (1 + 0.1 * 4))  # that of the latest update
+    assert row["test/loss"] == fn.evaluate(model, SQUARED, progress.params, data)["loss"]
+    assert tree.equal(progress.params, pairs[-1][0])
 
 
 @cache
@@ -100,16 +68,15 @@ def test_the_columns_are_the_names_of_what_is_measured(name):
 
 
 def test_the_history_of_a_classifier():
-    names = ["loss", "accuracy"]
-    expected = [f"{group}/{name}" for group in ("train", "validation", "test") for name in names]
+    names = [f"{group}/{name}" for group in ("train", "validation", "test") for name in ("loss", "accuracy")]
     told = ["train/penalty", "learning_rate", "gradient_norm"]
-    assert sorted(row_of(classifier())) == sorted(["epoch", "step", *expected, *told, "seconds"])
+    assert sorted(history_of(classifier())[0]) == sorted(["epoch", "step", *names, *told, "seconds"])
 
 
 @pytest.mark.parametrize("batch", [None, 3, "text", ("a", b"b"), {"x": np.ones((7, 2))}, object()])
-def test_a_batch_is_of_any_kind(batch):
-    progress = last(stream(by_hand(batches=lambda epoch: [batch] * 2)))
-    assert progress.step == 6
+def test_a_batch_is_of_any_kind_and_an_epoch_has_any_number(batch):
+    progress = last(stream(by_hand(batches=lambda epoch: iter([batch] * (epoch + 1)))))
+    assert [row["step"] for row in progress.history] == [1, 3, 6]
     assert progress.rows[0]["samples"] == (7 if isinstance(batch, dict) else 1)
 
 
@@ -119,48 +86,22 @@ def test_a_batch_of_several_steps_has_a_row_for_each():
     assert progress.state.metrics["loss"] == progress.rows[-1]["loss"]
 
 
-def test_epochs_may_have_other_numbers_of_batches():
-    experiment = by_hand(batches=lambda epoch: iter([None] * (epoch + 1)))
-    assert [row["step"] for row in history_of(experiment)] == [1, 3, 6]
+def test_numbers_in_another_order_stay_in_their_columns():
+    def turned(count):
+        return dict(reversed([("a", 1.0), ("b", 2.0)]) if count % 2 else [("a", 1.0), ("b", 2.0)])
 
-
-def test_metrics_in_another_order_stay_in_their_columns():
-    def metrics(state):
-        pairs = [("loss", float(state.count)), ("other", -float(state.count))]
-        return dict(reversed(pairs) if state.count % 2 else pairs)
-
-    for progress in stream(by_hand(metrics)):
-        assert [[*row] for row in progress.rows] == [["step", "samples", "loss", "other"]] * len(progress.rows)
-        assert [*progress.state.metrics] == ["loss", "other"]
-
-
-def test_evaluated_numbers_in_another_order_stay_in_their_columns():
-    calls = []
-
-    def evaluate(params):
-        calls.append(params)
-        return dict(reversed([("a", 1.0), ("b", 2.0)]) if len(calls) % 2 else [("a", 1.0), ("b", 2.0)])
-
-    assert len({tuple(row) for row in history_of(by_hand(evaluate=evaluate))}) == 1
+    for progress in stream(by_hand(lambda state: turned(state.count))):
+        assert [[*row] for row in progress.rows] == [["step", "samples", "a", "b"]] * len(progress.rows)
+        assert [*progress.state.metrics] == ["a", "b"]
+    evaluated = by_hand(batches=lambda epoch: range(3), evaluate=lambda params: turned(params[0]))
+    assert len({tuple(row) for row in history_of(evaluated)}) == 1
 
 
 def test_the_best_epoch_is_the_least_and_a_tie_goes_to_the_first():
     history = history_of(classifier(epochs=6))
-    losses = [row["validation/loss"] for row in history]
-    assert best_epoch(classifier(), history) == 1 + int(np.argmin(losses))
+    assert best_epoch(classifier(), history) == 1 + int(np.argmin([row["validation/loss"] for row in history]))
     assert best_epoch(classifier(), [{**row, "validation/loss": 1.0} for row in history]) == 1
-
-
-@pytest.mark.parametrize(("evaluate", "expected"), [(("validation", "test"), "validation/loss"), ((), "train/loss")])
-def test_what_is_watched_unless_told(evaluate, expected):
-    x = drawn("x", 9)
-    data = fn.Batch(x, x)
-    assert regression(evaluate=dict.fromkeys(evaluate, fn.Batch(x, x[:, :1]))).watch == expected
-    assert regression(evaluate={"validation": data}, watch="test/loss").watch == "test/loss"
-
-
-def test_an_experiment_that_watches_nothing_has_no_best_epoch():
-    assert best_epoch(by_hand(), history_of(by_hand())) is None
+    assert best_epoch(by_hand(), history) is None  # which watches nothing
 
 
 def watching(*values, **limits):
@@ -190,6 +131,6 @@ def test_patience_ends_a_run_that_gets_no_better(limits, ends):
 
 
 def test_nothing_is_left_of_a_run_that_has_ended():
-    end = last(stream(classifier()))
+    end = whole_of("classifier")[-1]
     assert [*stream(classifier(), end)] == []
     assert len([*stream(classifier(epochs=4), end)]) == 5

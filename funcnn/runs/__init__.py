@@ -15,43 +15,16 @@ from funcnn.runs.stream import ExperimentError, Progress, stream
 if TYPE_CHECKING:
     from funcnn.runs.command import main
     from funcnn.runs.folder import Run, read_run
-    from funcnn.runs.follow import Outcome
-    from funcnn.runs.launch import run
+    from funcnn.runs.launch import Outcome, run
     from funcnn.runs.options import Devices, Options
     from funcnn.runs.replay import Verdict, reproduce
 
-_LATER = {
-    "Devices": "options",
-    "Options": "options",
-    "Outcome": "follow",
-    "Run": "folder",
-    "Verdict": "replay",
-    "main": "command",
-    "read_run": "folder",
-    "reproduce": "replay",
-    "run": "launch",
-}
-"""What takes the extra, with its room: imported when it is asked for."""
+__all__ = ["Devices", "Experiment", "ExperimentError", "Options", "Outcome", "Progress", "Row", "Run", "Section"]
+__all__ += ["Table", "Verdict", "main", "read_run", "reproduce", "run", "stream", "supervised"]
 
-__all__ = [
-    "Devices",
-    "Experiment",
-    "ExperimentError",
-    "Options",
-    "Outcome",
-    "Progress",
-    "Row",
-    "Run",
-    "Section",
-    "Table",
-    "Verdict",
-    "main",
-    "read_run",
-    "reproduce",
-    "run",
-    "stream",
-    "supervised",
-]
+_LATER = {"Devices": "options", "Options": "options", "Outcome": "launch", "Run": "folder", "Verdict": "replay"}
+_LATER |= {"main": "command", "read_run": "folder", "reproduce": "replay", "run": "launch"}
+"""What takes the extra, with its room: imported when it is asked for."""
 
 
 def __getattr__(name: str) -> Any:

@@ -10,19 +10,18 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import attrs
 import tyro
+from attrs.validators import optional
 
 from funcnn.errors import InputError, require
 from funcnn.runs import folder as files
 from funcnn.runs.compare import Comparison, compare
 from funcnn.runs.experiment import Experiment
-from funcnn.runs.follow import Outcome
-from funcnn.runs.launch import plan_of
-from funcnn.runs.options import ALONE, Devices, Options
-from funcnn.runs.program import VERBS, Again, Out, Program
+from funcnn.runs.launch import Outcome, plan_of, run
+from funcnn.runs.options import ALONE, AT_LEAST_0, COUNT, Devices, Options
 from funcnn.runs.replay import reproduce
 from funcnn.runs.stream import ExperimentError, best_epoch
 from funcnn.runs.sweep import Grid, configs, sweep
@@ -30,6 +29,14 @@ from funcnn.runs.text import Show, numbers, one_line
 from funcnn.tree import frozendict
 
 C = TypeVar("C")
+
+VERBS = {
+    "train": "a run of the experiment, in a folder of its own; the verb may be left out",
+    "resume": "resume a run that was stopped or killed, or train a finished one longer",
+    "reproduce": "run a recorded run again, and say whether it is the same",
+    "sweep": "train over a grid of configs and seeds, on all cores or on a Dask cluster",
+    "compare": "set runs side by side, in a table and a picture",
+}
 
 
 def main(
@@ -69,7 +76,12 @@ def main(
     program = Program(experiment, config, name or module.rpartition(".")[-1], version, prog, source, printers)
     words = list(sys.argv[1:] if arguments is None else arguments)
     verb = words.pop(0) if words and words[0] in VERBS else "train"
-    return _ended(lambda: _CARRY_OUT[verb](program, words))
+    return _ended(lambda: getattr(program, verb)(words))
+
+
+def guarded(run: Callable[[C], int], kind: type[C], prog: str, arguments: Sequence[str] | None = None) -> int:
+    """What ``run`` gives for the ``kind`` that the command line describes: the exit status of any other command."""
+    return _ended(lambda: run(tyro.cli(kind, prog=prog, args=arguments)))
 
 
 def _options(kind: type[Any]) -> Iterator[str]:
@@ -91,11 +103,6 @@ def _origin(experiment: Any) -> tuple[Path, str]:
         return source, function.__module__
     spec = sys.modules["__main__"].__spec__
     return source, spec.name if spec else source.stem if source.is_file() else "experiment"
-
-
-def guarded(run: Callable[[C], int], kind: type[C], prog: str, arguments: Sequence[str] | None = None) -> int:
-    """What ``run`` gives for the ``kind`` that the command line describes: the exit status of any other command."""
-    return _ended(lambda: run(tyro.cli(kind, prog=prog, args=arguments)))
 
 
 def _ended(run: Callable[[], int]) -> int:
@@ -120,58 +127,158 @@ def _ended(run: Callable[[], int]) -> int:
     return status
 
 
+@attrs.frozen
+class Out:
+    """Where a run goes.
+
+    Attributes:
+        out: The folder of the run, new or empty, instead of runs/NAME-DATE-TIME.
+    """
+
+    out: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+
+
+@attrs.frozen
+class Again:
+    """How a run is run again.
+
+    Attributes:
+        tolerance: The largest relative difference to let pass, for a run of another machine.
+        threads: How many threads matrix products may use, if not as many as in the run.
+        devices: How many devices share each batch with the engine jax, if not as many as in the run.
+    """
+
+    tolerance: float = attrs.field(default=0.0, validator=AT_LEAST_0)
+    threads: int | None = attrs.field(default=None, validator=optional(COUNT))
+    devices: int | None = attrs.field(default=None, validator=optional(COUNT))
+
+
 _flat: Any = tyro.conf.OmitArgPrefixes
 _OPTIONS = _flat[Options], Options()
 _DEVICES = _flat[Devices], ALONE
 _RUN = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN", help="The folder of the run.")], attrs.NOTHING
 
 
-def _train(program: Program, words: Sequence[str]) -> int:
-    """Begin a run."""
-    out = _flat[Out], Out()
-    command = program.parsed("train", words, config=program.field(), place=out, run=_OPTIONS, devices=_DEVICES)
-    if command.place.out is not None and command.devices.leads:
-        files.check_new(command.place.out)  # before data are loaded
-    return _carried_out(program, command, command.config, command.place.out, command.run, "begin")
+@attrs.frozen
+class Program:
+    """An experiment as a command; it has a method for each of its verbs, from the words behind it to an exit status."""
+
+    experiment: Callable[[Any], Experiment]
+    kind: type[Any]
+    name: str
+    version: int
+    prog: str
+    source: Path
+    printers: Mapping[str, Show]
+
+    def train(self, words: Sequence[str]) -> int:
+        out = _flat[Out], Out()
+        command = self._parsed("train", words, config=self._config(), place=out, run=_OPTIONS, devices=_DEVICES)
+        if command.place.out is not None and command.devices.leads:
+            files.check_new(command.place.out)  # before data are loaded
+        return self._told(command, command.config, command.place.out, command.run, "begin")
+
+    def resume(self, words: Sequence[str]) -> int:
+        runs = [word for word in words if (Path(word) / "config.json").exists()] or [*words[:1]]
+        known = bool(runs) and not runs[0].startswith("-")  # or else the parser says what is missing
+        recorded, options = self._recorded(Path(runs[0])) if known else (None, Options())
+        command = self._parsed("resume", words, run=_RUN, config=self._config(recorded), devices=_DEVICES)
+        if recorded is None:
+            recorded, options = self._recorded(command.run)
+        for name in attrs.fields_dict(self.kind):
+            was, value = getattr(recorded, name), getattr(command.config, name)
+            if name == "epochs":
+                recorded = attrs.evolve(recorded, epochs=value)
+            elif name not in self._paths():
+                option, hint = f"--{name.replace('_', '-')}", "only --epochs can become more"
+                require(was == value, option, f"{was}, as the run has it", value, hint)
+        return self._told(command, recorded, command.run, options, "resume")
+
+    def reproduce(self, words: Sequence[str]) -> int:
+        command = self._parsed("reproduce", words, run=_RUN, again=(_flat[Again], Again()), **self._paths())
+        paths = {name: value for name in self._paths() if (value := getattr(command, name)) is not None}
+        config, _ = self._recorded(command.run)
+        experiment = self._made(attrs.evolve(config, **paths))
+        verdict = reproduce(experiment, command.run, source=self.source, **attrs.asdict(command.again))
+        title = "environment, recorded -> now:" if verdict.changes else "environment: as recorded"
+        print(title, *verdict.changes, sep="\n  ")
+        print(verdict.text)
+        return 0 if verdict.same else 1
+
+    def sweep(self, words: Sequence[str]) -> int:
+        command = self._parsed("sweep", words, config=self._config(), grid=(_flat[Grid], Grid()), run=_OPTIONS)
+        try:
+            found = configs(command.config, command.grid.vary, command.grid.seeds, f"{self.prog} sweep")
+        except InputError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        made = {name: self._made(config) for name, config in found.items()}
+        plans = {name: plan_of(made[name], self.name, self.version, found[name], command.run) for name in made}
+        return sweep(command.grid, plans, found, partial(self._attempt, command.run))
+
+    def compare(self, words: Sequence[str]) -> int:
+        return compare(tyro.cli(Comparison, prog=f"{self.prog} compare", args=words))
+
+    def _parsed(self, verb: str, words: Sequence[str], **fields: tuple[Any, Any]) -> Any:
+        """A record with ``fields``, of which each has a type and a default, from the command line."""
+        text = f"{inspect.getdoc(self.kind) or self.name}".partition("\n\n")[0]
+        if verb == "train":
+            text = "\n".join([f"{text}\n\nOther verbs:", *(f"  {name:<11}{VERBS[name]}" for name in [*VERBS][1:])])
+        if self.printers and verb in ("train", "resume"):
+            fields["printer"] = Literal[("table", *self.printers)], "table"
+        kinds = {name: attrs.field(type=kind, default=default) for name, (kind, default) in fields.items()}
+        prog = self.prog if verb == "train" else f"{self.prog} {verb}"
+        return tyro.cli(attrs.make_class(verb, kinds, kw_only=True), prog=prog, args=words, description=text)
+
+    def _config(self, default: Any = None) -> tuple[Any, Any]:
+        """The config as a field of a command; one without defaults must be told whole."""
+        needed = any(field.default is attrs.NOTHING for field in attrs.fields(self.kind))
+        return _flat[self.kind], default or (attrs.NOTHING if needed else self.kind())
+
+    def _paths(self) -> dict[str, tuple[Any, Any]]:
+        """The fields of the config that are paths, which may be others on another machine."""
+        kinds = {field.name: field.type for field in attrs.fields(self.kind) if "Path" in str(field.type)}
+        return {name: (kind if "None" in str(kind) else kind | None, None) for name, kind in kinds.items()}
+
+    def _recorded(self, folder: Path) -> tuple[Any, Options]:
+        """The config and options of a run of this experiment."""
+        plan = files.read_plan_of(folder, self.name, self.version, "use the command of that experiment")
+        return files.structured(str(folder / "config.json"), plan.config, self.kind), plan.options
+
+    def _made(self, config: Any) -> Experiment:
+        """The experiment of a config."""
+        made = self.experiment(config)
+        fits = isinstance(made, Experiment)
+        require(fits, self.name, "a function from a config to an Experiment", f"one that gives {made!r}")
+        return made
+
+    def _run(self, config: Any, recorded: Any, folder: Path | None, options: Options, **how: Any) -> Outcome:
+        """The run of a config, which is recorded as ``recorded``."""
+        known: dict[str, Any] = {"name": self.name, "version": self.version, "source": self.source}
+        return run(self._made(config), folder, config=recorded, options=options, **known, **how)
+
+    def _attempt(self, options: Options, folder: Path, config: Any) -> str | None:
+        """Carry a run out in a worker; gives what made it fail, if anything did."""
+        return self._run(config, config, folder, options, show=None, wait=True).failure
+
+    def _told(self, command: Any, recorded: Any, folder: Path | None, options: Options, mode: str) -> int:
+        """Run, and say how it ended and what was evaluated when; gives the exit status."""
+        show = self.printers.get(getattr(command, "printer", "table"), "table")
+        how = {"devices": command.devices, "show": show, "mode": mode}
+        outcome = self._run(command.config, recorded, folder, options, **how)
+        if command.devices.leads:
+            print(_summary(outcome))
+        if outcome.failure:
+            hint = "the last good model is saved; try a smaller learning rate"
+            print(f"error: {outcome.failure}; {hint}", file=sys.stderr)
+            return 1
+        if outcome.interrupted:
+            print(f"interrupted: what was learned is saved; resume {outcome.folder} goes on", file=sys.stderr)
+            return 130
+        return 0
 
 
-def _resume(program: Program, words: Sequence[str]) -> int:
-    """Resume a run, maybe for more epochs."""
-    runs = [word for word in words if (Path(word) / "config.json").exists()] or [*words[:1]]
-    known = bool(runs) and not runs[0].startswith("-")  # or else the parser says what is missing
-    recorded, options = program.recorded(Path(runs[0])) if known else (None, Options())
-    command = program.parsed("resume", words, run=_RUN, config=program.field(recorded), devices=_DEVICES)
-    if recorded is None:
-        recorded, options = program.recorded(command.run)
-    for field in attrs.fields(program.kind):
-        was, value = getattr(recorded, field.name), getattr(command.config, field.name)
-        fits = was == value or field.name == "epochs" or field.name in program.paths()
-        option, hint = f"--{field.name.replace('_', '-')}", "only --epochs can become more"
-        require(fits, option, f"{was}, as the run has it", value, hint)
-    longer = {"epochs": command.config.epochs} if "epochs" in attrs.fields_dict(program.kind) else {}
-    config = attrs.evolve(recorded, **longer)
-    return _carried_out(program, command, config, command.run, options, "resume")
-
-
-def _carried_out(
-    program: Program, command: Any, recorded: Any, folder: Path | None, options: Options, mode: str
-) -> int:
-    """Run, and say how it ended and what was evaluated when; gives the exit status."""
-    show = program.printers.get(getattr(command, "printer", "table"), "table")
-    how = {"devices": command.devices, "show": show, "mode": mode}
-    outcome = program.run(command.config, recorded, folder, options, **how)
-    if command.devices.leads:
-        print(_told(outcome))
-    if outcome.failure:
-        print(f"error: {outcome.failure}; the last good model is saved; try a smaller learning rate", file=sys.stderr)
-        return 1
-    if outcome.interrupted:
-        print(f"interrupted: what was learned is saved; resume {outcome.folder} goes on", file=sys.stderr)
-        return 130
-    return 0
-
-
-def _told(outcome: Outcome) -> str:
+def _summary(outcome: Outcome) -> str:
     """What was evaluated last, which epoch is the best, and where all files are."""
     if outcome.progress is None:
         return f"nothing to do: the run in {outcome.folder} is finished"
@@ -183,39 +290,3 @@ def _told(outcome: Outcome) -> str:
     if progress.within_epoch:
         lines.append(f"saved after step {progress.step}, {progress.within_epoch} steps into an epoch: not evaluated")
     return "\n".join([*lines, "", f"all files are in {outcome.folder}; open report.html"])
-
-
-def _reproduce(program: Program, words: Sequence[str]) -> int:
-    """Run again, and say what came: 0 for the same, 1 for another."""
-    command = program.parsed("reproduce", words, run=_RUN, again=(_flat[Again], Again()), **program.paths())
-    told = {name: value for name in program.paths() if (value := getattr(command, name)) is not None}
-    config, _ = program.recorded(command.run)
-    experiment = program.made(attrs.evolve(config, **told))
-    verdict = reproduce(experiment, command.run, source=program.source, **attrs.asdict(command.again))
-    title = "environment, recorded -> now:" if verdict.changes else "environment: as recorded"
-    print(title, *verdict.changes, sep="\n  ")
-    print(verdict.text)
-    return 0 if verdict.same else 1
-
-
-def _sweep(program: Program, words: Sequence[str]) -> int:
-    """Train over a grid of configs and seeds."""
-    command = program.parsed("sweep", words, config=program.field(), grid=(_flat[Grid], Grid()), run=_OPTIONS)
-    try:
-        found = configs(command.config, command.grid.vary, command.grid.seeds, f"{program.prog} sweep")
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    plans = {
-        name: plan_of(program.made(config), program.name, program.version, config, command.run)
-        for name, config in found.items()
-    }
-    return sweep(command.grid, plans, found, partial(program.attempt, command.run))
-
-
-def _compare(program: Program, words: Sequence[str]) -> int:
-    """Set runs side by side."""
-    return compare(tyro.cli(Comparison, prog=f"{program.prog} compare", args=list(words)))
-
-
-_CARRY_OUT = {"train": _train, "resume": _resume, "reproduce": _reproduce, "sweep": _sweep, "compare": _compare}

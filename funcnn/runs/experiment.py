@@ -58,23 +58,6 @@ class Table:
         return (take_rows(self.samples, rows) for rows in concat(self.rows(epoch)))
 
 
-def no_numbers(params: Params) -> Row:
-    """Nothing is evaluated."""
-    del params  # nobody looks at them
-    return {}
-
-
-def no_description() -> str:
-    """Nothing is said before a run."""
-    return ""
-
-
-def no_sections(params: Params) -> Iterable[Section]:
-    """Nothing is shown beside curves, config and environment."""
-    del params  # nobody looks at them
-    return ()
-
-
 def one_step(batch: Any) -> Sequence[int]:
     """A batch is one step, on as many samples as its first array has rows.
 
@@ -96,22 +79,24 @@ def means(steps: Sequence[Row]) -> Row:
     return weighted_mean(rows)
 
 
-def _check_epochs(experiment: Any, attribute: Any, value: Any) -> None:
-    require(is_count(value), f"Experiment {attribute.name}", "a positive whole number", repr(value))
+def _field(expected: str, fits: Callable[[Any], bool]) -> Callable[[Any, Any, Any], None]:
+    """A validator: raise unless the value of a field fits."""
+
+    def check(experiment: Any, attribute: Any, value: Any) -> None:
+        require(fits(value), f"Experiment {attribute.name}", expected, repr(value))
+
+    return check
 
 
-def _check_patience(experiment: Any, attribute: Any, value: Any) -> None:
-    require(value is None or is_count(value), "Experiment patience", "a positive whole number or None", repr(value))
+def _check_watch(experiment: Any, attribute: Any, value: Any) -> None:
     hint = "name the column that is to get less"
     require(value is None or experiment.watch is not None, "Experiment patience", "a column to watch", "none", hint)
 
 
-def _check_tolerance(experiment: Any, attribute: Any, value: Any) -> None:
-    require(is_real(value, low=0), "Experiment tolerance", "a number of at least 0", repr(value))
-
-
-def _check_function(experiment: Any, attribute: Any, value: Any) -> None:
-    require(callable(value), f"Experiment {attribute.name}", "a function", repr(value))
+_FUNCTION = _field("a function", callable)
+_COUNT = _field("a positive whole number", is_count)
+_COUNT_OR_NONE = _field("a positive whole number or None", lambda value: value is None or is_count(value))
+_AT_LEAST_0 = _field("a number of at least 0", partial(is_real, low=0))
 
 
 @attrs.frozen(eq=False)
@@ -141,17 +126,17 @@ class Experiment:
         InputError: A field of another kind, by its name.
     """
 
-    begin: Callable[[], tuple[Params, Any]] = attrs.field(validator=_check_function)
-    step: Callable[[Params, Any, Any], tuple[Params, Any]] = attrs.field(validator=_check_function)
-    batches: Callable[[int], Iterable[Any]] = attrs.field(validator=_check_function)
-    epochs: int = attrs.field(validator=_check_epochs)
-    evaluate: Callable[[Params], Mapping[str, Any]] = attrs.field(default=no_numbers, validator=_check_function)
+    begin: Callable[[], tuple[Params, Any]] = attrs.field(validator=_FUNCTION)
+    step: Callable[[Params, Any, Any], tuple[Params, Any]] = attrs.field(validator=_FUNCTION)
+    batches: Callable[[int], Iterable[Any]] = attrs.field(validator=_FUNCTION)
+    epochs: int = attrs.field(validator=_COUNT)
+    evaluate: Callable[[Params], Mapping[str, Any]] = attrs.field(default=lambda params: {}, validator=_FUNCTION)
     watch: str | None = None
-    patience: int | None = attrs.field(default=None, validator=_check_patience)
-    tolerance: float = attrs.field(default=0.0, validator=_check_tolerance)
+    patience: int | None = attrs.field(default=None, validator=[_COUNT_OR_NONE, _check_watch])
+    tolerance: float = attrs.field(default=0.0, validator=_AT_LEAST_0)
     save: Callable[[Path, Params], None] | None = None
-    describe: Callable[[], str] = attrs.field(default=no_description, validator=_check_function)
-    sections: Callable[[Params], Iterable[Section]] = attrs.field(default=no_sections, validator=_check_function)
+    describe: Callable[[], str] = attrs.field(default=lambda: "", validator=_FUNCTION)
+    sections: Callable[[Params], Iterable[Section]] = attrs.field(default=lambda params: (), validator=_FUNCTION)
     formats: Mapping[str, str] = frozendict({})
     data: Mapping[str, Any] = frozendict({})
     summarize: Callable[[Sequence[Row]], Row] = means
@@ -174,7 +159,7 @@ def supervised(
     patience: int | None = None,
     tolerance: float = 0.0,
     formats: Mapping[str, str] = frozendict({}),
-    sections: Callable[[Params], Iterable[Section]] = no_sections,
+    sections: Callable[[Params], Iterable[Section]] = lambda params: (),
     scaling: str | None = None,
     class_names: Sequence[str] = (),
     as_saved: Callable[[Params], Params] = identity,
@@ -221,7 +206,13 @@ def supervised(
         told = {"learning_rate": fn.learning_rate, **told}
     step = fn.train_step(model, loss, optimizer, penalty=penalty, metrics={**metrics, **told})
     of_outputs = valfilter(lambda metric: not isinstance(metric, StepMetric), dict(metrics))
+    averaged = {*COUNTERS, *of_outputs, "loss", "penalty"}
     in_shape = _in_shape(train.inputs)
+    savable = True
+    try:
+        to_plain(model)
+    except InputError:  # a layer that holds a function of one's own
+        savable = False
 
     def begin() -> tuple[Params, fn.State]:
         params, _ = model.init(key.at("init"), in_shape)
@@ -234,6 +225,14 @@ def supervised(
     def save_model(path: Path, params: Params) -> None:
         save(path, model, as_saved(params), in_shape, scaling=scaling, class_names=class_names)
 
+    def summarize(steps: Sequence[Row]) -> Row:
+        row = {**means([keyfilter(averaged.__contains__, step) for step in steps])}
+        for name in steps[0]:
+            if name not in averaged:
+                values = [step[name] for step in steps]
+                row[name] = values[-1] if name == "learning_rate" else sum(values) / len(values)
+        return row
+
     return Experiment(
         begin=begin,
         step=step,
@@ -243,12 +242,12 @@ def supervised(
         watch=watch or ("validation/loss" if "validation" in evaluate else "train/loss"),
         patience=patience,
         tolerance=tolerance,
-        save=save_model if _has_spec(model) else None,
+        save=save_model if savable else None,
         describe=lambda: fn.summary(model, in_shape),
         sections=sections,
         formats=formats,
         data={"train": train, **evaluate},
-        summarize=partial(_summarize, frozenset(of_outputs) | {"loss", "penalty"}),
+        summarize=summarize,
     )
 
 
@@ -258,22 +257,5 @@ def check_name(where: str, name: object) -> None:
     require(fits, where, "a name without commas, quotes or line breaks", repr(name))
 
 
-def _has_spec(model: fn.Layer) -> bool:
-    """Whether the model can be saved: a layer that holds a function of one's own cannot."""
-    try:
-        to_plain(model)
-    except InputError:
-        return False
-    return True
-
-
 def _in_shape(inputs: Any) -> Shapes:
     return tuple(map(_in_shape, inputs)) if isinstance(inputs, tuple | list) else inputs.shape[1:]
-
-
-def _summarize(of_samples: frozenset[str], steps: Sequence[Row]) -> Row:
-    """The means of what is one over samples; of what a step does, the mean over steps, or the latest learning rate."""
-    seen = means([keyfilter(lambda name: name in of_samples or name in COUNTERS, row) for row in steps])
-    others = [name for name in steps[0] if name not in of_samples and name not in COUNTERS]
-    told = {name: sum(row[name] for row in steps) / len(steps) for name in others}
-    return {**seen, **told, **{name: steps[-1][name] for name in others if name == "learning_rate"}}

@@ -16,11 +16,10 @@ A folder is data: nothing that it names is imported or executed, and a file that
 
 import errno
 import hashlib
-import itertools
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -111,7 +110,7 @@ def create(out: Path | None, name: str) -> Path:
     """The run's folder, new or empty; without ``out`` it is ``runs/NAME-DATE-TIME``."""
     try:
         if out is None:
-            return _dated(Path("runs"), name)
+            return _new(Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}")
         check_new(out)
         out.mkdir(parents=True, exist_ok=True)
         return out
@@ -127,12 +126,10 @@ def check_new(out: Path) -> None:
     require(fits, "--out", "a folder that is new or empty", out, "name another one, or resume this one")
 
 
-@contextmanager
-def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
+def locked(folder: Path, *, wait: bool = False) -> AbstractContextManager[Any]:
     """Inside, no other process runs in the folder; the lock ends with the process that holds it, however that ends."""
-    lock = FileLock(folder / ".lock", fallback_to_soft=False)
     try:
-        held = lock.acquire(timeout=-1 if wait else 0)
+        return FileLock(folder / ".lock", fallback_to_soft=False).acquire(timeout=-1 if wait else 0)
     except Timeout:
         hint = "wait for its end, or end it"
         raise InputError(str(folder), "a folder in which no other process runs", "one that is busy", hint) from None
@@ -140,8 +137,6 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
         if error.errno != errno.ENOSYS:
             raise
         raise InputError(str(folder), "a file system with file locks", error, "choose another place") from error
-    with held:
-        yield
 
 
 def write_json(path: Path, values: Any) -> None:
@@ -213,9 +208,7 @@ def is_complete(folder: Path, plan: Plan) -> bool:
 
 
 def read_progress(folder: Path, first: Progress) -> tuple[Progress, Sequence[Row]]:
-    """Where the run in ``folder`` stands (at ``first``, its beginning, without a checkpoint), and all rows of the steps
-    up to there.
-    """
+    """Where the run in ``folder`` stands, at ``first`` without a checkpoint, and all rows of the steps up to there."""
     path, steps = folder / "checkpoint.safetensors", read_steps(folder)
     if not path.exists():
         return first, ()
@@ -245,12 +238,7 @@ def recorder(folder: Path, experiment: Experiment, first: Progress) -> tuple[Pro
         append_rows(folder / "steps.csv", progress.steps_after(recorded))
         recorded, epochs = progress.step, len(progress.history)
         write_rows(folder / "history.csv", progress.history)
-        if (
-            experiment.save
-            and epochs
-            and not progress.within_epoch
-            and best_epoch(experiment, progress.history) == epochs
-        ):
+        if experiment.save and not progress.within_epoch and best_epoch(experiment, progress.history) == epochs:
             experiment.save(folder / "best.safetensors", progress.params)
         save_tree(folder / "checkpoint.safetensors", _kept(progress))
 
@@ -280,17 +268,14 @@ def _read_json(path: Path) -> Any:
         raise InputError(str(path), "JSON as this version writes it", error) from error
 
 
-def _dated(parent: Path, name: str) -> Path:
+def _new(path: Path, number: int = 1) -> Path:
     """A new folder; runs that begin in the same second are numbered."""
-    stem = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
-    for number in itertools.count(1):
-        folder = parent / (stem if number == 1 else f"{stem}-{number}")
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        return folder
-    raise AssertionError("the numbers have no end")
+    folder = path if number == 1 else path.with_name(f"{path.name}-{number}")
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        return _new(path, number + 1)
+    return folder
 
 
 def _kept(progress: Progress) -> dict[str, Any]:

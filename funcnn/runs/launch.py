@@ -4,28 +4,29 @@
 """
 
 import json
+import math
 import re
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import attrs
+from tqdm.auto import tqdm
 
 from funcnn.arrays import keep_freed_memory
 from funcnn.errors import InputError, require
 from funcnn.files import remove_leftovers
 from funcnn.runs import folder as files
 from funcnn.runs.environment import RESUMED, blas_threads, changes, environment
-from funcnn.runs.experiment import Experiment
+from funcnn.runs.experiment import Experiment, Table
 from funcnn.runs.figures import curves, write_png
 from funcnn.runs.folder import Plan
-from funcnn.runs.follow import Outcome, follow
 from funcnn.runs.options import ALONE, Devices, Options
 from funcnn.runs.report import write_report
-from funcnn.runs.stream import ExperimentError, Progress, beginning, best_epoch, called
+from funcnn.runs.stream import ExperimentError, Progress, beginning, best_epoch, called, stream
 from funcnn.runs.text import Show, table
 from funcnn.training import TrainStep
 
@@ -34,6 +35,25 @@ Mode: TypeAlias = Literal["begin", "resume", "either"]
 
 _PROCESS = threading.Lock()
 """The threads of BLAS and the settings of matplotlib belong to the whole process, so it has one run at a time."""
+
+
+@attrs.frozen(eq=False)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        folder: Its folder.
+        progress: The last good progress; ``None`` where there was nothing to do.
+        interrupted: Whether Ctrl-C ended it.
+        failure: What stopped it early, if anything did.
+        error: What a function of the experiment raised, if that is it.
+    """
+
+    folder: Path
+    progress: Progress | None
+    interrupted: bool = False
+    failure: str | None = None
+    error: Exception | None = None
 
 
 def plan_of(experiment: Experiment, name: str, version: int, config: Any, options: Options) -> Plan:
@@ -97,15 +117,18 @@ def run(
     if devices.leads and show is not None and (text := experiment.describe()):
         print(text, end="\n\n")
     first = beginning(experiment)  # which may be too large for this machine
+    keep_freed_memory()
     if not devices.leads:
-        return _take_part(experiment, plan, first, path if found == "resume" else None)
+        start = files.read_progress(path, first)[0] if path and found == "resume" else first
+        _check_start(plan, start)
+        with blas_threads(options.threads):
+            return _followed(Path(), experiment, start, lambda progress: None, options.checkpoint_every)
     path = files.create(path, name) if found == "begin" or path is None else path
     with _PROCESS, files.locked(path, wait=wait), blas_threads(options.threads):
         if _found(path, plan, "either") == "nothing to do":  # by another process, for which this one has waited
             return Outcome(path, None)
-        keep_freed_memory()
         now = {**environment(experiment.data, Path(source)), **where}
-        return _carry_out(path, experiment, plan, first, now, table(experiment.formats) if show == "table" else show)
+        return _carried_out(path, experiment, plan, first, now, table(experiment.formats) if show == "table" else show)
 
 
 def engine(experiment: Experiment, plan: Plan, devices: Devices) -> tuple[Experiment, Mapping[str, Any]]:
@@ -117,14 +140,14 @@ def engine(experiment: Experiment, plan: Plan, devices: Devices) -> tuple[Experi
         require(devices == ALONE, "--engine", "jax for --devices and --processes", plan.options.engine)
         return experiment, {}
     import funcnn.jax  # noqa: F401  # takes a second; where JAX is missing it says what to install
-    from funcnn.runs import compiled, hosts
+    from funcnn.runs import compiled
 
     fits = devices.processes == 1 or plan.patience is None or (plan.watch or "").startswith("train/")
     hint = "each process evaluates for itself, and last bits could end one before the others"
     require(fits, "--patience", "none with --processes, but for a column of train", plan.patience, hint)
-    mesh = hosts.join(devices)
-    hosts.check_same("the config", files.CONVERTER.dumps(plan))
-    return compiled.compiled(experiment, mesh), {"jax": hosts.environment(mesh)}
+    mesh = compiled.join(devices)
+    compiled.check_same("the config", files.CONVERTER.dumps(plan))
+    return compiled.compiled(experiment, mesh), {"jax": compiled.environment(mesh)}
 
 
 def _telling(experiment: Experiment) -> Experiment:
@@ -159,24 +182,15 @@ def _found(folder: Path | None, plan: Plan, mode: Mode) -> Literal["begin", "res
     return "nothing to do" if files.is_complete(folder, plan) else "resume"
 
 
-def _take_part(experiment: Experiment, plan: Plan, first: Progress, folder: Path | None) -> Outcome:
-    """The part of a process that does not lead: the same run, and nothing is written."""
-    start = first if folder is None else files.read_progress(folder, first)[0]
-    _check_start(plan, start)
-    with blas_threads(plan.options.threads):
-        keep_freed_memory()
-        return follow(Path(), experiment, start, lambda progress: None, plan.options.checkpoint_every)
-
-
 def _check_start(plan: Plan, start: Progress) -> None:
     """Raise unless all processes of a run begin at the same checkpoint."""
     if plan.options.engine == "jax":
-        from funcnn.runs import hosts
+        from funcnn.runs.compiled import check_same
 
-        hosts.check_same("the checkpoint", (start.params, start.state, start.step))
+        check_same("the checkpoint", (start.params, start.state, start.step))
 
 
-def _carry_out(
+def _carried_out(
     folder: Path, experiment: Experiment, plan: Plan, first: Progress, now: Mapping[str, Any], show: Show | None
 ) -> Outcome:
     """Run from where the folder stands to the end, and leave all files there."""
@@ -199,7 +213,7 @@ def _carry_out(
             shown = len(progress.history)
 
     try:
-        outcome = follow(folder, experiment, start, on_progress, plan.options.checkpoint_every)
+        outcome = _followed(folder, experiment, start, on_progress, plan.options.checkpoint_every)
         with _uninterrupted():
             _leave(folder, experiment, plan, first, outcome)
     except BrokenPipeError:  # whoever reads what is printed has gone
@@ -211,50 +225,99 @@ def _carry_out(
     return outcome
 
 
-def _leave(folder: Path, experiment: Experiment, plan: Plan, first: Progress, outcome: Outcome) -> None:
-    """Record what was learned last, and leave the files that a run ends with."""
-    try:
-        if outcome.progress and (outcome.interrupted or outcome.failure):  # which may have stopped the recorder halfway
-            files.recorder(folder, experiment, first)[1](outcome.progress)
-        if outcome.progress and (outcome.error is None or outcome.progress.step > 0):
-            _finish(folder, experiment, plan, outcome.progress)
-    except (ExperimentError, InputError):
-        if outcome.error is None:  # or else that is the one to raise
-            raise
-
-
 def _write_environment(folder: Path, now: Mapping[str, Any]) -> None:
     """Where the run runs; of one that is resumed, what has changed is added, once. Other data are refused."""
     path = folder / "environment.json"
     if not path.exists():
         files.write_json(path, now)
-        return
     recorded = files.read_environment(folder)
-    changed = changes(recorded, now)
+    changed, known = changes(recorded, now), recorded.get(RESUMED, [])
     others = [change for change in changed if change.startswith("data.")]
     require(not others, str(folder), "the data that the run began with", "; ".join(others), "begin another run")
-    known = recorded.get(RESUMED, [])
     if changed and changed not in known:
         files.write_json(path, {**recorded, RESUMED: [*known, changed]})
 
 
-def _finish(folder: Path, experiment: Experiment, plan: Plan, progress: Progress) -> None:
-    """The files that a run ends with; the digest comes last, so where it stands nothing is missing."""
-    if experiment.save:
-        experiment.save(folder / "model.safetensors", progress.params)
-    write_png(folder / "history.png", curves(progress.history, best_epoch(experiment, progress.history), plan.formats))
-    write_report(folder / "report.html", experiment, plan, progress, files.read_environment(folder))
-    files.write_digest(folder, progress)
+def _followed(
+    folder: Path, experiment: Experiment, start: Progress, record: Callable[[Progress], None], every: int
+) -> Outcome:
+    """Follow the stream and ``record`` it after every epoch, and within them after every so many steps.
+
+    What is recorded or comes back has params that are known to give finite losses.
+    """
+    good = latest = start
+    recorded = start.step
+    try:
+        for progress in stream(attrs.evolve(experiment, batches=_with_bar(experiment)), start):
+            if failure := _failure(experiment, progress, latest):
+                return Outcome(folder, good, failure=failure)
+            ended = len(progress.history) > len(latest.history)
+            good = progress if ended else latest  # at the end of an epoch the params themselves are evaluated
+            latest = progress
+            if ended or good.step // every > recorded // every:
+                record(good)
+                recorded = good.step
+    except KeyboardInterrupt:
+        return Outcome(folder, good, interrupted=True)
+    except (ExperimentError, InputError) as error:
+        return Outcome(folder, good, failure=str(error), error=error)
+    return Outcome(folder, good)
+
+
+def _failure(experiment: Experiment, progress: Progress, known: Progress) -> str | None:
+    """What is not finite, if anything: a loss, which is a number whose name ends so, or what is watched."""
+    for row in (*progress.steps_after(known.step), *progress.history[len(known.history) :]):
+        for name, value in row.items():
+            if (name.endswith("loss") or name == experiment.watch) and not math.isfinite(value):
+                counter = "epoch" if "epoch" in row else "step"
+                return f"{name} is {value} at {counter} {row[counter]}"
+    return None
+
+
+def _with_bar(experiment: Experiment) -> Callable[[int], Iterable[Any]]:
+    """The batches of an epoch behind a progress bar, which shows where there is a terminal or a notebook."""
+    table = experiment.batches
+    if threading.current_thread() is not threading.main_thread():
+        return table  # one of many runs that share a terminal
+
+    def batches(epoch: int) -> Iterable[Any]:
+        total = sum(map(len, table.rows(epoch))) if isinstance(table, Table) else None
+        title = f"epoch {epoch + 1}/{experiment.epochs}"
+        bar: Iterable[Any] = tqdm(table(epoch), title, total, leave=False, disable=None, unit="batch")
+        return bar
+
+    return batches
+
+
+def _leave(folder: Path, experiment: Experiment, plan: Plan, first: Progress, outcome: Outcome) -> None:
+    """Record what was learned last, and leave the files that a run ends with.
+
+    The digest comes last, so where it stands nothing is missing.
+    """
+    progress = outcome.progress or first
+    try:
+        if outcome.interrupted or outcome.failure:  # which may have stopped the recorder halfway
+            files.recorder(folder, experiment, first)[1](progress)
+        if outcome.error is not None and progress.step == 0:
+            return
+        if experiment.save:
+            experiment.save(folder / "model.safetensors", progress.params)
+        best = best_epoch(experiment, progress.history)
+        write_png(folder / "history.png", curves(progress.history, best, plan.formats))
+        write_report(folder / "report.html", experiment, plan, progress, files.read_environment(folder))
+        files.write_digest(folder, progress)
+    except (ExperimentError, InputError):
+        if outcome.error is None:  # or else that is the one to raise
+            raise
 
 
 @contextmanager
-def _uninterrupted() -> Iterator[Any]:
+def _uninterrupted() -> Iterator[None]:
     """Ctrl-C does nothing inside: a second one must not lose what the first one saves."""
-    try:
-        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except ValueError:  # a thread of a worker, which Ctrl-C does not reach
+    if threading.current_thread() is not threading.main_thread():  # it reaches no other
         yield
         return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
     finally:

@@ -1,17 +1,33 @@
 """How a run is carried out, whatever its experiment: what computes it, and on which devices of which processes."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import attrs
 import tyro
+from attrs.validators import optional
 
-from funcnn.errors import is_count, require
+from funcnn.errors import is_count, is_real, require
 
 
-def check_count(options: Any, attribute: Any, value: object) -> None:
-    """A validator: raise unless an option is a positive whole number, or the ``None`` that is its default."""
-    fits = is_count(value) or (value is None and attribute.default is None)
-    require(fits, f"--{attribute.name.replace('_', '-')}", "a positive whole number", value)
+def checked(expected: str, fits: Callable[[Any], bool]) -> Callable[[Any, Any, Any], None]:
+    """The validator of an option: raise unless its value fits.
+
+    >>> Options(checkpoint_every=0)
+    Traceback (most recent call last):
+    funcnn.errors.InputError: --checkpoint-every: expected a positive whole number, got 0
+    """
+
+    def check(options: Any, attribute: Any, value: Any) -> None:
+        found = list(value) if isinstance(value, tuple) else value
+        require(fits(value), f"--{attribute.name.replace('_', '-')}", expected, found)
+
+    return check
+
+
+COUNT = checked("a positive whole number", is_count)
+AT_LEAST_0 = checked("a number of at least 0", partial(is_real, low=0))
 
 
 @attrs.frozen
@@ -26,8 +42,8 @@ class Options:
     """
 
     engine: Literal["numpy", "jax"] = "numpy"
-    threads: int = attrs.field(default=1, validator=check_count)
-    checkpoint_every: int = attrs.field(default=1000, validator=check_count)
+    threads: int = attrs.field(default=1, validator=COUNT)
+    checkpoint_every: int = attrs.field(default=1000, validator=COUNT)
 
 
 @attrs.frozen
@@ -42,10 +58,10 @@ class Devices:
         processes: How many processes there are.
     """
 
-    devices: int | None = attrs.field(default=None, validator=check_count)
+    devices: int | None = attrs.field(default=None, validator=optional(COUNT))
     coordinator: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT")] = None
     process: int = 0
-    processes: int = attrs.field(default=1, validator=check_count)
+    processes: int = attrs.field(default=1, validator=COUNT)
 
     def __attrs_post_init__(self) -> None:
         fits = 0 <= self.process < self.processes

@@ -51,18 +51,14 @@ class Progress:
 
     def steps_after(self, step: int) -> Sequence[Row]:
         """The rows of the latest epoch after ``step``, up to this progress."""
-        return [row for row in self.rows[max(0, step - self._first) :] if row["step"] <= self.step]
-
-    @property
-    def _first(self) -> int:
-        """How many steps were finished when the latest epoch began."""
-        return int(self.rows[0]["step"]) - 1 if self.rows else self.step
+        known = step + 1 - int(self.rows[0]["step"]) if self.rows else 0
+        return [row for row in self.rows[max(0, known) :] if row["step"] <= self.step]
 
 
 def beginning(experiment: Experiment) -> Progress:
     """Before the first step."""
     params, state = _pair("begin", experiment.begin)
-    return Progress(params, _plain(state, _columns("begin", state, 1)))
+    return Progress(params, _plain(state, _columns("begin", state)))
 
 
 def stream(experiment: Experiment, start: Progress | None = None) -> Iterator[Progress]:
@@ -84,7 +80,8 @@ def stream(experiment: Experiment, start: Progress | None = None) -> Iterator[Pr
     >>> [(progress.step, len(progress.history)) for progress in stream(experiment)]
     [(1, 0), (2, 0), (2, 1), (3, 1), (4, 1), (4, 2)]
     """
-    progress = beginning(experiment) if start is None else _settled(start)
+    start = start or beginning(experiment)
+    progress = attrs.evolve(start, state=_plain(start.state, _columns("the state", start.state)))
     while not has_ended(experiment, progress.history):
         for progress in _epoch(experiment, progress):  # noqa: B020 the next epoch begins where this one ends
             yield progress
@@ -95,10 +92,13 @@ def has_ended(limits: Any, history: Sequence[Row]) -> bool:
 
     ``limits`` is an experiment, or whatever has its ``epochs``, ``watch``, ``patience`` and ``tolerance``.
     """
-    if limits.patience is None or limits.watch is None or not history:
-        return bool(len(history) >= limits.epochs)
-    waited = len(history) - latest_improvement(watched(limits.watch, history), limits.tolerance)
-    return bool(len(history) >= limits.epochs or waited >= limits.patience)
+    waited = 0
+    if history and limits.patience is not None and limits.watch is not None:
+        values = watched(limits.watch, history)
+        pairs = zip(values, accumulate(values, min, initial=math.inf), strict=False)
+        better = (epoch for epoch, (value, least) in enumerate(pairs, 1) if value < least - limits.tolerance)
+        waited = len(history) - max(better, default=1)
+    return bool(len(history) >= limits.epochs or (waited and waited >= limits.patience))
 
 
 def watched(watch: str, history: Sequence[Row]) -> list[float]:
@@ -120,30 +120,23 @@ def best_epoch(limits: Any, history: Sequence[Row]) -> int | None:
     return 1 + min(range(len(values)), key=values.__getitem__)
 
 
-def latest_improvement(values: Sequence[float], tolerance: float) -> int:
-    """The latest epoch with a value more than ``tolerance`` below the least before it; the first is one."""
-    pairs = zip(values, accumulate(values, min, initial=math.inf), strict=False)
-    return max((epoch for epoch, (value, least) in enumerate(pairs, 1) if value < least - tolerance), default=1)
-
-
 def _epoch(experiment: Experiment, start: Progress) -> Iterator[Progress]:
     """One epoch, or what is left of it."""
     began, number, history = time.perf_counter(), len(start.history), start.history
     params, state, done = start.params, start.state, start.step
     rows = [*start.steps_after(done - start.within_epoch)]
     for batch, sizes in _left(experiment, number, start.within_epoch):
-        before = params, state
+        where, before = f"step {done + 1}", {"params": params, "state": state}
         with np.errstate(all="ignore"):  # the metrics tell of overflow and NaN
-            params, state = _pair(f"step {done + 1}", experiment.step, params, state, batch)
-        columns = _columns(f"step {done + 1}", state, len(sizes), [*before[1].metrics])
+            params, state = _pair(where, experiment.step, params, state, batch)
+        columns = _columns(where, state, len(sizes), [*before["state"].metrics])
         state = _plain(state, columns)
         if done == start.step:
-            _check_tree({"params": before[0], "state": before[1]}, {"params": params, "state": state})
+            _check_tree(before, {"params": params, "state": state})
         for i, samples in enumerate(sizes):
             done += 1
-            rows.append(
-                {"step": done, "samples": int(samples), **{name: column[i] for name, column in columns.items()}}
-            )
+            numbers = {name: column[i] for name, column in columns.items()}
+            rows.append({"step": done, "samples": int(samples), **numbers})
         yield Progress(params, state, history, rows, done)
     require(bool(rows), f"batches({number})", "at least one batch", "none")
     seconds = time.perf_counter() - began
@@ -199,11 +192,6 @@ def _pair(where: str, function: Callable[..., Any], *args: Any) -> tuple[Params,
     return pair[0], pair[1]
 
 
-def _settled(progress: Progress) -> Progress:
-    """The progress with a state as those after it have."""
-    return attrs.evolve(progress, state=_plain(progress.state, _columns("the state", progress.state, 1)))
-
-
 def _plain(state: Any, columns: Mapping[str, list[float]]) -> Any:
     """The state, an attrs record or a named tuple, with the metrics of its latest step as floats that stay."""
     fits = type(state.metrics) is frozendict and [*state.metrics] == [*columns]
@@ -213,12 +201,8 @@ def _plain(state: Any, columns: Mapping[str, list[float]]) -> Any:
     return attrs.evolve(state, metrics=metrics) if attrs.has(type(state)) else state._replace(metrics=metrics)
 
 
-def _columns(where: str, state: Any, steps: int, names: Sequence[str] | None = None) -> dict[str, list[float]]:
-    """The numbers of each metric, one for every step, in the order of ``names``, which are those of the state before.
-
-    Raises:
-        InputError: They are no numbers by name, or have other names.
-    """
+def _columns(where: str, state: Any, steps: int = 1, names: Sequence[str] | None = None) -> dict[str, list[float]]:
+    """The numbers of each metric, one for every step, in the order of ``names``, those of the state before."""
     metrics: Any = getattr(state, "metrics", None)
     if names is None or not isinstance(metrics, Mapping):
         _numbers(f"{where}: the state's metrics", metrics, steps)
@@ -254,11 +238,7 @@ def _numbers(where: str, row: Any, steps: int = 1) -> dict[str, float]:
 
 
 def _check_tree(before: Any, after: Any) -> None:
-    """Raise unless a step keeps the tree, shapes and dtypes of params and state, so that they can be saved and loaded.
-
-    Raises:
-        InputError: Names every leaf that differs.
-    """
+    """Raise unless a step keeps the tree, shapes and dtypes of params and state, as saving and loading need."""
     found = [f"{path} was {was}, is {is_now}" for path, was, is_now in tree.unlike(before, after)]
     hint = "give the first state every leaf that later ones have, NaN for what is not measured yet"
     require(not found, "the first step", "params and state with the tree that they had", "; ".join(found), hint)
