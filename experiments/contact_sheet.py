@@ -65,9 +65,8 @@ def thumbnail(pixels: UInt8[Array, "height width 4"]) -> Image.Image:
 def write_sheets(folder: Path, answers: Sequence[Answer]) -> list[Path]:
     """The files that all answers are written to: one, unless there are many."""
     pages = list(partition_all(PAGE, answers))
-    paths = [
-        folder / (f"answers-{number}.png" if len(pages) > 1 else "answers.png") for number, _ in enumerate(pages, 1)
-    ]
+    names = [f"answers-{number}.png" for number in range(1, len(pages) + 1)] if len(pages) > 1 else ["answers.png"]
+    paths = [folder / name for name in names]
     for path, page in zip(paths, pages, strict=True):
         with replacing(path) as part:
             contact_sheet(page).save(part)

@@ -14,7 +14,7 @@ import attrs
 import numpy as np
 
 import funcnn as fn
-from experiments.checks import COUNT
+from experiments.fields import COUNT
 from experiments.plane import cloud
 from funcnn.arrays import Array, namespace, number
 from funcnn.errors import require

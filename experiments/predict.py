@@ -54,44 +54,41 @@ def predict(command: Command) -> int:
     saved = load_classifier(command.model)
     paths = list(concat(image_paths(path) if path.is_dir() else [path] for path in command.images))
     require(bool(paths), "IMAGE", "at least one image", "folders without any")
+    labels = {path: path.absolute().parent.name for path in paths}
     if command.evaluate:
-        strays = [str(path) for path in paths if _label(path) not in saved.class_names]
+        strays = [str(path) for path in paths if labels[path] not in saved.class_names]
         expected = f"images in folders of the names {', '.join(saved.class_names)}"
         require(not strays, "--evaluate", expected, ", ".join(strays))
     if command.out is not None:
         check_new(command.out)
-    answers = [answer for path in paths if (answer := _answer(saved, path, command.ink)) is not None]
+    answers = []
+    for path in paths:
+        try:
+            answers.append(answer := answer_of(saved, path, command.ink))
+        except fn.InputError as error:
+            print(f"error: {error}", file=sys.stderr)
+        else:
+            print(f"{path}: {answer.text}\n{bars(answer.names, answer.probabilities)}\n", flush=True)
     if not answers:
         return 1
     if command.evaluate:
-        right = [answer.name == _label(answer.path) for answer in answers]
-        print(f"accuracy {sum(right) / len(right):.2%} of {len(right)} images")
+        right = sum(answer.name == labels[answer.path] for answer in answers)
+        print(f"accuracy {right / len(answers):.2%} of {len(answers)} images")
     for path in write_sheets(create(command.out, "predict"), answers):
         print(f"wrote what the model saw to {path}")
     return 0 if len(answers) == len(paths) else 1
 
 
-def _label(path: Path) -> str:
-    return path.absolute().parent.name
-
-
-def _answer(saved: fn.SavedModel, path: Path, ink: str) -> Answer | None:
-    """Print and give what the model says of an image, or print the error and give ``None``."""
+def answer_of(saved: fn.SavedModel, path: Path, ink: str) -> Answer:
+    """What the model says of an image."""
+    pixels = read_image(path)
     try:
-        pixels = read_image(path)
-        try:
-            seen = as_mnist(pixels, ink)
-        except fn.InputError as error:
-            raise error.within(f"{path}:") from None
-        p = probabilities(saved, seen)
+        seen = as_mnist(pixels, ink)
     except fn.InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return None
+        raise error.within(f"{path}:") from None
     pieces = count_pieces(seen)
     remark = f"{pieces} pieces of ink: one digit an image?" if pieces > 1 else ""
-    answer = Answer(path, thumbnail(pixels), seen, saved.class_names, p, remark)
-    print(f"{path}: {answer.text}\n{bars(saved.class_names, p)}\n", flush=True)
-    return answer
+    return Answer(path, thumbnail(pixels), seen, saved.class_names, probabilities(saved, seen), remark)
 
 
 def load_classifier(path: Path) -> fn.SavedModel:

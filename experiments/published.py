@@ -14,11 +14,11 @@ import attrs
 import tyro
 from attrs.validators import optional
 
-from experiments.checks import COUNT
 from experiments.entries import ENTRIES, Entry
+from experiments.fields import COUNT
 from experiments.mnist import Config, experiment
 from funcnn.errors import require
-from funcnn.runs import Outcome, Row, folder as files, run
+from funcnn.runs import Row, folder as files, run
 from funcnn.runs.command import guarded
 from funcnn.runs.text import columns
 
@@ -57,27 +57,23 @@ def repeat(command: Command) -> int:
         entry = ENTRIES[name]
         print(f"{name}: {entry.what} ({entry.source})", file=sys.stderr)
         for seed in range(command.seeds or entry.seeds):
-            folder = command.out / name / f"seed={seed}"
-            outcome = train(attrs.evolve(entry.config, seed=seed), folder)
-            if outcome is None or outcome.progress is None:
+            folder, config = command.out / name / f"seed={seed}", attrs.evolve(entry.config, seed=seed)
+            if history_of(folder, config):
                 continue
+            outcome = run(
+                experiment(config), folder, name="mnist", config=config, source=Path(__file__), show=None, wait=True
+            )
             if outcome.failure:
                 print(f"error: {folder}: {outcome.failure}", file=sys.stderr)
                 return 1
             if outcome.interrupted:
                 print("interrupted: what was learned is saved; the same command goes on", file=sys.stderr)
                 return 130
-            print(f"  seed {seed}: {outcome.progress.history[-1]['test/accuracy']:.2%}", file=sys.stderr)
+            if outcome.progress is not None:  # or else another process has run it meanwhile
+                print(f"  seed {seed}: {outcome.progress.history[-1]['test/accuracy']:.2%}", file=sys.stderr)
     lines = [HEAD, *(cells(name, entry, command.out / name) for name, entry in ENTRIES.items())]
     print(markdown(lines) if command.markdown else table(lines))
     return 0
-
-
-def train(config: Config, folder: Path) -> Outcome | None:
-    """Run ``config`` in ``folder`` to its end; ``None`` where it had ended before."""
-    if history_of(folder, config):
-        return None
-    return run(experiment(config), folder, name="mnist", config=config, source=Path(__file__), show=None, wait=True)
 
 
 def history_of(folder: Path, config: Config) -> Sequence[Row]:

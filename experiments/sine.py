@@ -10,7 +10,8 @@ import attrs
 import numpy as np
 
 import funcnn as fn
-from experiments.plane import on_the_whole_set, sheet
+from experiments.book import on_the_whole_set
+from experiments.plane import sheet
 from funcnn.data.synthetic import sine
 from funcnn.initializers import normal
 from funcnn.layer import Params
@@ -45,6 +46,15 @@ def experiment(config: Config) -> Experiment:
     data = sine(config.samples)
     dense = partial(fn.dense, weights=normal(0.1))
     model = fn.serial(dense(config.hidden), fn.relu(), dense(config.hidden), fn.relu(), dense(1))
+
+    def sections(params: Params) -> list[Section]:
+        figure, axes = sheet(5, 4)
+        axes.plot(data.inputs, data.targets, linewidth=4, alpha=0.4, label="sin(2 pi x)")
+        axes.plot(data.inputs, fn.predict(model, params, data.inputs), label="fitted")
+        axes.set(xlabel="x", ylabel="y")
+        axes.legend(frameon=False)
+        return [figure_section("The curve, and its fit", figure)]
+
     return on_the_whole_set(
         model,
         fn.mean_squared_error(),
@@ -54,18 +64,8 @@ def experiment(config: Config) -> Experiment:
         evaluate={"fitted": data},
         metrics={"accuracy": regression_accuracy(float(np.std(data.targets)) / 250)},
         formats={"accuracy": ".3f", "loss": ".2e"},
-        sections=lambda params: [_curve(model, params, data)],
+        sections=sections,
     )
-
-
-def _curve(model: fn.Layer, params: Params, data: fn.Batch) -> Section:
-    """The fitted curve over the sine."""
-    figure, axes = sheet(5, 4)
-    axes.plot(data.inputs, data.targets, linewidth=4, alpha=0.4, label="sin(2 pi x)")
-    axes.plot(data.inputs, fn.predict(model, params, data.inputs), label="fitted")
-    axes.set(xlabel="x", ylabel="y")
-    axes.legend(frameon=False)
-    return figure_section("The curve, and its fit", figure)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ is the mean of an epoch's steps with dropout, ``fitted/loss`` is after the epoch
 import attrs
 
 import funcnn as fn
-from experiments.plane import dense, on_the_whole_set, regions
+from experiments.book import dense, on_the_whole_set
+from experiments.plane import regions
 from funcnn.data.synthetic import spiral
 from funcnn.runs import Experiment, main
 

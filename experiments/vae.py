@@ -22,6 +22,7 @@ from funcnn.runs import Experiment, Row, Section, main
 from funcnn.runs.sections import images_section
 
 PIXELS = fn.sigmoid_binary_cross_entropy()
+TERMS = ("loss", "reconstruction", "divergence")
 
 
 @attrs.frozen
@@ -59,7 +60,7 @@ def experiment(config: Config) -> Experiment:
 
     def begin() -> tuple[Params, fn.State]:
         params = {name: part.init(key.at(name), shapes[name])[0] for name, part in parts.items()}
-        metrics = fn.frozendict(dict.fromkeys(("loss", "reconstruction", "divergence"), math.nan))
+        metrics = fn.frozendict(dict.fromkeys(TERMS, math.nan))
         return params, fn.State(0, key.at("train"), optimizer.init(params), metrics)
 
     def step(params: Params, state: fn.State, batch: fn.Batch) -> tuple[Params, fn.State]:
@@ -97,7 +98,7 @@ def experiment(config: Config) -> Experiment:
         save=lambda path, params: fn.save(path, painter, (params["decoder"], ()), shapes["decoder"]),
         describe=lambda: "\n\n".join(f"{name}\n{fn.summary(part, shapes[name])}" for name, part in parts.items()),
         sections=sections,
-        formats=dict.fromkeys(("loss", "reconstruction", "divergence"), ".2f"),
+        formats=dict.fromkeys(TERMS, ".2f"),
         data={"train": data.train, "test": data.test},
     )
 
@@ -119,8 +120,8 @@ def bound(parts: Mapping[str, fn.Layer], params: Params, x: Array, noise: Array)
         dencoder, _ = pull_encoder(xp.concat([dz + mean / rows, dlog_variance], axis=1), need_dx=False)
         return {"encoder": dencoder, "decoder": ddecoder}
 
-    terms = {"loss": reconstruction + divergence, "reconstruction": reconstruction, "divergence": divergence}
-    return fn.frozendict({name: number(term) for name, term in terms.items()}), pull
+    terms = map(number, (reconstruction + divergence, reconstruction, divergence))
+    return fn.frozendict(dict(zip(TERMS, terms, strict=True))), pull
 
 
 if __name__ == "__main__":
