@@ -2,7 +2,6 @@
 
 import ast
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from textwrap import fill
 
@@ -20,17 +19,14 @@ def listing(columns: int) -> str:
             first = (ast.get_docstring(tree) or "").partition("\n\n")[0].replace("``", "")
             texts["experiments:" if is_experiment else "tools:"][name] = first
     width = max(len(name) for found in texts.values() for name in found) + 4
-
-    def lines() -> Iterator[str]:
-        for title, found in texts.items():
-            yield title
-            for name, text in found.items():
-                begin, below = f"  {name:<{width - 2}}", " " * width
-                yield fill(text, columns, initial_indent=begin, subsequent_indent=below, break_on_hyphens=False)
-            yield ""
-        yield "python -m experiments.NAME --help lists the options of one."
-
-    return "\n".join(lines())
+    lines = []
+    for title, found in texts.items():
+        lines.append(title)
+        for name, text in found.items():
+            begin, below = f"  {name:<{width - 2}}", " " * width
+            lines.append(fill(text, columns, initial_indent=begin, subsequent_indent=below, break_on_hyphens=False))
+        lines.append("")
+    return "\n".join([*lines, "python -m experiments.NAME --help lists the options of one."])
 
 
 if __name__ == "__main__":

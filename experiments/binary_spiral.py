@@ -10,8 +10,7 @@ import attrs
 import numpy as np
 
 import funcnn as fn
-from experiments.book import dense, on_the_whole_set
-from experiments.plane import regions
+from experiments.book import dense, told_apart
 from funcnn.data.synthetic import spiral
 from funcnn.runs import Experiment, main
 
@@ -45,18 +44,8 @@ def experiment(config: Config) -> Experiment:
     spirals = (spiral(key.at(name), config.samples, 2) for name in ("train", "test"))
     train, test = (fn.Batch(each.inputs, each.targets[:, None].astype(np.float32)) for each in spirals)
     model = fn.serial(dense(config.hidden), fn.relu(), dense(1))
-    return on_the_whole_set(
-        model,
-        fn.sigmoid_binary_cross_entropy(),
-        train,
-        config,
-        key=key,
-        evaluate={"fitted": train, "test": test},
-        metrics={"accuracy": partial(fn.metrics.binary_accuracy, threshold=0.0)},
-        penalty=fn.l2(config.l2, mask="0.*"),
-        formats={"accuracy": ".3f"},
-        sections=lambda params: [regions(model, params, test)],
-    )
+    accuracy = partial(fn.metrics.binary_accuracy, threshold=0.0)  # of logits
+    return told_apart(model, fn.sigmoid_binary_cross_entropy(), accuracy, train, test, config, key)
 
 
 if __name__ == "__main__":

@@ -64,8 +64,8 @@ def experiment(config: Config) -> Experiment:
 
     def begin() -> tuple[Params, fn.State]:
         params = {name: player.init(key.at(name), shapes[name])[0] for name, player in players.items()}
-        metrics = fn.frozendict({"generator_loss": math.nan, "discriminator_loss": math.nan})
-        return params, fn.State(0, key, optimizer.init(params), metrics)
+        unknown = fn.frozendict({"generator_loss": math.nan, "discriminator_loss": math.nan})
+        return params, fn.State(0, key, optimizer.init(params), unknown)
 
     def step(params: Params, state: fn.State, batch: fn.Batch) -> tuple[Params, fn.State]:
         metrics, grads = played(players, params, batch, config.pack)

@@ -91,7 +91,7 @@ def experiment(config: Config) -> Experiment:
 def help_texts() -> str:
     """The words that ``help()`` shows, without the lines that only draw."""
     lines = (line for topic in topics.values() for line in topic.splitlines() if any(map(str.isalnum, line)))
-    return " ".join(word for line in lines for word in line.split())
+    return " ".join(" ".join(lines).split())
 
 
 def windows(codes: Array, context: int) -> fn.Batch:

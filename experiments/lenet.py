@@ -55,8 +55,7 @@ def experiment(config: Config) -> Experiment:
         fn.reshape(28, 28, 1),
         *(fn.conv2d(6, 5), activation, pool),
         *(fn.conv2d(16, 5, padding="valid"), activation, pool, fn.flatten()),
-        *(fn.dense(120), activation, fn.dense(84), activation),
-        fn.dense(len(data.class_names)),
+        *(fn.dense(120), activation, fn.dense(84), activation, fn.dense(len(data.class_names))),
     )
     return supervised(
         model,

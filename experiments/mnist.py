@@ -77,10 +77,10 @@ class Config:
     def __attrs_post_init__(self) -> None:
         named = self.data_dir is not None or self.dataset != "folder"
         require(named, "--dataset folder", "a folder in --data-dir", "none")
-        fits = self.momentum == 0 or self.optimizer != "adam"
-        require(fits, "--momentum", "0 for adam, which has its own", self.momentum)
-        fits = self.decay == 0 or self.schedule == "inverse_time"
-        require(fits, "--decay", "0 for cosine, which ends at 0 by itself", self.decay)
+        free = self.optimizer != "adam" or self.momentum == 0
+        require(free, "--momentum", "0 for adam, which has its own", self.momentum)
+        free = self.schedule != "cosine" or self.decay == 0
+        require(free, "--decay", "0 for cosine, which ends at 0 by itself", self.decay)
 
 
 def experiment(config: Config) -> Experiment:

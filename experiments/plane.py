@@ -14,8 +14,6 @@ from funcnn.runs import Section
 from funcnn.runs.figures import STYLE
 from funcnn.runs.sections import figure_section
 
-_COLOURS = ("tab:blue", "tab:orange", "tab:green")
-
 
 def sheet(width: float, height: float) -> tuple[Figure, Any]:
     """An empty figure of so many inches, in the style of a report, and its axes."""
@@ -26,13 +24,14 @@ def sheet(width: float, height: float) -> tuple[Figure, Any]:
 
 def regions(model: fn.Layer, params: Params, points: fn.Batch) -> Section:
     """The class of every place of the plane, behind ``points``; one logit tells two classes apart."""
+    colours = ("tab:blue", "tab:orange", "tab:green")
     side = np.linspace(-1.1, 1.1, 300, dtype=np.float32)
     logits = fn.predict(model, params, np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2))
     classes = logits.argmax(axis=1) if logits.shape[1] > 1 else logits[:, 0] > 0
     figure, axes = sheet(5, 5)
-    axes.contourf(side, side, classes.reshape(300, 300), levels=np.arange(-0.5, 3), colors=_COLOURS, alpha=0.3)
+    axes.contourf(side, side, classes.reshape(300, 300), levels=np.arange(-0.5, 3), colors=colours, alpha=0.3)
     x, y = points.inputs.T
-    axes.scatter(x, y, c=[_COLOURS[int(label)] for label in points.targets.ravel()], s=12)
+    axes.scatter(x, y, c=[colours[int(label)] for label in points.targets.ravel()], s=12)
     axes.set(xlabel="x", ylabel="y", aspect="equal")
     return figure_section("Regions", figure, "The class of every place, and the test points in the colour of theirs.")
 

@@ -72,16 +72,13 @@ def repeat(command: Command) -> int:
             if outcome.progress is not None:  # or else another process has run it meanwhile
                 print(f"  seed {seed}: {outcome.progress.history[-1]['test/accuracy']:.2%}", file=sys.stderr)
     lines = [HEAD, *(cells(name, entry, command.out / name) for name, entry in ENTRIES.items())]
-    print(markdown(lines) if command.markdown else table(lines))
+    narrow = columns([[name, *numbers, source] for name, _, source, *numbers in lines])
+    print(markdown(lines) if command.markdown else narrow)
     return 0
 
 
 def history_of(folder: Path, config: Config) -> Sequence[Row]:
-    """The history of the run in ``folder`` if that has ended, else none.
-
-    Raises:
-        InputError: It is not a run of ``config``, whatever its seed.
-    """
+    """The history of the run in ``folder`` if that has ended, else none; a run of another config is refused."""
     if not (folder / "config.json").exists():
         return ()
     plan = files.read_plan(folder)
@@ -92,10 +89,7 @@ def history_of(folder: Path, config: Config) -> Sequence[Row]:
 
 
 def cells(name: str, entry: Entry, parent: Path) -> Sequence[str]:
-    """The line of an entry below ``HEAD``, with what is finished under ``parent``.
-
-    Ours is the mean over the seeds and their standard deviation, and the minutes are those of training one seed.
-    """
+    """The line of an entry below ``HEAD``: mean and deviation of what is finished in ``parent``, minutes of a seed."""
     about = [name, entry.what, entry.source, f"{entry.accuracy:g} %"]
     histories = [history for folder in parent.glob("seed=*") if (history := history_of(folder, entry.config))]
     if not histories:
@@ -105,11 +99,6 @@ def cells(name: str, entry: Entry, parent: Path) -> Sequence[str]:
     epochs = fmean(len(history) for history in histories)
     minutes = fmean(sum(row["seconds"] for row in history) for history in histories) / 60
     return [*about, f"{fmean(accuracies):.2f}{deviation} %", f"{len(histories)}", f"{epochs:.0f}", f"{minutes:.1f}"]
-
-
-def table(lines: Sequence[Sequence[str]]) -> str:
-    """The table on a terminal, which has no room for what each result is of."""
-    return columns([[name, *numbers, source] for name, _, source, *numbers in lines])
 
 
 def markdown(lines: Sequence[Sequence[str]]) -> str:
