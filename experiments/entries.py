@@ -41,7 +41,6 @@ _XIAO = Config(
 
 _mnist = partial(Config, dataset="mnist")
 _sgd = partial(_mnist, optimizer="sgd", schedule="cosine")
-
 _KERAS = _mnist(
     hidden=(512, 512), initializer="glorot_uniform", dropout=0.2, optimizer="rmsprop", batch_size=128, epochs=20
 )

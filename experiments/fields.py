@@ -20,6 +20,7 @@ def absolute(path: Path | None) -> Path | None:
 def checked(expected: str, fits: Callable[[Any], bool]) -> Callable[[Any, Any, Any], None]:
     """The validator of a field whose values must fit.
 
+    >>> import attrs
     >>> @attrs.frozen
     ... class Config:
     ...     batch_size: int = attrs.field(default=32, validator=COUNT)
