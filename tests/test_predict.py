@@ -10,7 +10,7 @@ from PIL import Image
 
 import funcnn as fn
 from experiments.contact_sheet import HEIGHT, PAGE, SIDE, WIDTH, Answer, contact_sheet, thumbnail, write_sheets
-from experiments.predict import load_classifier, main, probabilities
+from experiments.predict import bars, load_classifier, main, probabilities
 from funcnn import InputError, Key
 from funcnn.data import as_mnist, read_image, scale, write_image
 from funcnn.data.pieces import count_pieces
@@ -171,6 +171,11 @@ def test_strokes_count_that_stand_side_by_side(strokes, count):
 def test_a_name_that_is_no_text_is_printed_in_escapes(predict, images):
     image = (images / "7" / "dark.jpg").rename(images / os.fsdecode(b"\xe9.jpg"))
     assert predict(image)[1].startswith(rf"{images}/\udce9.jpg: 7")
+
+
+def test_bars_are_as_long_as_probable():
+    expected = f"  cat {'#' * 10:<40}  25.00%\n  ox  {'#' * 30:<40}  75.00%"
+    assert bars(("cat", "ox"), np.array([0.25, 0.75])) == expected
 
 
 def test_bad_files_do_not_stop_the_rest(predict, images, out):
