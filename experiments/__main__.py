@@ -2,42 +2,31 @@
 
 import ast
 import shutil
-import textwrap
-from collections.abc import Iterator
 from pathlib import Path
+from textwrap import fill
 
 FOLDER = Path(__file__).parent
 
 
-def modules() -> Iterator[tuple[str, ast.Module]]:
-    """The modules that can be run, by name, with their source; nothing is imported."""
+def listing(columns: int) -> str:
+    """The list for a terminal of so many columns; nothing is imported."""
+    texts: dict[str, dict[str, str]] = {"experiments:": {}, "tools:": {}}
     for path in sorted({*FOLDER.glob("*.py"), *FOLDER.glob("*/__main__.py")} - {Path(__file__)}):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         if any(isinstance(node, ast.If) and "__name__" in ast.dump(node.test) for node in tree.body):
-            yield path.parent.name if path.stem == "__main__" else path.stem, tree
-
-
-def is_experiment(tree: ast.Module) -> bool:
-    """Whether the module defines a function ``experiment``, rather than being a tool."""
-    return any(isinstance(node, ast.FunctionDef) and node.name == "experiment" for node in tree.body)
-
-
-def listing(columns: int) -> str:
-    """The list for a terminal of so many columns."""
-    found = dict(modules())
-    width = max(map(len, found), default=0) + 4
-    wrapped = textwrap.TextWrapper(columns, subsequent_indent=" " * width, break_on_hyphens=False)
-
-    def lines(title: str, *, experiments: bool) -> Iterator[str]:
-        yield title
-        for name, tree in found.items():
-            if is_experiment(tree) == experiments:
-                first = (ast.get_docstring(tree) or "").partition("\n\n")[0].replace("``", "")
-                wrapped.initial_indent = f"  {name:<{width - 2}}"
-                yield wrapped.fill(first)
-
-    options = "python -m experiments.NAME --help lists the options of one."
-    return "\n".join([*lines("experiments:", experiments=True), "", *lines("tools:", experiments=False), "", options])
+            is_experiment = any(isinstance(node, ast.FunctionDef) and node.name == "experiment" for node in tree.body)
+            name = path.parent.name if path.stem == "__main__" else path.stem
+            first = (ast.get_docstring(tree) or "").partition("\n\n")[0].replace("``", "")
+            texts["experiments:" if is_experiment else "tools:"][name] = first
+    width = max(len(name) for found in texts.values() for name in found) + 4
+    lines = []
+    for title, found in texts.items():
+        lines.append(title)
+        for name, text in found.items():
+            begin, below = f"  {name:<{width - 2}}", " " * width
+            lines.append(fill(text, columns, initial_indent=begin, subsequent_indent=below, break_on_hyphens=False))
+        lines.append("")
+    return "\n".join([*lines, "python -m experiments.NAME --help lists the options of one."])
 
 
 if __name__ == "__main__":

@@ -51,13 +51,11 @@ def experiment(config: Config) -> Experiment:
 
     def sections(params: Params) -> list[Section]:
         chosen = np.concatenate([np.flatnonzero(data.test.targets == label)[:3] for label in range(10)])
-        originals, rebuilt = (
-            images[chosen].reshape(-1, 28, 28) for images in (test.inputs, fn.predict(model, params, test.inputs))
-        )
+        pairs = np.stack([test.inputs, fn.predict(model, params, test.inputs)], axis=1)[chosen].reshape(-1, 2 * 28, 28)
         error = principal_error(train.inputs, test.inputs, config.code)
         note = f"Test images above, rebuilt below. {config.code} principal components have an error of {error:.4f}."
         names = [data.class_names[label] for label in data.test.targets[chosen]]
-        return [images_section("Reconstructions", np.concatenate([originals, rebuilt], axis=1), note, names)]
+        return [images_section("Reconstructions", pairs, note, names)]
 
     return supervised(
         model,
@@ -81,8 +79,7 @@ def principal_error(train: Array, test: Array, count: int) -> float:
     (0.0, 25.0)
     """
     mean = train.mean(axis=0)
-    _, axes = np.linalg.eigh(np.cov(train.T))
-    kept = axes[:, axes.shape[1] - count :]
+    kept = np.linalg.eigh(np.cov(train.T)).eigenvectors[:, train.shape[1] - count :]
     left = (test - mean) - (test - mean) @ kept @ kept.T
     return float(np.mean(left**2))
 

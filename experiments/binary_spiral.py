@@ -4,12 +4,13 @@ Chapter 16 of *Neural Networks from Scratch* (Kinsley and Kukieła 2020); each s
 is the mean of an epoch's steps, ``fitted/loss`` is after the epoch.
 """
 
+from functools import partial
+
 import attrs
 import numpy as np
 
 import funcnn as fn
-from experiments.plane import dense, on_the_whole_set, regions
-from funcnn.arrays import Array
+from experiments.book import dense, told_apart
 from funcnn.data.synthetic import spiral
 from funcnn.runs import Experiment, main
 
@@ -40,30 +41,11 @@ class Config:
 def experiment(config: Config) -> Experiment:
     """The spiral, learned as ``config`` says."""
     key = fn.Key(config.seed).at("binary_spiral")
-    train, test = (_as_column(spiral(key.at(name), config.samples, 2)) for name in ("train", "test"))
+    spirals = (spiral(key.at(name), config.samples, 2) for name in ("train", "test"))
+    train, test = (fn.Batch(each.inputs, each.targets[:, None].astype(np.float32)) for each in spirals)
     model = fn.serial(dense(config.hidden), fn.relu(), dense(1))
-    return on_the_whole_set(
-        model,
-        fn.sigmoid_binary_cross_entropy(),
-        train,
-        config,
-        key=key,
-        evaluate={"fitted": train, "test": test},
-        metrics={"accuracy": _above_zero},
-        penalty=fn.l2(config.l2, mask="0.*"),
-        formats={"accuracy": ".3f"},
-        sections=lambda params: [regions(model, params, test)],
-    )
-
-
-def _as_column(batch: fn.Batch) -> fn.Batch:
-    """Labels 0 and 1 as outputs (batch, 1)."""
-    return fn.Batch(batch.inputs, batch.targets[:, None].astype(np.float32))
-
-
-def _above_zero(outputs: Array, targets: Array, weights: Array | None = None) -> Array:
-    """The accuracy of logits."""
-    return fn.metrics.binary_accuracy(outputs, targets, weights, threshold=0.0)
+    accuracy = partial(fn.metrics.binary_accuracy, threshold=0.0)  # of logits
+    return told_apart(model, fn.sigmoid_binary_cross_entropy(), accuracy, train, test, config, key)
 
 
 if __name__ == "__main__":

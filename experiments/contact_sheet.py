@@ -14,11 +14,8 @@ from funcnn.arrays import Array
 from funcnn.files import replacing
 from funcnn.runs.figures import BLUE, ORANGE
 
-SIDE, WIDTH, HEIGHT = 168, 640, 208
-"""The side of a picture, and the size of an answer, in pixels."""
-
-PAGE = 60
-"""How many answers a sheet has at most."""
+SIDE, WIDTH, HEIGHT, PAGE = 168, 640, 208, 60
+"""The side of a picture and the size of an answer in pixels, and how many answers a sheet has at most."""
 
 _MARGIN, _BARS = 12, 120
 _FONT = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
@@ -26,20 +23,11 @@ _FONT = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
 
 @attrs.frozen(eq=False)
 class Answer:
-    """What a model says of an image.
-
-    Attributes:
-        path: The image.
-        original: The image, made small.
-        seen: What the model saw of it.
-        names: The classes.
-        probabilities: Theirs.
-        remark: A doubt about the image, if there is one.
-    """
+    """What a model says of an image: a probability for each of the names, and maybe a doubt about the image."""
 
     path: Path
-    original: Image.Image
-    seen: UInt8[Array, "28 28"]
+    original: Image.Image  # made small
+    seen: UInt8[Array, "28 28"]  # by the model
     names: Sequence[str]
     probabilities: Float[Array, " classes"]
     remark: str
@@ -65,9 +53,8 @@ def thumbnail(pixels: UInt8[Array, "height width 4"]) -> Image.Image:
 def write_sheets(folder: Path, answers: Sequence[Answer]) -> list[Path]:
     """The files that all answers are written to: one, unless there are many."""
     pages = list(partition_all(PAGE, answers))
-    paths = [
-        folder / (f"answers-{number}.png" if len(pages) > 1 else "answers.png") for number, _ in enumerate(pages, 1)
-    ]
+    numbers = [f"-{number}" for number in range(1, len(pages) + 1)] if len(pages) > 1 else [""]
+    paths = [folder / f"answers{number}.png" for number in numbers]
     for path, page in zip(paths, pages, strict=True):
         with replacing(path) as part:
             contact_sheet(page).save(part)

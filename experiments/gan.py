@@ -14,7 +14,7 @@ import attrs
 import numpy as np
 
 import funcnn as fn
-from experiments.checks import COUNT
+from experiments.fields import COUNT
 from experiments.plane import cloud
 from funcnn.arrays import Array, namespace, number
 from funcnn.errors import require
@@ -64,8 +64,8 @@ def experiment(config: Config) -> Experiment:
 
     def begin() -> tuple[Params, fn.State]:
         params = {name: player.init(key.at(name), shapes[name])[0] for name, player in players.items()}
-        metrics = fn.frozendict({"generator_loss": math.nan, "discriminator_loss": math.nan})
-        return params, fn.State(0, key, optimizer.init(params), metrics)
+        unknown = fn.frozendict({"generator_loss": math.nan, "discriminator_loss": math.nan})
+        return params, fn.State(0, key, optimizer.init(params), unknown)
 
     def step(params: Params, state: fn.State, batch: fn.Batch) -> tuple[Params, fn.State]:
         metrics, grads = played(players, params, batch, config.pack)

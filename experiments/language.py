@@ -7,18 +7,16 @@ next one is. It learns the texts that Python's own ``help()`` shows, or a file o
 """
 
 import math
-from pathlib import Path
+from collections.abc import Iterator
 from pydoc_data.topics import topics
 from textwrap import fill
-from typing import Annotated
 
 import attrs
 import numpy as np
-import tyro
 from numpy.lib.stride_tricks import sliding_window_view
 
 import funcnn as fn
-from experiments.digits import absolute
+from experiments.fields import LocalPath, absolute
 from funcnn.arrays import Array
 from funcnn.errors import require
 from funcnn.layer import Params
@@ -43,7 +41,7 @@ class Config:
         seed: The seed of everything random.
     """
 
-    text: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = attrs.field(default=None, converter=absolute)
+    text: LocalPath = attrs.field(default=None, converter=absolute)
     characters: int = 500_000
     context: int = 16
     features: int = 16
@@ -58,19 +56,14 @@ class Config:
 def experiment(config: Config) -> Experiment:
     """The model that ``config`` describes: a supervised experiment on all places of the text."""
     key = fn.Key(config.seed)
-    text = _topics() if config.text is None else config.text.read_text(encoding="utf-8")
+    text = help_texts() if config.text is None else config.text.read_text(encoding="utf-8")
     alphabet, codes = np.unique(list(text[: config.characters]), return_inverse=True)
     held_out = codes[len(codes) * 9 // 10 :]
     fits = len(held_out) > config.context
     require(fits, "--characters", "a text of which a tenth is longer than --context", len(codes))
     train, test = (windows(part, config.context) for part in (codes[: -len(held_out)], held_out))
-    model = fn.serial(
-        fn.embedding(len(alphabet), config.features),
-        fn.flatten(),
-        fn.dense(config.hidden),
-        fn.relu(),
-        fn.dense(len(alphabet)),
-    )
+    embedded = fn.embedding(len(alphabet), config.features), fn.flatten()
+    model = fn.serial(*embedded, fn.dense(config.hidden), fn.relu(), fn.dense(len(alphabet)))
     learned = supervised(
         model,
         fn.softmax_cross_entropy(),
@@ -86,20 +79,19 @@ def experiment(config: Config) -> Experiment:
         row = learned.evaluate(params)
         return {**row, "test/bits": row["test/loss"] / math.log(2)}
 
-    def sections(params: Params) -> list[Section]:
+    def sections(params: Params) -> Iterator[Section]:
         begin, drawn = held_out[: config.context], key.at("samples").uniform((600,))
-        texts = {heat: continued(model, params, begin, drawn, heat) for heat in (0.5, 1.0)}
-        return [
-            text_section(f"At temperature {heat}", fill("".join(alphabet[found]), 100)) for heat, found in texts.items()
-        ]
+        for temperature in (0.5, 1.0):
+            text = "".join(alphabet[continued(model, params, begin, drawn, temperature)])
+            yield text_section(f"At temperature {temperature}", fill(text, 100))
 
     return attrs.evolve(learned, evaluate=evaluate, sections=sections)
 
 
-def _topics() -> str:
+def help_texts() -> str:
     """The words that ``help()`` shows, without the lines that only draw."""
     lines = (line for topic in topics.values() for line in topic.splitlines() if any(map(str.isalnum, line)))
-    return " ".join(word for line in lines for word in line.split())
+    return " ".join(" ".join(lines).split())
 
 
 def windows(codes: Array, context: int) -> fn.Batch:

@@ -8,15 +8,13 @@ cross-entropy for the radial basis functions at its end, every map of the second
 --activation tanh --pooling average are closer to the paper than the defaults.
 """
 
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import attrs
-import tyro
 
 import funcnn as fn
-from experiments.checks import AT_LEAST_0, COUNT, SEED
-from experiments.digits import absolute, load_data
+from experiments.digits import load_data
+from experiments.fields import AT_LEAST_0, COUNT, SEED, LocalPath, absolute
 from funcnn.runs import Experiment, main, supervised
 from funcnn.runs.classifier import classifier_sections
 
@@ -38,7 +36,7 @@ class Config:
     """
 
     dataset: Literal["mnist_5k", "mnist", "fashion_mnist"] = "mnist_5k"
-    data_dir: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = attrs.field(default=None, converter=absolute)
+    data_dir: LocalPath = attrs.field(default=None, converter=absolute)
     activation: Literal["relu", "tanh"] = "relu"
     pooling: Literal["max", "average"] = "max"
     learning_rate: float = attrs.field(default=2e-3, validator=AT_LEAST_0)
@@ -51,15 +49,13 @@ class Config:
 def experiment(config: Config) -> Experiment:
     """The experiment that ``config`` describes."""
     data = load_data(config.dataset, config.data_dir)
-    activation = {"relu": fn.relu, "tanh": fn.tanh}[config.activation]
-    pool = {"max": fn.max_pool2d, "average": fn.avg_pool2d}[config.pooling]
+    activation = {"relu": fn.relu(), "tanh": fn.tanh()}[config.activation]
+    pool = {"max": fn.max_pool2d(2), "average": fn.avg_pool2d(2)}[config.pooling]
     model = fn.serial(
         fn.reshape(28, 28, 1),
-        *(fn.conv2d(6, 5), activation(), pool(2)),
-        *(fn.conv2d(16, 5, padding="valid"), activation(), pool(2), fn.flatten()),
-        *(fn.dense(120), activation()),
-        *(fn.dense(84), activation()),
-        fn.dense(len(data.class_names)),
+        *(fn.conv2d(6, 5), activation, pool),
+        *(fn.conv2d(16, 5, padding="valid"), activation, pool, fn.flatten()),
+        *(fn.dense(120), activation, fn.dense(84), activation, fn.dense(len(data.class_names))),
     )
     return supervised(
         model,

@@ -6,20 +6,16 @@ python -m experiments.mnist --hidden 128 64 --optimizer adam
 import math
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import attrs
-import tyro
 from attrs.validators import optional
 from toolz import concat, identity, valmap
 
 import funcnn as fn
-from experiments.checks import ABOVE_0, AT_LEAST_0, COUNT, COUNTS, SEED, SHARE
-from experiments.digits import absolute, load_data, split
-from experiments.printers import nnfs
-from experiments.standard import folded, standardized, statistics
-from funcnn.data import Scaling
+from experiments.book import nnfs
+from experiments.digits import load_data, split, standardizer
+from experiments.fields import ABOVE_0, AT_LEAST_0, COUNT, COUNTS, SEED, SHARE, LocalPath, absolute
 from funcnn.errors import require
 from funcnn.runs import Experiment, main, supervised
 from funcnn.runs.classifier import classifier_sections
@@ -57,7 +53,7 @@ class Config:
     """
 
     dataset: Literal["mnist_5k", "mnist", "fashion_mnist", "folder"] = "mnist_5k"
-    data_dir: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = attrs.field(default=None, converter=absolute)
+    data_dir: LocalPath = attrs.field(default=None, converter=absolute)
     scaling: Literal["unit", "symmetric", "standard"] = "unit"
     hidden: tuple[int, ...] = attrs.field(default=(128, 64), validator=COUNTS)
     activation: Literal["relu", "tanh", "sigmoid"] = "relu"
@@ -81,43 +77,39 @@ class Config:
     def __attrs_post_init__(self) -> None:
         named = self.data_dir is not None or self.dataset != "folder"
         require(named, "--dataset folder", "a folder in --data-dir", "none")
-        fits = self.momentum == 0 or self.optimizer != "adam"
-        require(fits, "--momentum", "0 for adam, which has its own", self.momentum)
-        fits = self.decay == 0 or self.schedule == "inverse_time"
-        require(fits, "--decay", "0 for cosine, which ends at 0 by itself", self.decay)
+        free = self.optimizer != "adam" or self.momentum == 0
+        require(free, "--momentum", "0 for adam, which has its own", self.momentum)
+        free = self.schedule != "cosine" or self.decay == 0
+        require(free, "--decay", "0 for cosine, which ends at 0 by itself", self.decay)
 
 
 def experiment(config: Config) -> Experiment:
     """The experiment that ``config`` describes."""
-    key, standard = fn.Key(config.seed), config.scaling == "standard"
-    scaling: Scaling = "unit" if config.scaling == "standard" else config.scaling
+    key = fn.Key(config.seed)
+    scaling = "unit" if config.scaling == "standard" else config.scaling
     split_seed = config.seed if config.dataset == "folder" else 0  # the other data sets are split already
     data = load_data(config.dataset, config.data_dir, scaling=scaling, seed=split_seed)
     train, validation = split(key.at("validation"), data.train, config.validation)
-    evaluate, as_saved = {**validation, "test": data.test}, identity
-    if standard:
-        over = statistics(train.inputs)
-        train, evaluate = standardized(over, train), valmap(partial(standardized, over), evaluate)
-        as_saved = partial(folded, over)
+    standardized, folded = standardizer(train.inputs) if config.scaling == "standard" else (identity, identity)
     model = model_of(config, train.inputs.shape[1], len(data.class_names))
     return supervised(
         model,
         fn.softmax_cross_entropy(),
         optimizer_of(config, len(train.inputs)),
-        train,
+        standardized(train),
         key=key,
         batch_size=config.batch_size,
         epochs=config.epochs,
-        evaluate=evaluate,
+        evaluate=valmap(standardized, {**validation, "test": data.test}),
         metrics={"accuracy": fn.accuracy},
         penalty=fn.l2(config.l2) if config.l2 else None,
         patience=config.patience,
         tolerance=config.tolerance,
         formats={"accuracy": ".2%"},
-        sections=classifier_sections(model, data.test, data.class_names, as_saved=as_saved),
+        sections=classifier_sections(model, data.test, data.class_names, as_saved=folded),
         scaling=scaling,
         class_names=data.class_names,
-        as_saved=as_saved,
+        as_saved=folded,
     )
 
 
@@ -125,15 +117,12 @@ def model_of(config: Config, features: int, classes: int) -> fn.Layer:
     """The perceptron."""
     largest = max(before * after for before, after in pairwise((features, *config.hidden, classes)))
     require(largest < 2**60, "--hidden", "layers of fewer than 2**60 weights, as an array can have", largest)
-
-    def dropped(rate: float) -> list[fn.Layer]:
-        return [fn.dropout(rate)] if rate else []
-
-    activation = {"relu": fn.relu, "tanh": fn.tanh, "sigmoid": fn.sigmoid}[config.activation]
+    activation = {"relu": fn.relu, "tanh": fn.tanh, "sigmoid": fn.sigmoid}[config.activation]()
     initializers = {"he_normal": fn.initializers.he_normal, "glorot_uniform": fn.initializers.glorot_uniform}
     dense = partial(fn.dense, weights=initializers[config.initializer]())
-    hidden = concat((dense(width), activation(), *dropped(config.dropout)) for width in config.hidden)
-    return fn.serial(*dropped(config.input_dropout), *hidden, dense(classes))
+    pixels, units = ([fn.dropout(rate)] if rate else [] for rate in (config.input_dropout, config.dropout))
+    hidden = concat((dense(width), activation, *units) for width in config.hidden)
+    return fn.serial(*pixels, *hidden, dense(classes))
 
 
 def optimizer_of(config: Config, samples: int) -> fn.Optimizer:

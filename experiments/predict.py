@@ -17,14 +17,12 @@ import funcnn as fn
 from experiments.contact_sheet import Answer, thumbnail, write_sheets
 from funcnn.annotations import Float, UInt8
 from funcnn.arrays import Array
-from funcnn.data import SCALINGS, as_mnist, image_paths, read_image, scale
+from funcnn.data import SCALINGS, image_paths, read_as_mnist, read_image, scale
 from funcnn.data.pieces import count_pieces
 from funcnn.errors import require
 from funcnn.runs.classifier import logits_of
 from funcnn.runs.command import guarded
 from funcnn.runs.folder import check_new, create
-
-IN_SHAPES = ((784,), (28, 28), (28, 28, 1))
 
 
 @attrs.frozen
@@ -54,58 +52,47 @@ def predict(command: Command) -> int:
     saved = load_classifier(command.model)
     paths = list(concat(image_paths(path) if path.is_dir() else [path] for path in command.images))
     require(bool(paths), "IMAGE", "at least one image", "folders without any")
+    labels = {path: path.absolute().parent.name for path in paths}
     if command.evaluate:
-        strays = [str(path) for path in paths if _label(path) not in saved.class_names]
-        expected = f"images in folders of the names {', '.join(saved.class_names)}"
-        require(not strays, "--evaluate", expected, ", ".join(strays))
+        strays = ", ".join(str(path) for path in paths if labels[path] not in saved.class_names)
+        require(not strays, "--evaluate", f"images in folders of the names {', '.join(saved.class_names)}", strays)
     if command.out is not None:
         check_new(command.out)
-    answers = [answer for path in paths if (answer := _answer(saved, path, command.ink)) is not None]
+    answers = []
+    for path in paths:
+        try:
+            answers.append(answer := answer_of(saved, path, command.ink))
+        except fn.InputError as error:
+            print(f"error: {error}", file=sys.stderr)
+        else:
+            print(f"{path}: {answer.text}\n{bars(answer.names, answer.probabilities)}\n", flush=True)
     if not answers:
         return 1
     if command.evaluate:
-        right = [answer.name == _label(answer.path) for answer in answers]
-        print(f"accuracy {sum(right) / len(right):.2%} of {len(right)} images")
+        right = sum(answer.name == labels[answer.path] for answer in answers)
+        print(f"accuracy {right / len(answers):.2%} of {len(answers)} images")
     for path in write_sheets(create(command.out, "predict"), answers):
         print(f"wrote what the model saw to {path}")
     return 0 if len(answers) == len(paths) else 1
 
 
-def _label(path: Path) -> str:
-    return path.absolute().parent.name
-
-
-def _answer(saved: fn.SavedModel, path: Path, ink: str) -> Answer | None:
-    """Print and give what the model says of an image, or print the error and give ``None``."""
-    try:
-        pixels = read_image(path)
-        try:
-            seen = as_mnist(pixels, ink)
-        except fn.InputError as error:
-            raise error.within(f"{path}:") from None
-        p = probabilities(saved, seen)
-    except fn.InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return None
+def answer_of(saved: fn.SavedModel, path: Path, ink: str) -> Answer:
+    """What the model says of an image."""
+    seen = read_as_mnist(path, ink)
     pieces = count_pieces(seen)
     remark = f"{pieces} pieces of ink: one digit an image?" if pieces > 1 else ""
-    answer = Answer(path, thumbnail(pixels), seen, saved.class_names, p, remark)
-    print(f"{path}: {answer.text}\n{bars(saved.class_names, p)}\n", flush=True)
-    return answer
+    return Answer(path, thumbnail(read_image(path)), seen, saved.class_names, probabilities(saved, seen), remark)
 
 
 def load_classifier(path: Path) -> fn.SavedModel:
-    """A saved model, or that of a run's folder, that takes MNIST's pictures, with a name for each of its outputs.
-
-    Raises:
-        InputError: It takes something else, has no scaling, or other outputs than names.
-    """
+    """A saved model, or that of a run's folder, if it takes MNIST's pictures and has a name for each of its outputs."""
     path = path / "model.safetensors" if path.is_dir() else path
     saved = fn.load(path)
-    shapes = ", ".join(map(str, IN_SHAPES))
-    require(saved.in_shape in IN_SHAPES, str(path), f"a model of images 28x28, with inputs {shapes}", saved.in_shape)
-    known, hint = f"a scaling of {', '.join(SCALINGS)}", "save it with the scaling of its inputs"
-    require(saved.scaling in SCALINGS, str(path), known, repr(saved.scaling), hint)
+    shapes = ((784,), (28, 28), (28, 28, 1))
+    expected = f"a model of images 28x28, with inputs {', '.join(map(str, shapes))}"
+    require(saved.in_shape in shapes, str(path), expected, saved.in_shape)
+    expected, hint = f"a scaling of {', '.join(SCALINGS)}", "save it with the scaling of its inputs"
+    require(saved.scaling in SCALINGS, str(path), expected, repr(saved.scaling), hint)
     _, out_shape = saved.model.init(fn.Key(0), saved.in_shape)
     names, hint = len(saved.class_names), "save it with its class_names"
     require(names > 0 and out_shape == (names,), str(path), f"an output for each of {names} classes", out_shape, hint)
@@ -113,11 +100,7 @@ def load_classifier(path: Path) -> fn.SavedModel:
 
 
 def probabilities(saved: fn.SavedModel, seen: UInt8[Array, "28 28"]) -> Float[Array, " classes"]:
-    """The probability of every class.
-
-    Raises:
-        InputError: They are NaN.
-    """
+    """The probability of every class; NaN is refused."""
     x = scale(seen[None], str(saved.scaling)).reshape(1, *saved.in_shape)
     p = fn.predict(fn.softmax(), (), logits_of(saved.model, saved.params, x))[0]
     hint = "it diverged; train it with a smaller learning rate"

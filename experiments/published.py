@@ -14,11 +14,11 @@ import attrs
 import tyro
 from attrs.validators import optional
 
-from experiments.checks import COUNT
 from experiments.entries import ENTRIES, Entry
+from experiments.fields import COUNT
 from experiments.mnist import Config, experiment
 from funcnn.errors import require
-from funcnn.runs import Outcome, Row, folder as files, run
+from funcnn.runs import Row, folder as files, run
 from funcnn.runs.command import guarded
 from funcnn.runs.text import columns
 
@@ -57,35 +57,28 @@ def repeat(command: Command) -> int:
         entry = ENTRIES[name]
         print(f"{name}: {entry.what} ({entry.source})", file=sys.stderr)
         for seed in range(command.seeds or entry.seeds):
-            folder = command.out / name / f"seed={seed}"
-            outcome = train(attrs.evolve(entry.config, seed=seed), folder)
-            if outcome is None or outcome.progress is None:
+            folder, config = command.out / name / f"seed={seed}", attrs.evolve(entry.config, seed=seed)
+            if history_of(folder, config):
                 continue
+            outcome = run(
+                experiment(config), folder, name="mnist", config=config, source=Path(__file__), show=None, wait=True
+            )
             if outcome.failure:
                 print(f"error: {folder}: {outcome.failure}", file=sys.stderr)
                 return 1
             if outcome.interrupted:
                 print("interrupted: what was learned is saved; the same command goes on", file=sys.stderr)
                 return 130
-            print(f"  seed {seed}: {outcome.progress.history[-1]['test/accuracy']:.2%}", file=sys.stderr)
+            if outcome.progress is not None:  # or else another process has run it meanwhile
+                print(f"  seed {seed}: {outcome.progress.history[-1]['test/accuracy']:.2%}", file=sys.stderr)
     lines = [HEAD, *(cells(name, entry, command.out / name) for name, entry in ENTRIES.items())]
-    print(markdown(lines) if command.markdown else table(lines))
+    narrow = columns([[name, *numbers, source] for name, _, source, *numbers in lines])
+    print(markdown(lines) if command.markdown else narrow)
     return 0
 
 
-def train(config: Config, folder: Path) -> Outcome | None:
-    """Run ``config`` in ``folder`` to its end; ``None`` where it had ended before."""
-    if history_of(folder, config):
-        return None
-    return run(experiment(config), folder, name="mnist", config=config, source=Path(__file__), show=None, wait=True)
-
-
 def history_of(folder: Path, config: Config) -> Sequence[Row]:
-    """The history of the run in ``folder`` if that has ended, else none.
-
-    Raises:
-        InputError: It is not a run of ``config``, whatever its seed.
-    """
+    """The history of the run in ``folder`` if that has ended, else none; a run of another config is refused."""
     if not (folder / "config.json").exists():
         return ()
     plan = files.read_plan(folder)
@@ -96,10 +89,7 @@ def history_of(folder: Path, config: Config) -> Sequence[Row]:
 
 
 def cells(name: str, entry: Entry, parent: Path) -> Sequence[str]:
-    """The line of an entry below ``HEAD``, with what is finished under ``parent``.
-
-    Ours is the mean over the seeds and their standard deviation, and the minutes are those of training one seed.
-    """
+    """The line of an entry below ``HEAD``: mean and deviation of what is finished in ``parent``, minutes of a seed."""
     about = [name, entry.what, entry.source, f"{entry.accuracy:g} %"]
     histories = [history for folder in parent.glob("seed=*") if (history := history_of(folder, entry.config))]
     if not histories:
@@ -109,11 +99,6 @@ def cells(name: str, entry: Entry, parent: Path) -> Sequence[str]:
     epochs = fmean(len(history) for history in histories)
     minutes = fmean(sum(row["seconds"] for row in history) for history in histories) / 60
     return [*about, f"{fmean(accuracies):.2f}{deviation} %", f"{len(histories)}", f"{epochs:.0f}", f"{minutes:.1f}"]
-
-
-def table(lines: Sequence[Sequence[str]]) -> str:
-    """The table on a terminal, which has no room for what each result is of."""
-    return columns([[name, *numbers, source] for name, _, source, *numbers in lines])
 
 
 def markdown(lines: Sequence[Sequence[str]]) -> str:

@@ -4,15 +4,13 @@ Chapter 17 of *Neural Networks from Scratch* (Kinsley and Kukieła 2020); each s
 as right where the error is below the curve's deviation over 250.
 """
 
-from functools import partial
-
 import attrs
 import numpy as np
 
 import funcnn as fn
-from experiments.plane import on_the_whole_set, sheet
+from experiments.book import dense, on_the_whole_set
+from experiments.plane import sheet
 from funcnn.data.synthetic import sine
-from funcnn.initializers import normal
 from funcnn.layer import Params
 from funcnn.metrics import regression_accuracy
 from funcnn.runs import Experiment, Section, main
@@ -43,29 +41,22 @@ class Config:
 def experiment(config: Config) -> Experiment:
     """The sine, fitted as ``config`` says."""
     data = sine(config.samples)
-    dense = partial(fn.dense, weights=normal(0.1))
-    model = fn.serial(dense(config.hidden), fn.relu(), dense(config.hidden), fn.relu(), dense(1))
+    layers = dense(config.hidden, 0.1), fn.relu(), dense(config.hidden, 0.1), fn.relu()
+    model = fn.serial(*layers, dense(1, 0.1))
+
+    def sections(params: Params) -> list[Section]:
+        figure, axes = sheet(5, 4)
+        axes.plot(data.inputs, data.targets, linewidth=4, alpha=0.4, label="sin(2 pi x)")
+        axes.plot(data.inputs, fn.predict(model, params, data.inputs), label="fitted")
+        axes.set(xlabel="x", ylabel="y")
+        axes.legend(frameon=False)
+        return [figure_section("The curve, and its fit", figure)]
+
+    key, accuracy = fn.Key(config.seed).at("sine"), regression_accuracy(float(np.std(data.targets)) / 250)
+    shown = {"formats": {"accuracy": ".3f", "loss": ".2e"}, "sections": sections}
     return on_the_whole_set(
-        model,
-        fn.mean_squared_error(),
-        data,
-        config,
-        key=fn.Key(config.seed).at("sine"),
-        evaluate={"fitted": data},
-        metrics={"accuracy": regression_accuracy(float(np.std(data.targets)) / 250)},
-        formats={"accuracy": ".3f", "loss": ".2e"},
-        sections=lambda params: [_curve(model, params, data)],
+        model, fn.mean_squared_error(), accuracy, data, config, key, evaluate={"fitted": data}, **shown
     )
-
-
-def _curve(model: fn.Layer, params: Params, data: fn.Batch) -> Section:
-    """The fitted curve over the sine."""
-    figure, axes = sheet(5, 4)
-    axes.plot(data.inputs, data.targets, linewidth=4, alpha=0.4, label="sin(2 pi x)")
-    axes.plot(data.inputs, fn.predict(model, params, data.inputs), label="fitted")
-    axes.set(xlabel="x", ylabel="y")
-    axes.legend(frameon=False)
-    return figure_section("The curve, and its fit", figure)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ is the mean of an epoch's steps with dropout, ``fitted/loss`` is after the epoch
 import attrs
 
 import funcnn as fn
-from experiments.plane import dense, on_the_whole_set, regions
+from experiments.book import dense, told_apart
 from funcnn.data.synthetic import spiral
 from funcnn.runs import Experiment, main
 
@@ -42,18 +42,7 @@ def experiment(config: Config) -> Experiment:
     key = fn.Key(config.seed).at("spirals")
     train, test = (spiral(key.at(name), count, 3) for name, count in (("train", config.samples), ("test", 100)))
     model = fn.serial(dense(config.hidden), fn.relu(), fn.dropout(config.dropout), dense(3))
-    return on_the_whole_set(
-        model,
-        fn.softmax_cross_entropy(),
-        train,
-        config,
-        key=key,
-        evaluate={"fitted": train, "test": test},
-        metrics={"accuracy": fn.accuracy},
-        penalty=fn.l2(config.l2, mask="0.*"),
-        formats={"accuracy": ".3f"},
-        sections=lambda params: [regions(model, params, test)],
-    )
+    return told_apart(model, fn.softmax_cross_entropy(), fn.accuracy, train, test, config, key)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import Literal
 
 import attrs
 import numpy as np
+from toolz import keymap
 
 import funcnn as fn
 from experiments.plane import cloud
@@ -22,6 +23,7 @@ from funcnn.runs import Experiment, Row, Section, main
 from funcnn.runs.sections import images_section
 
 PIXELS = fn.sigmoid_binary_cross_entropy()
+TERMS = ("loss", "reconstruction", "divergence")
 
 
 @attrs.frozen
@@ -55,22 +57,18 @@ def experiment(config: Config) -> Experiment:
     outputs = {"encoder": 2 * config.latent, "decoder": pixels}
     parts = {name: fn.serial(fn.dense(config.hidden), fn.relu(), fn.dense(count)) for name, count in outputs.items()}
     painter = fn.serial(parts["decoder"], fn.sigmoid())
-    optimizer = fn.adam(config.learning_rate)
+    optimizer, noise = fn.adam(config.learning_rate), key.at("test").normal((len(test), config.latent))
 
     def begin() -> tuple[Params, fn.State]:
         params = {name: part.init(key.at(name), shapes[name])[0] for name, part in parts.items()}
-        metrics = fn.frozendict(dict.fromkeys(("loss", "reconstruction", "divergence"), math.nan))
-        return params, fn.State(0, key.at("train"), optimizer.init(params), metrics)
+        unknown = fn.frozendict(dict.fromkeys(TERMS, math.nan))
+        return params, fn.State(0, key.at("train"), optimizer.init(params), unknown)
 
     def step(params: Params, state: fn.State, batch: fn.Batch) -> tuple[Params, fn.State]:
-        noise = state.key.at(state.step).normal((batch.inputs.shape[0], config.latent))
-        metrics, pull = bound(parts, params, batch.inputs, noise)
+        drawn = state.key.at(state.step).normal((batch.inputs.shape[0], config.latent))
+        metrics, pull = bound(parts, params, batch.inputs, drawn)
         updates, after = optimizer.update(pull(), state.optimizer, params)
         return fn.apply_updates(params, updates), fn.State(state.step + 1, state.key, after, metrics)
-
-    def evaluate(params: Params) -> Row:
-        metrics, _ = bound(parts, params, test, key.at("test").normal((len(test), config.latent)))
-        return {f"test/{name}": value for name, value in metrics.items()}
 
     def sections(params: Params) -> Iterator[Section]:
         def images(codes: Array) -> Array:
@@ -80,8 +78,8 @@ def experiment(config: Config) -> Experiment:
         yield images_section("Samples", drawn, "Codes drawn from the prior, decoded.")
         if config.latent == 2:
             side = np.array([NormalDist().inv_cdf((i + 0.5) / 20) for i in range(20)], np.float32)
-            tiles = images(np.stack(np.meshgrid(side, side[::-1]), axis=-1).reshape(-1, 2)).reshape(20, 20, 28, 28)
-            plane = tiles.swapaxes(1, 2).reshape(20 * 28, 20 * 28)
+            codes = np.stack(np.meshgrid(side, side[::-1]), axis=-1).reshape(-1, 2)
+            plane = images(codes).reshape(20, 20, 28, 28).swapaxes(1, 2).reshape(20 * 28, 20 * 28)
             yield images_section("Plane", [plane], "The codes at quantiles of the prior, decoded.")
             means, labels = fn.predict(parts["encoder"], params["encoder"], test)[:, :2], data.test.targets
             groups = {name: means[labels == label] for label, name in enumerate(data.class_names)}
@@ -92,12 +90,12 @@ def experiment(config: Config) -> Experiment:
         step=step,
         batches=lambda epoch: fn.batches(key.at("epoch", epoch), data.train, config.batch_size),
         epochs=config.epochs,
-        evaluate=evaluate,
+        evaluate=lambda params: keymap("test/{}".format, bound(parts, params, test, noise)[0]),
         watch="train/loss",
         save=lambda path, params: fn.save(path, painter, (params["decoder"], ()), shapes["decoder"]),
         describe=lambda: "\n\n".join(f"{name}\n{fn.summary(part, shapes[name])}" for name, part in parts.items()),
         sections=sections,
-        formats=dict.fromkeys(("loss", "reconstruction", "divergence"), ".2f"),
+        formats=dict.fromkeys(TERMS, ".2f"),
         data={"train": data.train, "test": data.test},
     )
 
@@ -119,8 +117,8 @@ def bound(parts: Mapping[str, fn.Layer], params: Params, x: Array, noise: Array)
         dencoder, _ = pull_encoder(xp.concat([dz + mean / rows, dlog_variance], axis=1), need_dx=False)
         return {"encoder": dencoder, "decoder": ddecoder}
 
-    terms = {"loss": reconstruction + divergence, "reconstruction": reconstruction, "divergence": divergence}
-    return fn.frozendict({name: number(term) for name, term in terms.items()}), pull
+    terms = map(number, (reconstruction + divergence, reconstruction, divergence))
+    return fn.frozendict(dict(zip(TERMS, terms, strict=True))), pull
 
 
 if __name__ == "__main__":

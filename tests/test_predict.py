@@ -19,37 +19,33 @@ from funcnn.runs import run, supervised
 from tests.canvases import digits, photograph, rgba
 
 FULL = bool(os.environ.get(DATA_DIR_VARIABLE))
-DATASET = "mnist" if FULL else "mnist_5k"
-DIGITS, LABELS = digits(fn.load_dataset(DATASET), 1000)
+DATA = fn.load_dataset("mnist" if FULL else "mnist_5k")
+DIGITS, LABELS = digits(DATA, 1000)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """The run of a perceptron on full MNIST where ``FUNCNN_DATA_DIR`` names it, else on the embedded set."""
-    data = fn.load_dataset(DATASET)
     network = fn.serial(fn.dense(128), fn.relu(), fn.dense(64), fn.relu(), fn.dense(10))
-    experiment = supervised(
-        network,
-        fn.softmax_cross_entropy(),
-        fn.adam(1e-3),
-        data.train,
-        key=Key(0),
-        batch_size=128,
-        epochs=6 if FULL else 20,
-        scaling=data.scaling,
-        class_names=data.class_names,
-    )
+    how = {"batch_size": 128, "epochs": 6 if FULL else 20, "scaling": DATA.scaling, "class_names": DATA.class_names}
+    experiment = supervised(network, fn.softmax_cross_entropy(), fn.adam(1e-3), DATA.train, key=Key(0), **how)
     return run(experiment, tmp_path_factory.mktemp("model") / "run", show=None).folder
-
-
-@pytest.fixture(scope="module")
-def model(folder):
-    return str(folder / "model.safetensors")
 
 
 @pytest.fixture
 def out(tmp_path):
     return tmp_path / "out"
+
+
+@pytest.fixture
+def predict(folder, out, capsys):
+    """The command with the model: its exit status, what it prints, and its errors."""
+
+    def predict(*words, model=folder / "model.safetensors", out=out):
+        status = main([*map(str, (model, *words, "--out", out))])
+        return status, *capsys.readouterr()
+
+    return predict
 
 
 @pytest.fixture
@@ -63,37 +59,26 @@ def images(tmp_path):
     return folder
 
 
-def test_a_model_that_diverged_gives_no_answer(model, images, out, tmp_path, capsys):
-    saved = fn.load(model)
-    params = fn.tree.map(lambda leaf: np.full_like(leaf, np.nan), saved.params)
-    path = tmp_path / "diverged.safetensors"
-    fn.save(path, saved.model, params, saved.in_shape, scaling=saved.scaling, class_names=saved.class_names)
-    assert main([str(path), str(images), "--out", str(out)]) == 1
-    captured = capsys.readouterr()
-    assert captured.err.count("error: the model: expected outputs that are numbers, got NaN; it diverged") == 2
-    assert (captured.out, out.exists()) == ("", False)
-
-
 @pytest.mark.parametrize("ink", ["dark", "light"])
-def test_photographs_of_digits_are_known(model, tmp_path, out, capsys, ink):
+def test_photographs_of_digits_are_known(predict, tmp_path, ink):
     """At least 90 % after full MNIST; after the embedded set, 94.5 % of the digits themselves are known."""
     chosen = range(0, 1000, 10)  # the embedded digits are sorted
     for number in chosen:
         path = tmp_path / "photographs" / f"{LABELS[number]}" / f"{number}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         photograph(Key(number).at(ink), DIGITS[number], ink).save(path)
-    assert main([model, str(tmp_path / "photographs"), "--evaluate", "--out", str(out)]) == 0
-    accuracy, count = re.search(r"\naccuracy (.*)% of (\d+) images\n", capsys.readouterr().out).groups()
+    status, printed, _ = predict(tmp_path / "photographs", "--evaluate")
+    assert status == 0
+    accuracy, count = re.search(r"\naccuracy (.*)% of (\d+) images\n", printed).groups()
     assert int(count) == len(chosen)
     assert float(accuracy) >= (90 if FULL else 86)
 
 
-def test_each_image_gets_its_label_bars_and_a_place_on_the_sheet(model, images, out, capsys):
-    assert main([model, str(images / "7" / "dark.jpg"), str(images), "--out", str(out)]) == 0
-    printed, error = capsys.readouterr()
-    assert error == ""
-    blocks = printed.split("\n\n")
+def test_each_image_gets_its_label_bars_and_a_place_on_the_sheet(predict, folder, images, out):
     seven, zero = images / "7" / "dark.jpg", images / "0" / "light.jpg"
+    status, printed, error = predict(seven, images, model=folder)  # the folder of a run is a model
+    assert (status, error) == (0, "")
+    blocks = printed.split("\n\n")
     assert [block.splitlines()[0] for block in blocks[:3]] == [f"{seven}: 7", f"{zero}: 0", f"{seven}: 7"]
     assert blocks[0] == blocks[2]
     assert blocks[3] == f"wrote what the model saw to {out / 'answers.png'}\n"
@@ -113,14 +98,6 @@ def holds(sheet, seen):
     return any(np.array_equal(window, enlarged) for row in windows for window in row)
 
 
-def test_the_folder_of_a_run_is_a_model(folder, images, out, capsys):
-    assert main([str(folder), str(images), "--evaluate", "--out", str(out)]) == 0
-    assert "accuracy 100.00% of 2 images" in capsys.readouterr().out
-    assert main([str(images), str(images), "--out", f"{out}-2"]) == 1
-    error = capsys.readouterr().err
-    assert error == f"error: {images / 'model.safetensors'}: expected a saved model, got no such file\n"
-
-
 def answer(path, *, seen=DIGITS[0], names=tuple("0123456789"), remark=""):
     p = np.linspace(1, 2, len(names))
     return Answer(path, thumbnail(np.zeros((9, 400, 4), np.uint8)), seen, names, p / p.sum(), remark)
@@ -128,7 +105,6 @@ def answer(path, *, seen=DIGITS[0], names=tuple("0123456789"), remark=""):
 
 def test_many_answers_have_several_sheets(tmp_path):
     answers = [answer(tmp_path / f"{number}.png") for number in range(PAGE + 1)]
-    assert [path.name for path in write_sheets(tmp_path, answers[:PAGE])] == ["answers.png"]
     assert [path.name for path in write_sheets(tmp_path, answers)] == ["answers-1.png", "answers-2.png"]
     assert read_image(tmp_path / "answers-1.png").shape == (PAGE // 3 * HEIGHT, 3 * WIDTH, 4)
     assert read_image(tmp_path / "answers-2.png").shape == (HEIGHT, WIDTH, 4)
@@ -155,12 +131,12 @@ def side_by_side(left, right, gap):
     return Image.fromarray(255 - np.pad(row, 12)).resize((4 * (row.shape[1] + 24), 4 * 52), Image.Resampling.BICUBIC)
 
 
-def test_two_digits_in_an_image_are_noticed(model, tmp_path, out, capsys):
+def test_two_digits_in_an_image_are_noticed(predict, tmp_path):
     path = tmp_path / "two.png"
     side_by_side(DIGITS[LABELS == 3][0], DIGITS[LABELS == 7][0], 6).save(path)
-    assert main([model, str(path), "--out", str(out)]) == 0
-    first = capsys.readouterr().out.splitlines()[0]
-    assert re.fullmatch(rf"{re.escape(str(path))}: \d \(2 pieces of ink: one digit an image\?\)", first)
+    _, printed, _ = predict(path)
+    remark = r": \d \(2 pieces of ink: one digit an image\?\)"
+    assert re.fullmatch(re.escape(str(path)) + remark, printed.splitlines()[0])
 
 
 def test_pieces_of_ink_are_counted():
@@ -192,90 +168,82 @@ def test_strokes_count_that_stand_side_by_side(strokes, count):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux takes any bytes for a name")
-def test_a_name_that_is_no_text_is_printed_in_escapes(model, images, out, capsys):
+def test_a_name_that_is_no_text_is_printed_in_escapes(predict, images):
     image = (images / "7" / "dark.jpg").rename(images / os.fsdecode(b"\xe9.jpg"))
-    assert main([model, str(image), "--out", str(out)]) == 0
-    assert capsys.readouterr().out.startswith(rf"{images}/\udce9.jpg: 7")
+    assert predict(image)[1].startswith(rf"{images}/\udce9.jpg: 7")
 
 
 def test_bars_are_as_long_as_probable():
-    assert bars(("cat", "ox"), np.array([0.25, 0.75])).splitlines() == [
-        f"  cat {'#' * 10:<40}  25.00%",
-        f"  ox  {'#' * 30:<40}  75.00%",
-    ]
+    expected = f"  cat {'#' * 10:<40}  25.00%\n  ox  {'#' * 30:<40}  75.00%"
+    assert bars(("cat", "ox"), np.array([0.25, 0.75])) == expected
 
 
-def test_bad_files_do_not_stop_the_rest(model, images, out, capsys):
+def test_bad_files_do_not_stop_the_rest(predict, images, out):
     (images / "7" / "notes.txt").write_text("thin pen")
     (images / "7" / "empty.png").touch()
-    assert main([model, str(images), str(images / "7" / "none.png"), "--evaluate", "--out", str(out)]) == 1
-    printed, error = capsys.readouterr()
+    status, printed, error = predict(images, images / "7" / "none.png", "--evaluate")
+    assert status == 1
     names = ("empty.png: expected an image, got an", "notes.txt: expected an image", "none.png: expected a file that")
     for line, name in zip(error.splitlines(), names, strict=True):
         assert line.startswith("error: ")
         assert name in line
     assert "accuracy 100.00% of 2 images" in printed
-    assert [path.name for path in out.iterdir()] == ["answers.png"]
     assert read_image(out / "answers.png").shape == (2 * HEIGHT, WIDTH, 4)
 
 
-def test_only_bad_files_leave_nothing(model, images, out, capsys):
-    (images / "7" / "dark.jpg").write_bytes(b"")
-    assert main([model, str(images / "7"), "--evaluate", "--out", str(out)]) == 1
-    assert capsys.readouterr().out == ""
+def test_without_an_answer_there_is_no_folder(predict, images, tmp_path, out):
+    (images / "7" / "empty.jpg").touch()
+    assert predict(images / "7" / "empty.jpg")[:2] == (1, "")
+    diverged = saved_model(tmp_path / "diverged.safetensors", fn.dense(10), factor=np.nan)
+    status, printed, error = predict(images / "0", images / "7" / "dark.jpg", model=diverged)
+    assert (status, printed) == (1, "")
+    assert error.count("error: the model: expected outputs that are numbers, got NaN; it diverged") == 2
     assert not out.exists()
 
 
-def test_a_folder_that_is_not_empty_is_refused_at_once(model, images, capsys):
-    assert main([model, str(images), "--out", str(images)]) == 1
-    printed, error = capsys.readouterr()
-    assert printed == ""
-    assert "expected a folder that is new or empty" in error
+def test_the_ink_can_be_said(predict, images, out):
+    image = images / "7" / "dark.jpg"
+    _, printed, _ = predict(image, "--ink", "dark")
+    assert printed.startswith(f"{image}: 7\n")
+    _, _, error = predict(image, "--ink", "light", out=f"{out}-2")
+    sheets = [read_image(path / "answers.png") for path in (out, out.with_name("out-2")) if path.exists()]
+    assert "nothing but ground" in error or not np.array_equal(*sheets)
 
 
-def test_the_ink_can_be_said(model, images, out, capsys):
-    assert main([model, str(images / "7" / "dark.jpg"), "--ink", "dark", "--out", str(out)]) == 0
-    assert main([model, str(images / "7" / "dark.jpg"), "--ink", "light", "--out", f"{out}-2"]) in (0, 1)
-    printed, error = capsys.readouterr()
-    assert printed.startswith(f"{images / '7' / 'dark.jpg'}: 7\n")
-    assert "nothing but ground" in error or not np.array_equal(
-        read_image(out / "answers.png"), read_image(out.with_name("out-2") / "answers.png")
-    )
-
-
-def test_what_cannot_be_answered_leaves_no_folder(model, images, out, capsys):
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("/nowhere.safetensors IMAGES", "/nowhere.safetensors: expected a saved model, got no such file"),
+        ("IMAGES IMAGES", "images/model.safetensors: expected a saved model, got no such file"),
+        ("IMAGES/7/dark.jpg IMAGES", "expected a whole safetensors file"),
+        ("MODEL IMAGES/hidden", "IMAGE: expected at least one image, got folders without any"),
+        ("MODEL IMAGES --evaluate", f"images in folders of the names {', '.join('0123456789')}, got "),
+        ("MODEL IMAGES --out IMAGES", "expected a folder that is new or empty"),
+    ],
+)
+def test_what_cannot_be_answered_is_refused_at_once(folder, images, out, capsys, words, message):
     (images / "hidden").mkdir()
     (images / "hidden" / ".DS_Store").touch()
-    (images / "seven").mkdir()
     write_image(images / "seven" / "a.png", DIGITS[0])
-    for arguments, message in (
-        (["/nowhere.safetensors", str(images)], "/nowhere.safetensors: expected a saved model, got no such file"),
-        ([str(images / "7" / "dark.jpg"), str(images)], "expected a whole safetensors file"),
-        ([model, str(images / "hidden")], "IMAGE: expected at least one image, got folders without any"),
-        ([model, str(images), "--evaluate"], f"images in folders of the names {', '.join('0123456789')}, got {images}"),
-    ):
-        assert main([*arguments, "--out", str(out)]) == 1
-        error = capsys.readouterr().err
-        assert error.startswith("error: ")
-        assert message in error
-        assert len(error.splitlines()) == 1
+    words = words.replace("IMAGES", str(images)).replace("MODEL", str(folder)).split()
+    assert main(words if "--out" in words else [*words, "--out", str(out)]) == 1
+    printed, error = capsys.readouterr()
+    assert (printed, error.startswith("error: "), len(error.splitlines())) == ("", True, 1)
+    assert message in error
     assert not out.exists()
 
 
-def test_bad_arguments_end_with_2(model, capsys):
-    for arguments, message in (
-        ([model], "IMAGE: expected an image or more"),
-        ([model, "a.png", "--ink", "red"], "red"),
-    ):
-        with pytest.raises(SystemExit) as end:
-            main(arguments)
-        assert end.value.code == 2
-        assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
+@pytest.mark.parametrize(("words", "message"), [("", "IMAGE: expected an image or more"), ("a.png --ink red", "red")])
+def test_bad_arguments_end_with_2(capsys, words, message):
+    with pytest.raises(SystemExit) as end:
+        main(["model.safetensors", *words.split()])
+    assert end.value.code == 2
+    assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
-def saved_model(path, model, in_shape, **options):
-    options = {"scaling": "unit", "class_names": map(str, range(10)), **options}
-    fn.save(path, model, model.init(Key(0), in_shape)[0], in_shape, **options)
+def saved_model(path, model, in_shape=(784,), factor=1, **options):
+    params = fn.tree.map(lambda leaf: factor * leaf, model.init(Key(0), in_shape)[0])
+    fn.save(path, model, params, in_shape, **{"scaling": "unit", "class_names": map(str, range(10)), **options})
     return path
 
 
@@ -299,11 +267,11 @@ def test_models_of_each_input_shape_and_output(tmp_path, model, in_shape):
 @pytest.mark.parametrize(
     ("model", "in_shape", "options", "message"),
     [
-        (fn.dense(10), (2,), {}, r"expected a model of images 28x28, with inputs \(784,\), .*, got \(2,\)"),
-        (fn.dense(10), (784,), {"scaling": None}, "expected a scaling of unit, symmetric, got None; save it with"),
-        (fn.dense(10), (784,), {"class_names": ()}, r"expected an output for each of 0 classes, got \(10,\); save it"),
-        (fn.dense(9), (784,), {}, r"expected an output for each of 10 classes, got \(9,\)"),
-        (fn.identity(), (28, 28), {}, r"expected an output for each of 10 classes, got \(28, 28\)"),
+        (fn.dense(10), (2,), {}, r"a model of images 28x28, with inputs \(784,\)"),
+        (fn.dense(10), (784,), {"scaling": None}, "a scaling of unit, symmetric"),
+        (fn.dense(10), (784,), {"class_names": ()}, r"an output for each of 0 classes, got \(10,\)"),
+        (fn.dense(9), (784,), {}, r"an output for each of 10 classes, got \(9,\)"),
+        (fn.identity(), (28, 28), {}, r"an output for each of 10 classes, got \(28, 28\)"),
     ],
 )
 def test_models_of_something_else_are_refused(tmp_path, model, in_shape, options, message):

@@ -13,7 +13,7 @@ from filelock import FileLock
 from experiments import published
 from experiments.entries import ENTRIES, Entry
 from experiments.mnist import Config, experiment
-from experiments.published import HEAD, cells, main, markdown, train
+from experiments.published import HEAD, cells, main, markdown
 from funcnn.errors import InputError
 from funcnn.runs import read_run, run
 
@@ -62,53 +62,54 @@ def test_unknown_names_are_refused_with_the_known_ones(tmp_path, capsys):
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_every_seed_is_run_once(tmp_path, capsys):
-    command = ["tiny", "--out", str(tmp_path)]
-    assert main(command) == 0
+def test_every_seed_is_run_once_and_the_table_has_mean_and_deviation(tmp_path, capsys):
+    def ran(*words):
+        """The seeds that the command runs, and the last line of its table."""
+        assert main(["tiny", "--out", str(tmp_path), "--markdown", *words]) == 0
+        printed, errors = capsys.readouterr()
+        assert printed.splitlines()[-3:] == markdown([HEAD, row_of(tmp_path)]).splitlines()
+        return re.findall(r"seed (\d): \d", errors)
+
+    assert row_of(tmp_path) == ["tiny", "what", "who", "12.5 %", "not run", "0", "", ""]
+    assert ran("--seeds", "1") == ["0"]
+    assert "±" not in row_of(tmp_path)[4]
+    assert ran() == ["1"]
+    runs = [read_run(tmp_path / "tiny" / f"seed={seed}") for seed in range(2)]
+    accuracies = [100 * run.history["test/accuracy"][-1] for run in runs]
+    seconds = np.mean([sum(run.history["seconds"]) for run in runs])
+    expected = f"{np.mean(accuracies):.2f} ± {np.std(accuracies, ddof=1):.2f} %"
+    assert row_of(tmp_path)[4:] == [expected, "2", "2", f"{seconds / 60:.1f}"]
     written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    assert re.findall(r"seed (\d): \d", capsys.readouterr().err) == ["0", "1"]
-    assert main(command) == 0
+    assert ran() == []
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == written
-    assert main([*command, "--seeds", "3"]) == 0
-    assert re.findall(r"seed (\d): \d", capsys.readouterr().err) == ["2"]
-    assert [read_run(tmp_path / "tiny" / f"seed={seed}").config["seed"] for seed in range(3)] == [0, 1, 2]
+    assert ran("--seeds", "3") == ["2"]
+    assert read_run(tmp_path / "tiny" / "seed=2").config["seed"] == 2
 
 
+@pytest.mark.usefixtures("stand_in")
 def test_an_interrupted_run_is_resumed(tmp_path):
     def interrupt(progress, first):
         raise KeyboardInterrupt
 
-    stopped = run(experiment(TINY), tmp_path / "stopped", name="mnist", config=TINY, show=interrupt)
-    assert stopped.interrupted
-    assert len(read_run(stopped.folder).history["epoch"]) == 1
+    stopped, whole = tmp_path / "stopped/tiny/seed=0", tmp_path / "whole/tiny/seed=0"
+    assert run(experiment(TINY), stopped, name="mnist", config=TINY, show=interrupt).interrupted
+    assert len(read_run(stopped).history["epoch"]) == 1
     for name in ("stopped", "whole"):
-        assert train(TINY, tmp_path / name).progress is not None
-    assert read_run(tmp_path / "stopped").digest == read_run(tmp_path / "whole").digest
+        assert main(["tiny", "--seeds", "1", "--out", str(tmp_path / name)]) == 0
+    assert read_run(stopped).digest == read_run(whole).digest is not None
 
 
+@pytest.mark.usefixtures("stand_in")
 def test_whoever_is_at_a_run_is_waited_for(tmp_path):
-    outcomes = []
-    late = threading.Thread(target=lambda: outcomes.append(train(TINY, tmp_path)))
-    with FileLock(tmp_path / ".lock"):
+    run_of = tmp_path / "tiny/seed=0"
+    run_of.mkdir(parents=True)
+    late = threading.Thread(target=main, args=(["tiny", "--seeds", "1", "--out", str(tmp_path)],))
+    with FileLock(run_of / ".lock"):
         late.start()
         late.join(timeout=0.5)
         assert late.is_alive()
     late.join(timeout=60)
-    assert outcomes[0].progress is not None
-
-
-@pytest.mark.usefixtures("stand_in")
-def test_the_table_has_mean_and_deviation(tmp_path, capsys):
-    assert row_of(tmp_path) == ["tiny", "what", "who", "12.5 %", "not run", "0", "", ""]
-    assert main(["tiny", "--seeds", "1", "--out", str(tmp_path)]) == 0
-    assert "±" not in row_of(tmp_path)[4]
-    assert main(["tiny", "--out", str(tmp_path), "--markdown"]) == 0
-    assert capsys.readouterr().out.splitlines()[-3:] == markdown([HEAD, row_of(tmp_path)]).splitlines()
-    histories = [read_run(tmp_path / "tiny" / f"seed={seed}").history for seed in range(2)]
-    accuracies = [100 * history["test/accuracy"][-1] for history in histories]
-    seconds = np.mean([sum(history["seconds"]) for history in histories])
-    expected = f"{np.mean(accuracies):.2f} ± {np.std(accuracies, ddof=1):.2f} %"
-    assert row_of(tmp_path)[4:] == [expected, "2", "2", f"{seconds / 60:.1f}"]
+    assert read_run(run_of).digest is not None
 
 
 @pytest.mark.usefixtures("stand_in")

@@ -1,10 +1,20 @@
-"""Checks of a config's fields, as attrs validators; what is refused is told by the name of its option."""
+"""Fields of a config: checks of values as attrs validators, and paths. An option that is refused is named."""
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import tyro
 
 from funcnn.errors import is_count, is_real, require
+
+LocalPath: TypeAlias = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
+
+
+def absolute(path: Path | None) -> Path | None:
+    """A path that means the same from any working folder."""
+    return path and path.absolute()
 
 
 def checked(expected: str, fits: Callable[[Any], bool]) -> Callable[[Any, Any, Any], None]:
