@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import attrs
 import dask
 import tyro
+from attrs.validators import optional
 from distributed import Client, LocalCluster, as_completed
 from distributed.comm.addressing import get_address_host_port
 from toolz import concat
@@ -22,7 +23,7 @@ from funcnn.errors import InputError, require
 from funcnn.runs import folder as files
 from funcnn.runs.compare import Comparison, compare
 from funcnn.runs.folder import Plan
-from funcnn.runs.options import check_count
+from funcnn.runs.options import COUNT
 from funcnn.runs.text import one_line
 
 Varied = tuple[str, ...]
@@ -50,7 +51,7 @@ class Grid:
     ] = ()
     seeds: tuple[int, ...] = (0, 1, 2, 3)
     out: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
-    workers: Annotated[int | None, tyro.conf.arg(metavar="INT")] = attrs.field(default=None, validator=check_count)
+    workers: Annotated[int | None, tyro.conf.arg(metavar="INT")] = attrs.field(default=None, validator=optional(COUNT))
     scheduler: Annotated[str | None, tyro.conf.arg(metavar="tcp://HOST:PORT")] = None
 
     def __attrs_post_init__(self) -> None:
