@@ -9,7 +9,7 @@ from scipy import special as scipy_special
 import funcnn as fn
 from funcnn import INFERENCE, InputError, Key, Training, special, tree
 from funcnn.jax import to_jax, to_numpy
-from funcnn.layers.convolution import windows, windows_vjp
+from funcnn.layers.convolution import Windows
 from funcnn.testing import assert_trees_close
 from funcnn.testing.laws import randomized
 from tests.catalogue import named
@@ -113,12 +113,12 @@ def test_of_equal_values_the_first_has_the_gradient():
 
 def test_images_smaller_than_a_window_are_refused():
     with pytest.raises(InputError, match=r"^windows: expected images of at least 2 x 3, got 1 x 3$"):
-        windows(np.ones((1, 1, 3, 1)), (2, 3), (1, 1))
+        Windows((2, 3), (1, 1)).of(np.ones((1, 1, 3, 1)))
 
 
 def test_laying_windows_back_counts_how_often_a_pixel_is_seen():
-    seen = windows(np.ones((1, 4, 5, 1)), (2, 3), (1, 2))
-    counts = windows_vjp(seen, (4, 5), (1, 2))[0, :, :, 0]
+    windows = Windows((2, 3), (1, 2))
+    counts = windows.laid_back(windows.of(np.ones((1, 4, 5, 1))), (4, 5))[0, :, :, 0]
     assert counts.tolist() == [[1, 1, 2, 1, 1], [2, 2, 4, 2, 2], [2, 2, 4, 2, 2], [1, 1, 2, 1, 1]]
 
 
