@@ -14,12 +14,12 @@ import attrs
 import numpy as np
 
 import funcnn as fn
-from experiments.fields import COUNT
 from experiments.plane import cloud
 from funcnn.arrays import Array, namespace, number
 from funcnn.errors import require
 from funcnn.layer import Params
 from funcnn.runs import Experiment, Row, main
+from funcnn.runs.options import COUNT
 
 JUDGED = fn.sigmoid_binary_cross_entropy()
 MODES = np.stack([(np.cos(angle), np.sin(angle)) for angle in np.arange(8) * math.pi / 4]).astype(np.float32)

@@ -14,9 +14,10 @@ import attrs
 
 import funcnn as fn
 from experiments.digits import load_data
-from experiments.fields import AT_LEAST_0, COUNT, SEED, LocalPath, absolute
+from experiments.fields import SEED, LocalPath, absolute
 from funcnn.runs import Experiment, main, supervised
 from funcnn.runs.classifier import classifier_sections
+from funcnn.runs.options import AT_LEAST_0, COUNT
 
 
 @attrs.frozen

@@ -15,10 +15,11 @@ from toolz import concat, identity, valmap
 import funcnn as fn
 from experiments.book import nnfs
 from experiments.digits import load_data, split, standardizer
-from experiments.fields import ABOVE_0, AT_LEAST_0, COUNT, COUNTS, SEED, SHARE, LocalPath, absolute
+from experiments.fields import ABOVE_0, COUNTS, SEED, SHARE, LocalPath, absolute
 from funcnn.errors import require
 from funcnn.runs import Experiment, main, supervised
 from funcnn.runs.classifier import classifier_sections
+from funcnn.runs.options import AT_LEAST_0, COUNT
 
 
 @attrs.frozen

@@ -15,11 +15,11 @@ import tyro
 from attrs.validators import optional
 
 from experiments.entries import ENTRIES, Entry
-from experiments.fields import COUNT
 from experiments.mnist import Config, experiment
 from funcnn.errors import require
 from funcnn.runs import Row, folder as files, run
 from funcnn.runs.command import guarded
+from funcnn.runs.options import COUNT
 from funcnn.runs.text import columns
 
 HEAD = ("name", "what", "source", "published", "ours", "seeds", "epochs", "minutes")

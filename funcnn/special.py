@@ -108,9 +108,8 @@ def unit_of(x: Array, axis: Any) -> Array:
     """What to divide by before squares are summed over the axes: the largest magnitude if it is huge, else 1."""
     xp = namespace(x)
     largest = xp.max(xp.abs(x), axis=axis, keepdims=True)
-    return xp.where(
-        (largest > float(xp.finfo(x.dtype).max) ** 0.4) & xp.isfinite(largest), largest, xp.ones_like(largest)
-    )
+    huge = (largest > float(xp.finfo(x.dtype).max) ** 0.4) & xp.isfinite(largest)
+    return xp.where(huge, largest, xp.ones_like(largest))
 
 
 def segment_sum(rows: Array, segments: Array, count: int) -> Array:
@@ -122,20 +121,20 @@ def segment_sum(rows: Array, segments: Array, count: int) -> Array:
            [0.],
            [4.]])
     """
-    if not isinstance(rows, np.ndarray):
-        return in_float32(lambda rows: _segment_sum(rows, segments, count), rows)
-    sums = np.zeros((count, *rows.shape[1:]), dtype=rows.dtype)
-    np.add.at(sums, segments, rows)
-    return sums
+    if isinstance(rows, np.ndarray):
+        sums = np.zeros((count, *rows.shape[1:]), dtype=rows.dtype)
+        np.add.at(sums, segments, rows)
+        return sums
 
+    def summed(rows: Array) -> Array:
+        xp = namespace(rows)
+        sums = xp.zeros((count, *rows.shape[1:]), dtype=rows.dtype)
+        if hasattr(rows, "at"):  # JAX
+            return sums.at[segments].add(rows)
+        of_segment = xp.astype(xp.arange(count)[:, None] == segments[None, :], rows.dtype)  # there is no sum by index
+        return xp.reshape(of_segment @ xp.reshape(rows, (rows.shape[0], -1)), sums.shape)
 
-def _segment_sum(rows: Array, segments: Array, count: int) -> Array:
-    xp = namespace(rows)
-    sums = xp.zeros((count, *rows.shape[1:]), dtype=rows.dtype)
-    if hasattr(rows, "at"):  # JAX
-        return sums.at[segments].add(rows)
-    one_hot = xp.astype(xp.arange(count)[:, None] == segments[None, :], rows.dtype)  # the array API has no sum by index
-    return xp.reshape(one_hot @ xp.reshape(rows, (rows.shape[0], -1)), sums.shape)
+    return in_float32(summed, rows)
 
 
 def _root(x: Array, axis: Any) -> Array:

@@ -9,7 +9,7 @@ from scipy import special as scipy_special
 import funcnn as fn
 from funcnn import INFERENCE, InputError, Key, Training, special, tree
 from funcnn.jax import to_jax, to_numpy
-from funcnn.layers.convolution import windows, windows_vjp
+from funcnn.layers.convolution import Windows
 from funcnn.testing import assert_trees_close
 from funcnn.testing.laws import randomized
 from tests.catalogue import named
@@ -113,12 +113,12 @@ def test_of_equal_values_the_first_has_the_gradient():
 
 def test_images_smaller_than_a_window_are_refused():
     with pytest.raises(InputError, match=r"^windows: expected images of at least 2 x 3, got 1 x 3$"):
-        windows(np.ones((1, 1, 3, 1)), (2, 3), (1, 1))
+        Windows((2, 3), (1, 1)).of(np.ones((1, 1, 3, 1)))
 
 
 def test_laying_windows_back_counts_how_often_a_pixel_is_seen():
-    seen = windows(np.ones((1, 4, 5, 1)), (2, 3), (1, 2))
-    counts = windows_vjp(seen, (4, 5), (1, 2))[0, :, :, 0]
+    windows = Windows((2, 3), (1, 2))
+    counts = windows.laid_back(windows.of(np.ones((1, 4, 5, 1))), (4, 5))[0, :, :, 0]
     assert counts.tolist() == [[1, 1, 2, 1, 1], [2, 2, 4, 2, 2], [2, 2, 4, 2, 2], [1, 1, 2, 1, 1]]
 
 
@@ -219,20 +219,15 @@ def test_a_small_convolutional_net_learns():
         (lambda: fn.dropout(1.0), r"dropout: expected a rate, the probability to drop, in \[0, 1\), got 1.0"),
         (lambda: fn.dropout(-0.1), r"dropout: expected a rate, .*, got -0.1"),
         (lambda: fn.dropout("half"), r"dropout: expected a rate, .*, got 'half'"),
-        (lambda: fn.leaky_relu(1.5), r"leaky_relu: expected a slope in \[0, 1\), got 1.5"),
         (lambda: fn.leaky_relu(1.0), r"leaky_relu: expected a slope in \[0, 1\), got 1.0"),
         (lambda: fn.leaky_relu(-0.1), r"leaky_relu: expected a slope in \[0, 1\), got -0.1"),
         (lambda: fn.elu(0.0), "elu: expected an alpha above 0, got 0.0"),
         (lambda: fn.layer_norm(0.0), "layer_norm: expected an eps above 0, got 0.0"),
-        (lambda: fn.rms_norm(-1.0), "rms_norm: expected an eps above 0, got -1.0"),
         (lambda: fn.elementwise(abs, abs, of="z"), "elementwise: expected of to be 'x' or 'y', got 'z'"),
         (lambda: fn.reshape(0, 3), r"reshape: expected sizes that are positive whole numbers, got \(0, 3\)"),
         (lambda: fn.reshape(2, 3).init(Key(0), (5,)), r"reshape\(2, 3\): expected 6 elements a sample, got 5: \(5,\)"),
         (lambda: fn.conv2d(0), "conv2d: expected features to be a positive whole number, got 0"),
-        (
-            lambda: fn.conv2d(3, (3, 0)),
-            r"conv2d: expected kernel to be one or two positive whole numbers, got \(3, 0\)",
-        ),
+        (lambda: fn.conv2d(3, (3, 0)), r"conv2d: expected kernel to be one or two .* numbers, got \(3, 0\)"),
         (lambda: fn.conv2d(3, padding="full"), "conv2d: expected a padding of 'same' or 'valid', got 'full'"),
         (
             lambda: fn.conv2d(3).init(Key(0), (784,)),
@@ -243,18 +238,11 @@ def test_a_small_convolutional_net_learns():
             lambda: fn.conv2d(3, padding="valid").init(Key(0), (2, 9, 1)),
             r"conv2d\(3, \(3, 3\)\): expected images of at least 3 x 3, got 2 x 9",
         ),
-        (
-            lambda: fn.max_pool2d(3).init(Key(0), (2, 9, 1)),
-            r"max_pool2d\(\(3, 3\)\): expected images of at least 3 x 3, got 2 x 9",
-        ),
-        (
-            lambda: fn.avg_pool2d(2, stride=0),
-            "avg_pool2d: expected stride to be one or two positive whole numbers, got 0",
-        ),
+        (lambda: fn.avg_pool2d(2, stride=0), "avg_pool2d: expected stride to be one or two .* numbers, got 0"),
         (lambda: fn.embedding(0, 3), "embedding: expected vocabulary to be a positive whole number, got 0"),
         (lambda: fn.embedding(3, 0), "embedding: expected features to be a positive whole number, got 0"),
         (lambda: embed(np.array([-1])), r"embedding\(5, 3\): expected integers from 0 to 4, got values from -1 to -1"),
-        (lambda: fn.conv2d(3, (3, 3, 3)), r"conv2d: expected kernel to be one or two .* numbers, got \(3, 3, 3\)"),
+        (lambda: fn.conv2d(3, (3, 3, 3)), r"conv2d: expected kernel .* numbers, got \(3, 3, 3\)"),
         (lambda: fn.conv2d(3, stride=0), "conv2d: expected stride to be one or two positive whole numbers, got 0"),
         (
             lambda: fn.predict(fn.conv2d(3), fn.conv2d(3).init(Key(0), (4, 4, 2))[0], np.ones((2, 4, 4, 3))),
@@ -264,24 +252,12 @@ def test_a_small_convolutional_net_learns():
             lambda: fn.predict(fn.conv2d(3), fn.conv2d(3).init(Key(0), (4, 4, 2))[0], np.ones((2, 4, 2))),
             r"conv2d\(3, \(3, 3\)\): expected inputs \(batch, height, width, 2\), got \(2, 4, 2\)",
         ),
-        (
-            lambda: fn.avg_pool2d((3, 2)).init(Key(0), (2, 9, 1)),
-            r"avg_pool2d\(\(3, 2\)\): expected images of at least 3 x 2, got 2 x 9",
-        ),
-        (
-            lambda: fn.max_pool2d().init(Key(0), (28, 28)),
-            r"max_pool2d\(\(2, 2\)\): expected inputs .*, got \(batch, 28, 28\); .*",
-        ),
-        (
-            lambda: fn.predict(fn.max_pool2d(3), (), np.ones((1, 2, 9, 1))),
-            r"max_pool2d\(\(3, 3\)\): expected images of at least 3 x 3, got 2 x 9",
-        ),
+        (lambda: fn.avg_pool2d((3, 2)).init(Key(0), (2, 9, 1)), r"avg_pool2d\(\(3, 2\)\): .* 3 x 2, got 2 x 9"),
+        (lambda: fn.max_pool2d().init(Key(0), (28, 28)), r"max_pool2d\(\(2, 2\)\): .*, got \(batch, 28, 28\); .*"),
+        (lambda: fn.predict(fn.max_pool2d(3), (), np.ones((1, 2, 9, 1))), r"max_pool2d\(\(3, 3\)\): .*, got 2 x 9"),
         (lambda: fn.rms_norm(0.0), "rms_norm: expected an eps above 0, got 0.0"),
         (lambda: fn.max_pool2d(0), "max_pool2d: expected size to be one or two positive whole numbers, got 0"),
-        (
-            lambda: fn.layer_norm().init(Key(0), ()),
-            r"layer_norm: expected inputs \(batch, ..., features\), got \(batch,\)",
-        ),
+        (lambda: fn.layer_norm().init(Key(0), ()), r"layer_norm: expected inputs \(batch, ..., f.*, got \(batch,\)"),
         (lambda: fn.rms_norm().init(Key(0), ()), r"rms_norm: expected inputs \(batch, ..., features\), got \(batch,\)"),
         (lambda: fn.dense(3, biases=7), r"dense biases: expected an initializer, got 7; call its constructor: .*"),
         (lambda: embed(np.array([5])), r"embedding\(5, 3\): expected integers from 0 to 4, got values from 5 to 5"),
@@ -290,7 +266,6 @@ def test_a_small_convolutional_net_learns():
         (lambda: fn.concatenate(), "concatenate: expected at least one layer, got none"),
         (lambda: fn.parallel(), "parallel: expected at least one layer, got none"),
         (lambda: fn.add(fn.tanh(), 3), r"add\[1\]: expected a Layer, got 3; call its constructor: relu\(\)"),
-        (lambda: fn.parallel(3), r"parallel\[0\]: expected a Layer, got 3; call its constructor: relu\(\)"),
         (
             lambda: fn.concatenate(fn.tanh(), fn.flatten()).init(Key(0), (2, 3)),
             r"concatenate: expected layers with the same output shape but for the last axis, got \(\(2, 3\), \(6,\)\)",
@@ -302,12 +277,9 @@ def test_a_small_convolutional_net_learns():
         (lambda: fn.residual(fn.dense(3)).init(Key(0), (5,)), r"add: expected layers with the same output shape, .*"),
         (
             lambda: fn.concatenate(fn.relu),
-            r"concatenate\[0\]: expected a Layer, got <function relu at .*>; call its constructor: relu\(\)",
+            r"concatenate\[0\]: expected a Layer, got <function relu at .*>; call its .*",
         ),
-        (
-            lambda: fn.concatenate(fn.dense(3), fn.dense(2)).init(Key(0), (2, 3)),
-            r"parallel\[0\] dense\(3\): expected .*",
-        ),
+        (lambda: fn.concatenate(fn.dense(3), fn.dense(2)).init(Key(0), (2, 3)), r"parallel\[0\] dense\(3\): .*"),
         (
             lambda: fn.parallel(fn.relu()).init(Key(0), ((3,), (4,))),
             r"parallel: expected a tuple of 1 input shapes, got \(\(3,\), \(4,\)\)",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from funcnn import InputError, Key
-from funcnn.initializers import fans, glorot_normal, glorot_uniform, he_normal, he_uniform, lecun_normal, normal, zeros
+from funcnn.initializers import glorot_normal, glorot_uniform, he_normal, he_uniform, lecun_normal, normal, zeros
 from funcnn.spec import from_plain, to_plain
 from funcnn.testing import assert_pure
 from tests.catalogue import INITIALIZERS
@@ -47,11 +47,6 @@ def test_uniform_bounds(initializer, bound):
     values = initializer(Key(0), SHAPE, np.float64)
     assert np.max(np.abs(values)) == pytest.approx(math.sqrt(bound), rel=1e-3)
     assert np.max(np.abs(values)) <= math.sqrt(bound)
-
-
-def test_fans():
-    assert fans((784, 128)) == (784, 128)
-    assert fans((3, 5, 16, 32)) == (240, 480)
 
 
 def test_negative_deviation_is_refused():

@@ -298,14 +298,6 @@ def test_dx_is_computed_unless_it_is_not_needed(layer, in_shape):
     assert layer.vjp(params, residuals, y, need_dx=False)[1] is None
 
 
-@pytest.mark.parametrize("dtype", [np.int64, np.uint8, np.bool_])
-@pytest.mark.parametrize("layer", [fn.dense(2), fn.relu(), fn.softmax(), fn.serial(fn.flatten(), fn.dense(2))], ids=str)
-def test_integers_are_refused(layer, dtype):
-    params, _ = layer.init(Key(0), (3,))
-    with pytest.raises(InputError, match=rf"expected floating inputs, got {np.dtype(dtype)}; convert and scale"):
-        layer.forward(params, np.ones((2, 3), dtype), INFERENCE)
-
-
 @pytest.mark.parametrize(
     ("layer", "in_shape", "where"),
     [
@@ -317,6 +309,7 @@ def test_integers_are_refused(layer, dtype):
         (fn.rms_norm(), (3,), "rms_norm()"),
         (fn.dense(2), (3,), "dense(2)"),
         (fn.conv2d(2), (4, 4, 1), "conv2d(2, (3, 3))"),
+        (fn.serial(fn.flatten(), fn.serial(fn.dense(2))), (3,), "serial[1] serial[0] dense(2)"),
         (fn.max_pool2d(), (4, 4, 1), "max_pool2d((2, 2))"),
         (fn.avg_pool2d(), (4, 4, 1), "avg_pool2d((2, 2))"),
         (fn.add(fn.tanh(), fn.dense(2), fn.tanh()), (2,), "parallel[0] an activation"),
@@ -325,8 +318,9 @@ def test_integers_are_refused(layer, dtype):
 )
 def test_integers_are_refused_at_their_place(layer, in_shape, where):
     params, _ = layer.init(Key(0), in_shape)
-    with pytest.raises(InputError, match=rf"^{re.escape(where)}: expected floating inputs, got int64; convert and"):
-        layer.forward(params, np.ones((2, *in_shape), int), INFERENCE)
+    for dtype in ("int64", "uint8", "bool"):
+        with pytest.raises(InputError, match=rf"^{re.escape(where)}: expected floating inputs, got {dtype}; convert"):
+            layer.forward(params, np.ones((2, *in_shape), dtype), INFERENCE)
 
 
 @pytest.mark.parametrize(
@@ -380,17 +374,15 @@ def test_other_shapes_than_those_of_init_are_refused(layer, in_shape, shape, mes
         (lambda: fn.gelu("none"), "gelu: expected True or False for approximate, got 'none'"),
         (lambda: fn.conv2d(2, 3.0), "conv2d: expected kernel to be one or two positive whole numbers, got 3.0"),
         (lambda: fn.max_pool2d("2"), "max_pool2d: expected size to be one or two positive whole numbers, got '2'"),
+        (
+            lambda: fn.dense(3, weights=he_normal),
+            r"dense weights: expected an initializer, .*constructor: he_normal\(\)",
+        ),
         (lambda: fn.conv2d(2, weights=he_normal), "conv2d weights: expected an initializer"),
         (lambda: fn.conv2d(2, biases=np.zeros), "conv2d biases: expected an initializer"),
         (lambda: fn.embedding(5, 2, he_normal), "embedding table: expected an initializer"),
-        (
-            lambda: fn.dense(3, biases=he_normal()).init(Key(0), (2,)),
-            r"fans: expected weights of two axes or more, got",
-        ),
-        (
-            lambda: fn.conv2d(2).init(Key(0), (4, 0, 1)),
-            r"conv2d\(2, \(3, 3\)\): expected a shape of positive whole num",
-        ),
+        (lambda: fn.dense(3, biases=he_normal()).init(Key(0), (2,)), "fans: expected weights of two axes or more, got"),
+        (lambda: fn.conv2d(2).init(Key(0), (4, 0, 1)), r"conv2d\(2, \(3, 3\)\): expected a shape of positive whole"),
         (lambda: fn.flatten().init(Key(0), 784), "flatten\\(\\): expected a shape of positive whole numbers"),
         (lambda: fn.serial(fn.dense(2)).init(0, (3,)), r"serial: expected a key, got 0; make one of a seed: Key\(0\)"),
         (
@@ -430,40 +422,16 @@ def test_wrong_shapes_name_the_place(shape, message):
         fn.predict(model, params, np.ones(shape, np.float32))
 
 
-def test_wrong_shapes_name_the_whole_path():
-    model = fn.serial(fn.relu(), fn.serial(fn.relu(), fn.dense(64)))
-    with pytest.raises(
-        InputError,
-        match=r"^serial\[1\] serial\[1\] dense\(64\): expected inputs \(batch, in\), got \(batch, 10, 128\); "
-        r"put flatten\(\) before it$",
-    ):
-        model.init(Key(0), (10, 128))
-
-
 @pytest.mark.parametrize("features", [0, -1, 2.0, "3", True, None])
 def test_features_are_counted(features):
     with pytest.raises(InputError, match=f"^dense: expected features to be a positive whole number, got {features!r}$"):
         fn.dense(features)
 
 
-def test_a_constructor_is_no_layer():
-    with pytest.raises(InputError, match=r"serial\[1\]: expected a Layer, .*call its constructor"):
-        fn.serial(fn.dense(3), fn.relu)
-
-
 @pytest.mark.parametrize("in_shape", [(0,), (-3,), 5, (2.5,), None, "784"])
 def test_bad_input_shapes_are_refused(in_shape):
-    with pytest.raises(
-        InputError, match=r"dense\(3\): expected a shape of positive whole numbers, such as \(784,\), got"
-    ):
+    with pytest.raises(InputError, match=r"dense\(3\): expected a shape of positive whole numbers, such as \(784,\)"):
         fn.dense(3).init(Key(0), in_shape)
-
-
-def test_an_initializer_that_was_not_called_is_refused():
-    with pytest.raises(
-        InputError, match=r"dense weights: expected an initializer, .*call its constructor: he_normal\(\)"
-    ):
-        fn.dense(3, weights=he_normal)
 
 
 def test_shape_layers_take_any_dtype():

@@ -2,9 +2,6 @@
 
 import runpy
 
-import numpy as np
-import pytest
-
 import funcnn as fn
 from funcnn.testing import check_layer
 
@@ -24,30 +21,14 @@ saved = fn.load("own.safetensors")
 """
 
 
-@pytest.fixture
-def script(tmp_path, monkeypatch):
-    """What the script leaves, run in an empty folder."""
+def test_a_short_script_trains_saves_and_loads_a_layer_that_obeys_the_laws(tmp_path, monkeypatch):
+    assert len(SCRIPT.strip().splitlines()) <= 12
     monkeypatch.chdir(tmp_path)
     (tmp_path / "script.py").write_text(SCRIPT)
-    return runpy.run_path("script.py")
-
-
-def test_the_script_is_short():
-    assert len(SCRIPT.strip().splitlines()) <= 12
-
-
-def test_it_trains_saves_and_loads(script):
+    script = runpy.run_path("script.py")
     saved, data = script["saved"], script["data"]
     assert repr(saved.model) == "serial(dense(32), scaled_tanh(1.7), dense(10))"
     assert fn.tree.equal(saved.params, script["params"])
     found = fn.evaluate(saved.model, script["loss"], saved.params, data.test, metrics={"accuracy": fn.accuracy})
     assert found["accuracy"] > 0.8
-
-
-def test_it_obeys_the_laws(script):
     check_layer(script["scaled_tanh"](1.7), in_shape=(5,))
-
-
-def test_the_formula_is_the_derivative():
-    y = 1.7 * np.tanh(0.3)
-    assert 1.7 - y * y / 1.7 == pytest.approx(1.7 / np.cosh(0.3) ** 2)

@@ -7,7 +7,7 @@ that is simpler, of the output. They come from one helper, :func:`elementwise`, 
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -22,8 +22,8 @@ from funcnn.spec import described
 __all__ = ["elementwise", "elu", "gelu", "leaky_relu", "log_softmax", "relu", "relu_forward", "relu_vjp", "selu"]
 __all__ += ["sigmoid", "silu", "softmax", "softmax_forward", "softmax_vjp", "softplus", "tanh"]
 
-SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
-"""The constants of Klambauer et al. 2017, with which unit normal inputs give unit normal outputs."""
+Same: TypeAlias = Float[Array, "*shape"]
+"""An array of the shape that the inputs have."""
 
 
 def elementwise(f: Callable[[Array], Array], df: Callable[[Array], Array], *, of: Literal["x", "y"] = "x") -> Layer:
@@ -39,7 +39,7 @@ def elementwise(f: Callable[[Array], Array], df: Callable[[Array], Array], *, of
     (array([9.]), ((), array([6.])))
     """
     require(is_one_of(of, ("x", "y")), "elementwise", "of to be 'x' or 'y'", repr(of))
-    return Layer(init_same_shape, partial(elementwise_forward, f, of == "y"), partial(elementwise_vjp, df))
+    return Layer(init_same_shape, partial(_forward, "an activation", f, of == "y"), partial(elementwise_vjp, df))
 
 
 @described
@@ -72,7 +72,7 @@ def elu(alpha: float = 1.0) -> Layer:
 @described
 def selu() -> Layer:
     """y = scale elu(x, alpha) with the constants that keep mean and variance (Klambauer et al. 2017)."""
-    return _scaled_elu(SELU_ALPHA, SELU_SCALE)
+    return _scaled_elu(alpha=1.6732632423543772, scale=1.0507009873554805)
 
 
 @described
@@ -83,13 +83,33 @@ def gelu(approximate: bool = False) -> Layer:
     as in PyTorch; ``jax.nn.gelu`` approximates unless told otherwise.
     """
     require(isinstance(approximate, bool), "gelu", "True or False for approximate", repr(approximate))
-    return elementwise(_gelu_tanh, _gelu_tanh_slope) if approximate else elementwise(_gelu, _gelu_slope)
+    if not approximate:
+        return elementwise(
+            lambda x: _times_tail(x, special.normal_cdf(x)),
+            lambda x: special.normal_cdf(x) + special.within(x) * special.normal_pdf(x),
+        )
+    scale, cube = math.sqrt(2 / math.pi), 0.044715
+
+    def tail(u: Array) -> Array:
+        return special.sigmoid(2 * scale * (u + cube * u * u * u))
+
+    def df(x: Array) -> Array:
+        u = special.within(x)
+        s = tail(u)
+        return s + u * s * (1 - s) * 2 * scale * (1 + 3 * cube * u * u)
+
+    return elementwise(lambda x: _times_tail(x, tail(special.within(x))), df)
 
 
 @described
 def silu() -> Layer:
     """y = x sigmoid(x), also called swish (Elfwing et al. 2018)."""
-    return elementwise(_silu, _silu_slope)
+
+    def df(x: Array) -> Array:
+        s = special.sigmoid(x)
+        return s + special.within(x) * s * (1 - s)
+
+    return elementwise(lambda x: _times_tail(x, special.sigmoid(x)), df)
 
 
 @described
@@ -130,7 +150,14 @@ def softmax() -> Layer:
 @described
 def log_softmax() -> Layer:
     """y_i = x_i - log sum_j exp(x_j) over the last axis: log probabilities that do not underflow."""
-    return Layer(init_same_shape, log_softmax_forward, log_softmax_vjp)
+
+    def pulled(dy: Array, y: Array) -> Array:
+        """dx = dy - exp(y) sum(dy), the sum over the last axis."""
+        xp = namespace(y)
+        return dy - xp.exp(y) * xp.sum(dy, axis=-1, keepdims=True)
+
+    forward = partial(_forward, "log_softmax()", special.log_softmax, True)
+    return Layer(init_same_shape, forward, partial(_vjp, pulled))
 
 
 def init_same_shape(key: Key, in_shape: Shape, *, dtype: Any = np.float32) -> tuple[tuple[()], Shape]:
@@ -139,41 +166,61 @@ def init_same_shape(key: Key, in_shape: Shape, *, dtype: Any = np.float32) -> tu
     return (), in_shape
 
 
-def elementwise_forward(
-    f: Callable[[Array], Array], keep_y: bool, params: tuple[()], x: Float[Array, "*shape"], mode: Mode
-) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
+def _forward(
+    where: str, f: Callable[[Array], Array], keep_y: bool, params: tuple[()], x: Same, mode: Mode
+) -> tuple[Same, Same]:
     """y = f(x); the residual is y or x."""
     del params, mode  # it has none, and is deterministic
-    check_floating("an activation", x)
+    check_floating(where, x)
     y = in_float32(f, x)
     return y, y if keep_y else x
 
 
+def _vjp(
+    f: Callable[[Array, Array], Array], params: tuple[()], residuals: Same, dy: Same, *, need_dx: bool = True
+) -> tuple[tuple[()], Same | None]:
+    """dx = f(dy, residual)."""
+    return params, in_float32(f, dy, residuals) if need_dx else None
+
+
 def elementwise_vjp(
-    df: Callable[[Array], Array],
-    params: tuple[()],
-    residuals: Float[Array, "*shape"],
-    dy: Float[Array, "*shape"],
-    *,
-    need_dx: bool = True,
-) -> tuple[tuple[()], Float[Array, "*shape"] | None]:
+    df: Callable[[Array], Array], params: tuple[()], residuals: Same, dy: Same, *, need_dx: bool = True
+) -> tuple[tuple[()], Same | None]:
     """dx = dy df(residual)."""
     return params, dy * in_float32(df, residuals) if need_dx else None
-
-
-def _relu(x: Array) -> Array:
-    return namespace(x).maximum(x, 0)
 
 
 def _relu_slope(y: Array) -> Array:
     return namespace(y).astype(y > 0, y.dtype)
 
 
-relu_forward = partial(elementwise_forward, _relu, True)
+def _relu(x: Array) -> Array:
+    return namespace(x).maximum(x, 0)
+
+
+relu_forward = partial(_forward, "an activation", _relu, True)
 """y = max(x, 0); the residual is y, which the next layer keeps anyway."""
 
 relu_vjp = partial(elementwise_vjp, _relu_slope)
 """dx = dy where y > 0, else 0."""
+
+
+def _softmax(x: Array) -> Array:
+    xp = namespace(x)
+    y = xp.exp(x - xp.max(x, axis=-1, keepdims=True))
+    y /= xp.sum(y, axis=-1, keepdims=True)
+    return y
+
+
+def _softmax_vjp(dy: Array, y: Array) -> Array:
+    return y * (dy - namespace(y).sum(dy * y, axis=-1, keepdims=True))
+
+
+softmax_forward = partial(_forward, "softmax()", _softmax, True)
+"""Stable for any finite inputs, since the largest is subtracted first; the residual is y."""
+
+softmax_vjp = partial(_vjp, _softmax_vjp)
+"""dx = y (dy - <dy, y>), the inner product over the last axis."""
 
 
 def _scaled_elu(alpha: float, scale: float) -> Layer:
@@ -189,90 +236,6 @@ def _scaled_elu(alpha: float, scale: float) -> Layer:
     return elementwise(f, df, of="y")
 
 
-def _gelu(x: Array) -> Array:
-    return _times_tail(x, special.normal_cdf(x))
-
-
-def _gelu_slope(x: Array) -> Array:
-    return special.normal_cdf(x) + special.within(x) * special.normal_pdf(x)
-
-
-_GELU_SCALE, _GELU_CUBE = math.sqrt(2 / math.pi), 0.044715
-
-
-def _gelu_sigmoid(u: Array) -> Array:
-    return special.sigmoid(2 * _GELU_SCALE * (u + _GELU_CUBE * u * u * u))
-
-
-def _gelu_tanh(x: Array) -> Array:
-    return _times_tail(x, _gelu_sigmoid(special.within(x)))
-
-
-def _gelu_tanh_slope(x: Array) -> Array:
-    u = special.within(x)
-    s = _gelu_sigmoid(u)
-    return s + u * s * (1 - s) * 2 * _GELU_SCALE * (1 + 3 * _GELU_CUBE * u * u)
-
-
-def _silu(x: Array) -> Array:
-    return _times_tail(x, special.sigmoid(x))
-
-
-def _silu_slope(x: Array) -> Array:
-    s = special.sigmoid(x)
-    return s + special.within(x) * s * (1 - s)
-
-
 def _times_tail(x: Array, tail: Array) -> Array:
     """x times what is exactly 0 for very negative x, infinite ones too."""
     return namespace(x).maximum(x, -special.FAR) * tail
-
-
-def softmax_forward(
-    params: tuple[()], x: Float[Array, "*shape"], mode: Mode
-) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
-    """Stable for any finite inputs, since the largest is subtracted first; the residual is y."""
-    del params, mode  # it has none, and is deterministic
-    check_floating("softmax()", x)
-    y = in_float32(_softmax, x)
-    return y, y
-
-
-def softmax_vjp(
-    params: tuple[()], residuals: Float[Array, "*shape"], dy: Float[Array, "*shape"], *, need_dx: bool = True
-) -> tuple[tuple[()], Float[Array, "*shape"] | None]:
-    """dx = y (dy - <dy, y>), the inner product over the last axis."""
-    return params, in_float32(_softmax_vjp, dy, residuals) if need_dx else None
-
-
-def log_softmax_forward(
-    params: tuple[()], x: Float[Array, "*shape"], mode: Mode
-) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
-    """Stable for any finite inputs, since the largest is subtracted first; the residual is y."""
-    del params, mode  # it has none, and is deterministic
-    check_floating("log_softmax()", x)
-    y = in_float32(special.log_softmax, x)
-    return y, y
-
-
-def log_softmax_vjp(
-    params: tuple[()], residuals: Float[Array, "*shape"], dy: Float[Array, "*shape"], *, need_dx: bool = True
-) -> tuple[tuple[()], Float[Array, "*shape"] | None]:
-    """dx = dy - exp(y) sum(dy), the sum over the last axis."""
-    return params, in_float32(_log_softmax_vjp, dy, residuals) if need_dx else None
-
-
-def _softmax(x: Array) -> Array:
-    xp = namespace(x)
-    y = xp.exp(x - xp.max(x, axis=-1, keepdims=True))
-    y /= xp.sum(y, axis=-1, keepdims=True)
-    return y
-
-
-def _softmax_vjp(dy: Array, y: Array) -> Array:
-    return y * (dy - namespace(y).sum(dy * y, axis=-1, keepdims=True))
-
-
-def _log_softmax_vjp(dy: Array, y: Array) -> Array:
-    xp = namespace(y)
-    return dy - xp.exp(y) * xp.sum(dy, axis=-1, keepdims=True)

@@ -7,17 +7,17 @@ of :func:`add` and :func:`concatenate` are the ``juxt`` of theirs. So ``serial``
 its unit, bit for bit, for layers that draw nothing: what one draws depends on its place.
 """
 
-import itertools
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial, reduce
+from itertools import accumulate, pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
 from toolz import concat, juxt, pipe
 
 from funcnn import tree
-from funcnn.arrays import Array, Shape, Shapes, check_dtype, namespace
+from funcnn.arrays import Array, Shapes, check_dtype, namespace
 from funcnn.errors import InputError, is_count, require
 from funcnn.keys import Key, check_key
 from funcnn.layer import UNPACK, Layer, Mode, Params, Residuals, check_mode, check_params
@@ -26,6 +26,11 @@ from funcnn.spec import described
 
 __all__ = ["add", "concatenate", "identity", "identity_forward", "identity_vjp", "parallel", "repeat", "residual"]
 __all__ += ["serial", "serial_forward", "serial_vjp"]
+
+Each: TypeAlias = Sequence[Any]
+"""One thing for each layer: its params, its shape, its output."""
+
+Stage: TypeAlias = Callable[[tuple[Any, Any]], tuple[Any, Any]]
 
 
 @described
@@ -61,8 +66,17 @@ def residual(layer: Layer) -> Layer:
 @described
 def add(*layers: Layer) -> Layer:
     """y = sum_i layer_i(x); the output shapes must be the same."""
-    layers = _checked("add", layers)
-    return Layer(partial(add_init, layers), partial(add_forward, layers), partial(add_vjp, layers))
+    _check_layers("add", layers)
+
+    def out_shape(shapes: Each) -> Shapes:
+        if len(set(shapes)) != 1:
+            raise InputError("add", "layers with the same output shape", shapes)
+        return shapes[0]
+
+    def join(outputs: Each) -> tuple[Array, tuple[()]]:
+        return reduce(operator.add, outputs), ()
+
+    return _joined(layers, out_shape, join, lambda kept, dy: [dy] * len(layers))
 
 
 @described
@@ -73,10 +87,21 @@ def concatenate(*layers: Layer) -> Layer:
     >>> concatenate(fn.identity(), fn.dense(3)).init(Key(0), (5,))[1]
     (8,)
     """
-    layers = _checked("concatenate", layers)
-    return Layer(
-        partial(concatenate_init, layers), partial(concatenate_forward, layers), partial(concatenate_vjp, layers)
-    )
+    _check_layers("concatenate", layers)
+
+    def out_shape(shapes: Each) -> Shapes:
+        if len({shape[:-1] for shape in shapes}) != 1 or () in shapes:
+            raise InputError("concatenate", "layers with the same output shape but for the last axis", shapes)
+        return (*shapes[0][:-1], sum(shape[-1] for shape in shapes))
+
+    def join(outputs: Each) -> tuple[Array, tuple[int, ...]]:
+        """The residual is where the features of each begin, and where those of the last end."""
+        if any(y.ndim < 2 for y in outputs):
+            raise InputError("concatenate", "outputs (batch, ..., features)", [y.shape for y in outputs])
+        bounds = tuple(accumulate((y.shape[-1] for y in outputs), initial=0))
+        return namespace(outputs[0]).concat(outputs, axis=-1), bounds
+
+    return _joined(layers, out_shape, join, lambda bounds, dy: [dy[..., a:b] for a, b in pairwise(bounds)])
 
 
 @described
@@ -87,8 +112,33 @@ def parallel(*layers: Layer) -> Layer:
     >>> parallel(fn.dense(3), fn.identity()).init(Key(0), ((5,), (2,)))[1]
     ((3,), (2,))
     """
-    layers = _checked("parallel", layers)
-    return Layer(partial(parallel_init, layers), partial(parallel_forward, layers), partial(parallel_vjp, layers))
+    _check_layers("parallel", layers)
+
+    def init(key: Key, in_shape: Each, *, dtype: Any = np.float32) -> tuple[Each, Each]:
+        check_key("parallel", key)
+        if not isinstance(in_shape, tuple | list) or len(in_shape) != len(layers):
+            raise InputError("parallel", f"a tuple of {len(layers)} input shapes", repr(in_shape))
+        inits = [
+            _located("parallel", i, layer.init, key.at(i), shape, dtype=dtype)
+            for i, (layer, shape) in enumerate(zip(layers, in_shape, strict=True))
+        ]
+        params, shapes = zip(*inits, strict=True)
+        return params, shapes
+
+    def forward(params: Each, x: Each, mode: Mode) -> tuple[Each, Each]:
+        several = isinstance(x, tuple | list)
+        if not several or len(x) != len(layers):
+            found = len(x) if several else f"one array {np.shape(x)}"
+            raise InputError("parallel", f"a tuple of {len(layers)} inputs", found)
+        stages = _stages("parallel", layers, params, mode)
+        return _side_by_side([stage((part, ())) for stage, part in zip(stages, x, strict=True)])
+
+    def vjp(params: Each, residuals: Each, dy: Each, *, need_dx: bool = True) -> tuple[Each, Each | None]:
+        pulled = [layer.vjp(*own, need_dx=need_dx) for layer, *own in zip(layers, params, residuals, dy, strict=True)]
+        dparams, dx = zip(*pulled, strict=True)
+        return dparams, dx if need_dx else None
+
+    return Layer(init, forward, vjp)
 
 
 @described
@@ -109,7 +159,7 @@ def serial(*layers: Layer) -> Layer:
     funcnn.errors.InputError: serial[1] dense(64): expected inputs (batch, in), got (batch, 10, 128);
         put flatten() before it
     """
-    layers = _checked("serial", layers)
+    _check_layers("serial", layers)
     return Layer(partial(serial_init, layers), partial(serial_forward, layers), partial(serial_vjp, layers))
 
 
@@ -127,218 +177,104 @@ def identity_vjp(
     return params, dy if need_dx else None
 
 
-def serial_init(
-    layers: Sequence[Layer], key: Key, in_shape: Shapes, *, dtype: Any = np.float32
-) -> tuple[tuple[Params, ...], Shapes]:
+def serial_init(layers: Sequence[Layer], key: Key, in_shape: Shapes, *, dtype: Any = np.float32) -> tuple[Each, Shapes]:
     """The params of each layer for the output shape of the one before, and the last output shape."""
     check_key("serial", key)
     check_dtype("serial", dtype)
     params, shape = [], in_shape
     for i, layer in enumerate(layers):
-        layer_params, shape = _located("serial", i, layer.init, key.at(i), shape, dtype=dtype)
-        params.append(layer_params)
+        own, shape = _located("serial", i, layer.init, key.at(i), shape, dtype=dtype)
+        params.append(own)
     return tuple(params), shape
 
 
-def serial_forward(
-    layers: Sequence[Layer], params: Sequence[Params], x: Array, mode: Mode
-) -> tuple[Array, tuple[Residuals, ...]]:
+def serial_forward(layers: Sequence[Layer], params: Each, x: Array, mode: Mode) -> tuple[Array, Each]:
     """The composition of all forward functions; the residuals are those of each layer."""
-    carried: tuple[Array, tuple[Residuals, ...]] = pipe((x, ()), *_stages("serial", layers, params, mode))
+    carried: tuple[Array, Each] = pipe((x, ()), *_stages("serial", layers, params, mode))
     return carried
 
 
 def serial_vjp(
-    layers: Sequence[Layer],
-    params: Sequence[Params],
-    residuals: Sequence[Residuals],
-    dy: Array,
-    *,
-    need_dx: bool = True,
-) -> tuple[tuple[Params, ...], Array | None]:
+    layers: Sequence[Layer], params: Each, residuals: Each, dy: Array, *, need_dx: bool = True
+) -> tuple[Each, Array | None]:
     """The composition of all VJPs, last layer first.
 
     Without ``need_dx`` it ends at the first layer that has parameters, which computes no input gradient either:
     nobody would read it.
     """
-    first = 0 if need_dx else _first_with_parameters(params)
-    pullbacks = _pullbacks(layers[first:], params[first:], residuals[first:], need_dx=need_dx)
+    first = 0 if need_dx else next((i for i, own in enumerate(params) if tree.leaves(own)), len(params))
+    pullbacks = [
+        partial(_pullback, layer.vjp, own, kept, need_dx or i > 0)  # all but the first give what the one before needs
+        for i, (layer, own, kept) in enumerate(zip(layers[first:], params[first:], residuals[first:], strict=True))
+    ]
     dparams, dx = pipe(((), dy), *reversed(pullbacks))
     return (*params[:first], *dparams), dx if need_dx else None
 
 
-def parallel_init(
-    layers: Sequence[Layer], key: Key, in_shape: Sequence[Shapes], *, dtype: Any = np.float32
-) -> tuple[tuple[Params, ...], tuple[Shapes, ...]]:
-    """The params and output shape of each layer for the input shape of its own."""
-    check_key("parallel", key)
-    if not isinstance(in_shape, tuple | list) or len(in_shape) != len(layers):
-        raise InputError("parallel", f"a tuple of {len(layers)} input shapes", repr(in_shape))
-    inits = (
-        _located("parallel", i, layer.init, key.at(i), shape, dtype=dtype)
-        for i, (layer, shape) in enumerate(zip(layers, in_shape, strict=True))
-    )
-    return _transposed(inits)
-
-
-def parallel_forward(
-    layers: Sequence[Layer], params: Sequence[Params], x: Sequence[Array], mode: Mode
-) -> tuple[tuple[Array, ...], tuple[Residuals, ...]]:
-    """Each layer on the input of its own; the residuals are those of each."""
-    several = isinstance(x, tuple | list)
-    if not several or len(x) != len(layers):
-        found = len(x) if several else f"one array {np.shape(x)}"
-        raise InputError("parallel", f"a tuple of {len(layers)} inputs", found)
-    stages = _stages("parallel", layers, params, mode)
-    return _side_by_side(stage((part, ())) for stage, part in zip(stages, x, strict=True))
-
-
-def parallel_vjp(
+def _joined(
     layers: Sequence[Layer],
-    params: Sequence[Params],
-    residuals: Sequence[Residuals],
-    dy: Sequence[Array],
-    *,
-    need_dx: bool = True,
-) -> tuple[tuple[Params, ...], tuple[Array, ...] | None]:
-    """Each layer's VJP on the cotangent of its own."""
-    pulls = (
-        layer.vjp(layer_params, layer_residuals, layer_dy, need_dx=need_dx)
-        for layer, layer_params, layer_residuals, layer_dy in zip(layers, params, residuals, dy, strict=True)
-    )
-    dparams, dx = _transposed(pulls)
-    return dparams, dx if need_dx else None
+    out_shape: Callable[[Each], Shapes],
+    join: Callable[[Each], tuple[Array, Residuals]],
+    split: Callable[[Residuals, Array], Each],
+) -> Layer:
+    """y = join(layer_1(x), layer_2(x), ...): every layer has its part of ``split(dy)``, and dx is the sum of theirs."""
+    branches = parallel(*layers)
+
+    def init(key: Key, in_shape: Shapes, *, dtype: Any = np.float32) -> tuple[Each, Shapes]:
+        params, shapes = branches.init(key, [in_shape] * len(layers), dtype=dtype)
+        return params, out_shape(shapes)
+
+    def forward(params: Each, x: Array, mode: Mode) -> tuple[Array, tuple[Each, Residuals]]:
+        outputs, residuals = _side_by_side(juxt(_stages("parallel", layers, params, mode))((x, ())))
+        y, kept = join(outputs)
+        return y, (residuals, kept)
+
+    def vjp(params: Each, residuals: Residuals, dy: Array, *, need_dx: bool = True) -> tuple[Each, Array | None]:
+        of_layers, kept = residuals
+        dparams, dx = branches.vjp(params, of_layers, split(kept, dy), need_dx=need_dx)
+        return dparams, None if dx is None else reduce(operator.add, dx)
+
+    return Layer(init, forward, vjp)
 
 
-def add_init(
-    layers: Sequence[Layer], key: Key, in_shape: Shape, *, dtype: Any = np.float32
-) -> tuple[tuple[Params, ...], Shape]:
-    """The params of each layer, and the output shape that all of them have."""
-    params, shapes = parallel_init(layers, key, [in_shape] * len(layers), dtype=dtype)
-    if len(set(shapes)) != 1:
-        raise InputError("add", "layers with the same output shape", shapes)
-    return params, shapes[0]
-
-
-def add_forward(
-    layers: Sequence[Layer], params: Sequence[Params], x: Array, mode: Mode
-) -> tuple[Array, tuple[Residuals, ...]]:
-    """The sum of the outputs; the residuals are those of each layer."""
-    outputs, residuals = _side_by_side(juxt(_stages("parallel", layers, params, mode))((x, ())))
-    return reduce(operator.add, outputs), residuals
-
-
-def add_vjp(
-    layers: Sequence[Layer],
-    params: Sequence[Params],
-    residuals: Sequence[Residuals],
-    dy: Array,
-    *,
-    need_dx: bool = True,
-) -> tuple[tuple[Params, ...], Array | None]:
-    """The same dy to every layer; dx is the sum of theirs."""
-    dparams, dx = parallel_vjp(layers, params, residuals, [dy] * len(layers), need_dx=need_dx)
-    return dparams, None if dx is None else reduce(operator.add, dx)
-
-
-def concatenate_init(
-    layers: Sequence[Layer], key: Key, in_shape: Shape, *, dtype: Any = np.float32
-) -> tuple[tuple[Params, ...], Shape]:
-    """The params of each layer, and the output shape with all their features."""
-    params, shapes = parallel_init(layers, key, [in_shape] * len(layers), dtype=dtype)
-    if len({shape[:-1] for shape in shapes}) != 1 or () in shapes:
-        raise InputError("concatenate", "layers with the same output shape but for the last axis", shapes)
-    return params, (*shapes[0][:-1], sum(shape[-1] for shape in shapes))
-
-
-def concatenate_forward(
-    layers: Sequence[Layer], params: Sequence[Params], x: Array, mode: Mode
-) -> tuple[Array, tuple[tuple[Residuals, ...], tuple[int, ...]]]:
-    """The outputs side by side; the residuals are those of each layer, and where each one's features end."""
-    outputs, residuals = _side_by_side(juxt(_stages("parallel", layers, params, mode))((x, ())))
-    if any(y.ndim < 2 for y in outputs):
-        raise InputError("concatenate", "outputs (batch, ..., features)", [y.shape for y in outputs])
-    ends = tuple(itertools.accumulate(y.shape[-1] for y in outputs))
-    return namespace(outputs[0]).concat(outputs, axis=-1), (residuals, ends)
-
-
-def concatenate_vjp(
-    layers: Sequence[Layer],
-    params: Sequence[Params],
-    residuals: tuple[Sequence[Residuals], tuple[int, ...]],
-    dy: Array,
-    *,
-    need_dx: bool = True,
-) -> tuple[tuple[Params, ...], Array | None]:
-    """Its own features of dy to every layer; dx is the sum of theirs."""
-    residuals_of_layers, ends = residuals
-    parts = [dy[..., start:end] for start, end in zip((0, *ends), ends, strict=False)]
-    dparams, dx = parallel_vjp(layers, params, residuals_of_layers, parts, need_dx=need_dx)
-    return dparams, None if dx is None else reduce(operator.add, dx)
-
-
-def _checked(name: str, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+def _check_layers(name: str, layers: tuple[Layer, ...]) -> None:
     require(len(layers) > 0 or name == "serial", name, "at least one layer", "none")
     for i, layer in enumerate(layers):
         require(isinstance(layer, Layer), f"{name}[{i}]", "a Layer", repr(layer), "call its constructor: relu()")
-    return layers
 
 
-Stage: TypeAlias = Callable[[tuple[Any, Any]], tuple[Any, Any]]
-
-
-def _stages(name: str, layers: Sequence[Layer], params: Sequence[Params], mode: Mode) -> list[Stage]:
+def _stages(name: str, layers: Sequence[Layer], params: Each, mode: Mode) -> list[Stage]:
     """Each layer as a stage; what one refuses, it refuses at its place."""
     check_mode(name, mode)
     check_params(name, params, tuple)
     if len(params) != len(layers):
         raise InputError(name, f"the params of {len(layers)} layers", f"those of {len(params)}", UNPACK)
     return [
-        partial(_stage, name, i, layer.forward, layer_params, mode.at(i))
-        for i, (layer, layer_params) in enumerate(zip(layers, params, strict=True))
+        partial(_stage, name, i, layer.forward, own, mode.at(i))
+        for i, (layer, own) in enumerate(zip(layers, params, strict=True))
     ]
 
 
 def _stage(
-    name: str, i: int, forward: Callable[..., Any], params: Params, mode: Mode, carried: tuple[Array, tuple[Any, ...]]
-) -> tuple[Array, tuple[Residuals, ...]]:
+    name: str, i: int, forward: Callable[..., Any], params: Params, mode: Mode, carried: tuple[Array, Each]
+) -> tuple[Array, Each]:
     x, residuals = carried
     y, kept = _located(name, i, forward, params, x, mode)
     return y, (*residuals, kept)
 
 
-def _pullbacks(
-    layers: Sequence[Layer], params: Sequence[Params], residuals: Sequence[Residuals], *, need_dx: bool
-) -> list[Stage]:
-    """Each layer as a pullback; all but the first give what the one before it needs."""
-    return [
-        partial(_pullback, layer.vjp, layer_params, kept, need_dx or i > 0)
-        for i, (layer, layer_params, kept) in enumerate(zip(layers, params, residuals, strict=True))
-    ]
-
-
 def _pullback(
-    vjp: Callable[..., Any], params: Params, residuals: Residuals, need_dx: bool, carried: tuple[tuple[Any, ...], Array]
-) -> tuple[tuple[Params, ...], Array | None]:
+    vjp: Callable[..., Any], params: Params, residuals: Residuals, need_dx: bool, carried: tuple[Each, Array]
+) -> tuple[Each, Array | None]:
     dparams, dy = carried
-    layer_dparams, dx = vjp(params, residuals, dy, need_dx=need_dx)
-    return (layer_dparams, *dparams), dx
+    own, dx = vjp(params, residuals, dy, need_dx=need_dx)
+    return (own, *dparams), dx
 
 
-def _side_by_side(pairs: Iterable[tuple[Any, tuple[Residuals, ...]]]) -> tuple[tuple[Any, ...], tuple[Residuals, ...]]:
+def _side_by_side(pairs: Iterable[tuple[Any, Each]]) -> tuple[Each, Each]:
     """What stages beside each other give: all outputs, and all that was kept."""
-    outputs, residuals = _transposed(pairs)
+    outputs, residuals = zip(*pairs, strict=True)
     return outputs, tuple(concat(residuals))
-
-
-def _transposed(pairs: Iterable[tuple[Any, Any]]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """A sequence of pairs as a pair of tuples."""
-    first, second = zip(*pairs, strict=True)
-    return first, second
-
-
-def _first_with_parameters(params: Sequence[Params]) -> int:
-    return next((i for i, layer_params in enumerate(params) if tree.leaves(layer_params)), len(params))
 
 
 def _located(name: str, i: int, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

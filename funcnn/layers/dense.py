@@ -54,7 +54,8 @@ def dense_init(
     """Params for inputs (batch, in), and the output shape (features,)."""
     check_init(f"dense({features})", key, in_shape, dtype)
     if len(in_shape) != 1:
-        raise InputError(f"dense({features})", "inputs (batch, in)", _batched(in_shape), "put flatten() before it")
+        found = f"({', '.join(['batch', *map(str, in_shape)])})"
+        raise InputError(f"dense({features})", "inputs (batch, in)", found, "put flatten() before it")
     params = DenseParams(
         weights=weights(key.at("weights"), (*in_shape, features), dtype),
         biases=biases(key.at("biases"), (features,), dtype),
@@ -68,7 +69,13 @@ def dense_forward(
     """y = x W + b; the residual is x."""
     del mode  # deterministic
     check_params("dense", params, DenseParams)
-    _check_inputs(params, x)
+    inputs, features = params.weights.shape
+    where = f"dense({features})"
+    check_array(where, "inputs", x)
+    if x.ndim != 2 or x.shape[1] != inputs:
+        hint = "put flatten() before it" if x.ndim > 2 else "one sample alone is x[None]" if x.ndim == 1 else ""
+        raise InputError(where, f"inputs (batch, {inputs})", x.shape, hint)
+    check_like(where, x, params.weights)
     y = x @ params.weights
     y += params.biases
     return y, x
@@ -80,17 +87,3 @@ def dense_vjp(
     """dW = x^T dy, db = the sum of dy over the batch, dx = dy W^T."""
     dparams = DenseParams(weights=residuals.T @ dy, biases=namespace(dy).sum(dy, axis=0))
     return dparams, dy @ params.weights.T if need_dx else None
-
-
-def _check_inputs(params: DenseParams, x: Array) -> None:
-    inputs, features = params.weights.shape
-    where = f"dense({features})"
-    check_array(where, "inputs", x)
-    if x.ndim != 2 or x.shape[1] != inputs:
-        hint = "put flatten() before it" if x.ndim > 2 else "one sample alone is x[None]" if x.ndim == 1 else ""
-        raise InputError(where, f"inputs (batch, {inputs})", x.shape, hint)
-    check_like(where, x, params.weights)
-
-
-def _batched(in_shape: Shape) -> str:
-    return f"({', '.join(['batch', *map(str, in_shape)])})"

@@ -1,15 +1,17 @@
 """Dropout: noise while training, nothing at inference."""
 
-from functools import partial
+from typing import TypeAlias
 
-from funcnn.annotations import Bool, Float
+from funcnn.annotations import Bool
 from funcnn.arrays import Array, check_floating, namespace
 from funcnn.errors import is_real, require
 from funcnn.layer import Layer, Mode, Training, check_mode
-from funcnn.layers.activations import init_same_shape
+from funcnn.layers.activations import Same, init_same_shape
 from funcnn.spec import described
 
 __all__ = ["dropout"]
+
+Mask: TypeAlias = Bool[Array, "*shape"] | tuple[()]
 
 
 @described
@@ -24,37 +26,27 @@ def dropout(rate: float) -> Layer:
     """
     fits = is_real(rate, low=0, below=1)
     require(fits, "dropout", "a rate, the probability to drop, in [0, 1)", repr(rate))
-    return Layer(init_same_shape, partial(dropout_forward, rate), partial(dropout_vjp, rate))
+    where = f"dropout({rate})"
 
+    def masked(x: Array, kept: Array) -> Array:
+        y = x * namespace(x).astype(kept, x.dtype)
+        y *= 1 / (1 - rate)
+        return y
 
-def dropout_forward(
-    rate: float, params: tuple[()], x: Float[Array, "*shape"], mode: Mode
-) -> tuple[Float[Array, "*shape"], Bool[Array, "*shape"] | tuple[()]]:
-    """The residual is the mask while training, and empty at inference."""
-    del params  # it has none
-    check_floating(f"dropout({rate})", x)
-    check_mode(f"dropout({rate})", mode)
-    if not isinstance(mode, Training) or rate == 0:
-        return x, ()
-    kept = mode.key.bernoulli(1 - rate, x.shape)
-    return _masked(x, kept, rate), kept
+    def forward(params: tuple[()], x: Same, mode: Mode) -> tuple[Same, Mask]:
+        """The residual is the mask while training, and empty at inference."""
+        del params  # it has none
+        check_floating(where, x)
+        check_mode(where, mode)
+        if not isinstance(mode, Training) or rate == 0:
+            return x, ()
+        kept = mode.key.bernoulli(1 - rate, x.shape)
+        return masked(x, kept), kept
 
+    def vjp(params: tuple[()], residuals: Mask, dy: Same, *, need_dx: bool = True) -> tuple[tuple[()], Same | None]:
+        """dx = dy m / (1 - rate) while training, dy at inference."""
+        if not need_dx:
+            return params, None
+        return params, dy if isinstance(residuals, tuple) else masked(dy, residuals)
 
-def dropout_vjp(
-    rate: float,
-    params: tuple[()],
-    residuals: Bool[Array, "*shape"] | tuple[()],
-    dy: Float[Array, "*shape"],
-    *,
-    need_dx: bool = True,
-) -> tuple[tuple[()], Float[Array, "*shape"] | None]:
-    """dx = dy m / (1 - rate) while training, dy at inference."""
-    if not need_dx:
-        return params, None
-    return params, dy if isinstance(residuals, tuple) else _masked(dy, residuals, rate)
-
-
-def _masked(x: Array, kept: Array, rate: float) -> Array:
-    y = x * namespace(x).astype(kept, x.dtype)
-    y *= 1 / (1 - rate)
-    return y
+    return Layer(init_same_shape, forward, vjp)

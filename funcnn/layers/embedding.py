@@ -1,7 +1,6 @@
 """The embedding layer: a row of a table for every index."""
 
-from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -16,6 +15,9 @@ from funcnn.special import segment_sum
 from funcnn.tree import record
 
 __all__ = ["EmbeddingParams", "embedding"]
+
+Indices: TypeAlias = Int[Array, "*shape"]
+Rows: TypeAlias = Float[Array, "*shape features"]
 
 
 @record
@@ -37,20 +39,15 @@ def embedding(vocabulary: int, features: int, table: Initializer = normal(1.0)) 
     for name, size in (("vocabulary", vocabulary), ("features", features)):
         require(is_count(size), "embedding", f"{name} to be a positive whole number", repr(size))
     check_initializer("embedding table", table)
-    return Layer(partial(embedding_init, vocabulary, features, table), embedding_forward, embedding_vjp)
+
+    def init(key: Key, in_shape: Shape, *, dtype: Any = np.float32) -> tuple[EmbeddingParams, Shape]:
+        check_init(f"embedding({vocabulary}, {features})", key, in_shape, dtype)
+        return EmbeddingParams(table(key.at("table"), (vocabulary, features), dtype)), (*in_shape, features)
+
+    return Layer(init, embedding_forward, embedding_vjp)
 
 
-def embedding_init(
-    vocabulary: int, features: int, table: Initializer, key: Key, in_shape: Shape, *, dtype: Any = np.float32
-) -> tuple[EmbeddingParams, Shape]:
-    """A random table, and an axis of features more."""
-    check_init(f"embedding({vocabulary}, {features})", key, in_shape, dtype)
-    return EmbeddingParams(table(key.at("table"), (vocabulary, features), dtype)), (*in_shape, features)
-
-
-def embedding_forward(
-    params: EmbeddingParams, x: Int[Array, "*shape"], mode: Mode
-) -> tuple[Float[Array, "*shape features"], Int[Array, "*shape"]]:
+def embedding_forward(params: EmbeddingParams, x: Indices, mode: Mode) -> tuple[Rows, Indices]:
     """The residual is x."""
     del mode  # deterministic
     check_params("embedding", params, EmbeddingParams)
@@ -66,11 +63,7 @@ def embedding_forward(
 
 
 def embedding_vjp(
-    params: EmbeddingParams,
-    residuals: Int[Array, "*shape"],
-    dy: Float[Array, "*shape features"],
-    *,
-    need_dx: bool = True,
+    params: EmbeddingParams, residuals: Indices, dy: Rows, *, need_dx: bool = True
 ) -> tuple[EmbeddingParams, None]:
     """dtable[i] is the sum of dy where x is i."""
     del need_dx  # integers have no cotangent

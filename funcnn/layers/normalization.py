@@ -4,8 +4,6 @@ Batch norm is left out on purpose: its running statistics are state that a forwa
 and its outputs make the samples of a batch depend on each other. Layer norm and RMS norm do without.
 """
 
-from functools import partial
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,6 +14,7 @@ from funcnn.arrays import Array, Shape, as_dtype_of, check_array, check_like, na
 from funcnn.errors import InputError, is_real, require
 from funcnn.keys import Key
 from funcnn.layer import Layer, Mode, check_init, check_params
+from funcnn.layers.activations import Same
 from funcnn.spec import described
 from funcnn.tree import record
 
@@ -46,8 +45,7 @@ def layer_norm(eps: float = 1e-5) -> Layer:
     Raises:
         InputError: An eps that is not above 0; later, inputs of other features or of another dtype than the params.
     """
-    require(is_real(eps) and eps > 0, "layer_norm", "an eps above 0", repr(eps))
-    return Layer(layer_norm_init, partial(layer_norm_forward, eps), layer_norm_vjp)
+    return _norm("layer_norm", LayerNormParams, eps)
 
 
 @described
@@ -59,102 +57,67 @@ def rms_norm(eps: float = 1e-5) -> Layer:
     Raises:
         InputError: An eps that is not above 0; later, inputs of other features or of another dtype than the params.
     """
-    require(is_real(eps) and eps > 0, "rms_norm", "an eps above 0", repr(eps))
-    return Layer(rms_norm_init, partial(rms_norm_forward, eps), rms_norm_vjp)
+    return _norm("rms_norm", RMSNormParams, eps)
 
 
-def layer_norm_init(key: Key, in_shape: Shape, *, dtype: Any = np.float32) -> tuple[LayerNormParams, Shape]:
-    """A scale of ones and an offset of zeros for the last axis; the shape stays."""
-    features = _features("layer_norm", key, in_shape, dtype)
-    return LayerNormParams(np.ones(features, dtype), np.zeros(features, dtype)), in_shape
+def _norm(name: str, kind: type[Any], eps: float) -> Layer:
+    """Both of them: layer norm is the RMS norm of centred inputs, and an offset."""
+    require(is_real(eps) and eps > 0, name, "an eps above 0", repr(eps))
+    where, centred = f"{name}()", kind is LayerNormParams
+
+    def init(key: Key, in_shape: Shape, *, dtype: Any = np.float32) -> tuple[Any, Shape]:
+        check_init(name, key, in_shape, dtype)  # nothing is drawn
+        require(len(in_shape) > 0, name, "inputs (batch, ..., features)", "(batch,)")
+        scale, offset = np.ones(in_shape[-1], dtype), np.zeros(in_shape[-1], dtype)
+        return kind(scale, offset) if centred else kind(scale), in_shape
+
+    def forward(params: Any, x: Same, mode: Mode) -> tuple[Same, tuple[Array, Array]]:
+        """The residuals are the normalized inputs, and one over what they were divided by."""
+        del mode  # deterministic
+        check_params(where, params, kind)
+        check_array(where, "inputs", x)
+        if x.ndim < 2 or x.shape[-1] != params.scale.shape[0]:
+            raise InputError(where, f"inputs (batch, ..., {params.scale.shape[0]})", x.shape)
+        check_like(where, x, params.scale)
+        wide = widened(x)
+        normalized, inverse = _normalized(eps, _centred(wide) if centred else wide)
+        y = normalized * params.scale
+        return as_dtype_of(x, y + params.offset if centred else y), (normalized, inverse)
+
+    def vjp(params: Any, residuals: tuple[Array, Array], dy: Same, *, need_dx: bool = True) -> tuple[Any, Same | None]:
+        """dx is dy scale times that inverse, without its components along the normalized inputs and, if centred, 1."""
+        normalized, inverse = residuals
+        dscale = as_dtype_of(params.scale, _over_batch(dy * normalized))
+        dparams = kind(dscale, as_dtype_of(params.scale, _over_batch(dy))) if centred else kind(dscale)
+        if not need_dx:
+            return dparams, None
+        g = widened(dy) * params.scale
+        g = _centred(g) if centred else g
+        along = normalized * namespace(g).mean(g * normalized, axis=-1, keepdims=True)  # their mean square is one
+        return dparams, as_dtype_of(dy, inverse * (g - along))
+
+    return Layer(init, forward, vjp)
 
 
-def layer_norm_forward(
-    eps: float, params: LayerNormParams, x: Float[Array, "*shape"], mode: Mode
-) -> tuple[Float[Array, "*shape"], tuple[Array, Array]]:
-    """The residuals are the normalized inputs and 1 / sqrt(variance + eps)."""
-    del mode  # deterministic
-    check_params("layer_norm()", params, LayerNormParams)
-    xp = _check_features("layer_norm()", x, params.scale)
-    wide = widened(x)
-    normalized, inverse = _normalized(eps, wide - xp.mean(wide, axis=-1, keepdims=True))
-    return as_dtype_of(x, normalized * params.scale + params.offset), (normalized, inverse)
-
-
-def layer_norm_vjp(
-    params: LayerNormParams, residuals: tuple[Array, Array], dy: Float[Array, "*shape"], *, need_dx: bool = True
-) -> tuple[LayerNormParams, Float[Array, "*shape"] | None]:
-    """dx is g / sqrt(variance + eps) without its components along 1 and the normalized inputs, g = dy scale."""
-    normalized, inverse = residuals
-    dscale, doffset = _over_batch(dy * normalized), _over_batch(dy)
-    dparams = LayerNormParams(as_dtype_of(params.scale, dscale), as_dtype_of(params.scale, doffset))
-    if not need_dx:
-        return dparams, None
-    g = widened(dy) * params.scale
-    dx = inverse * _without(g - namespace(g).mean(g, axis=-1, keepdims=True), normalized)
-    return dparams, as_dtype_of(dy, dx)
-
-
-def rms_norm_init(key: Key, in_shape: Shape, *, dtype: Any = np.float32) -> tuple[RMSNormParams, Shape]:
-    """A scale of ones for the last axis; the shape stays."""
-    return RMSNormParams(np.ones(_features("rms_norm", key, in_shape, dtype), dtype)), in_shape
-
-
-def rms_norm_forward(
-    eps: float, params: RMSNormParams, x: Float[Array, "*shape"], mode: Mode
-) -> tuple[Float[Array, "*shape"], tuple[Array, Array]]:
-    """The residuals are the normalized inputs and 1 / sqrt(mean(x^2) + eps)."""
-    del mode  # deterministic
-    check_params("rms_norm()", params, RMSNormParams)
-    _check_features("rms_norm()", x, params.scale)
-    normalized, inverse = _normalized(eps, widened(x))
-    return as_dtype_of(x, normalized * params.scale), (normalized, inverse)
-
-
-def rms_norm_vjp(
-    params: RMSNormParams, residuals: tuple[Array, Array], dy: Float[Array, "*shape"], *, need_dx: bool = True
-) -> tuple[RMSNormParams, Float[Array, "*shape"] | None]:
-    """dx is g / sqrt(mean(x^2) + eps) without its component along the normalized inputs, g = dy scale."""
-    normalized, inverse = residuals
-    dparams = RMSNormParams(as_dtype_of(params.scale, _over_batch(dy * normalized)))
-    return dparams, as_dtype_of(dy, inverse * _without(widened(dy) * params.scale, normalized)) if need_dx else None
-
-
-def _features(name: str, key: Key, in_shape: Shape, dtype: Any) -> int:
-    check_init(name, key, in_shape, dtype)  # nothing is drawn
-    if not in_shape:
-        raise InputError(name, "inputs (batch, ..., features)", "(batch,)")
-    return in_shape[-1]
-
-
-def _check_features(where: str, x: Array, scale: Array) -> ModuleType:
-    """The namespace of ``x``, once it is known to have a feature for each element of ``scale``."""
-    check_array(where, "inputs", x)
-    if x.ndim < 2 or x.shape[-1] != scale.shape[0]:
-        raise InputError(where, f"inputs (batch, ..., {scale.shape[0]})", x.shape)
-    return check_like(where, x, scale)
-
-
-def _normalized(eps: float, x: Array) -> tuple[Array, Array]:
-    """x over its root mean square, and one over that root."""
-    with np.errstate(over="ignore"):
-        inverse = _inverse(eps, x)
-    if not isinstance(x, np.ndarray) or not inverse.all():  # a square may be infinite
-        unit = special.unit_of(x, axis=-1)
-        inverse = _inverse(eps / unit / unit, x / unit) / unit
-    return x * inverse, inverse
-
-
-def _inverse(eps: Any, x: Array) -> Array:
-    xp = namespace(x)
-    return 1 / xp.sqrt(xp.mean(x * x, axis=-1, keepdims=True) + eps)
-
-
-def _without(g: Array, direction: Array) -> Array:
-    """g minus its component along ``direction``, whose mean square is one (but for eps)."""
-    return g - direction * namespace(g).mean(g * direction, axis=-1, keepdims=True)
+def _centred(x: Array) -> Array:
+    return x - namespace(x).mean(x, axis=-1, keepdims=True)
 
 
 def _over_batch(dy: Array) -> Array:
     """The sum over all axes but the last."""
     return namespace(dy).sum(dy, axis=tuple(range(dy.ndim - 1)))
+
+
+def _normalized(eps: float, x: Array) -> tuple[Array, Array]:
+    """x over its root mean square, and one over that root."""
+
+    def inverse_of(x: Array, eps: Any) -> Array:
+        xp = namespace(x)
+        return 1 / xp.sqrt(xp.mean(x * x, axis=-1, keepdims=True) + eps)
+
+    with np.errstate(over="ignore"):
+        inverse = inverse_of(x, eps)
+    if not isinstance(x, np.ndarray) or not inverse.all():  # a square may be infinite
+        unit = special.unit_of(x, axis=-1)
+        inverse = inverse_of(x / unit, eps / unit / unit) / unit
+    return x * inverse, inverse

@@ -1,8 +1,7 @@
 """Layers that only change the shape."""
 
 import math
-from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -14,6 +13,8 @@ from funcnn.layer import Layer, Mode, check_init
 from funcnn.spec import described
 
 __all__ = ["flatten", "flatten_forward", "flatten_vjp", "reshape"]
+
+Samples: TypeAlias = Shaped[Array, "batch ..."]
 
 
 @described
@@ -37,24 +38,25 @@ def reshape(*shape: int) -> Layer:
     ((), (28, 28, 1))
     """
     require(all(map(is_count, shape)), "reshape", "sizes that are positive whole numbers", shape)
-    return Layer(partial(reshape_init, shape), partial(reshape_forward, shape), flatten_vjp)
+    where, elements = f"reshape{shape}", math.prod(shape)
 
+    def check(in_shape: Shape) -> None:
+        if math.prod(in_shape) != elements:
+            raise InputError(where, f"{elements} elements a sample", f"{math.prod(in_shape)}: {in_shape}")
 
-def reshape_init(shape: Shape, key: Key, in_shape: Shape, *, dtype: Any = np.float32) -> tuple[tuple[()], Shape]:
-    """No parameters; the output shape is ``shape``."""
-    check_init(f"reshape{shape}", key, in_shape, dtype)
-    _check_elements(shape, in_shape)
-    return (), shape
+    def init(key: Key, in_shape: Shape, *, dtype: Any = np.float32) -> tuple[tuple[()], Shape]:
+        check_init(where, key, in_shape, dtype)
+        check(in_shape)
+        return (), shape
 
+    def forward(params: tuple[()], x: Samples, mode: Mode) -> tuple[Samples, Shape]:
+        """The residual is the shape of x."""
+        del params, mode  # it has none, and is deterministic
+        _check_batch(where, x)
+        check(x.shape[1:])
+        return namespace(x).reshape(x, (x.shape[0], *shape)), x.shape
 
-def reshape_forward(
-    shape: Shape, params: tuple[()], x: Shaped[Array, "batch ..."], mode: Mode
-) -> tuple[Shaped[Array, "batch ..."], Shape]:
-    """The residual is the shape of x."""
-    del params, mode  # it has none, and is deterministic
-    _check_batch(f"reshape{shape}", x)
-    _check_elements(shape, x.shape[1:])
-    return namespace(x).reshape(x, (x.shape[0], *shape)), x.shape
+    return Layer(init, forward, flatten_vjp)
 
 
 def flatten_init(key: Key, in_shape: Shape, *, dtype: Any = np.float32) -> tuple[tuple[()], Shape]:
@@ -63,9 +65,7 @@ def flatten_init(key: Key, in_shape: Shape, *, dtype: Any = np.float32) -> tuple
     return (), (math.prod(in_shape),)
 
 
-def flatten_forward(
-    params: tuple[()], x: Shaped[Array, "batch ..."], mode: Mode
-) -> tuple[Shaped[Array, "batch features"], Shape]:
+def flatten_forward(params: tuple[()], x: Samples, mode: Mode) -> tuple[Shaped[Array, "batch features"], Shape]:
     """The residual is the shape of x."""
     del params, mode  # it has none, and is deterministic
     _check_batch("flatten()", x)
@@ -73,8 +73,8 @@ def flatten_forward(
 
 
 def flatten_vjp(
-    params: tuple[()], residuals: Shape, dy: Shaped[Array, "batch ..."], *, need_dx: bool = True
-) -> tuple[tuple[()], Shaped[Array, "batch ..."] | None]:
+    params: tuple[()], residuals: Shape, dy: Samples, *, need_dx: bool = True
+) -> tuple[tuple[()], Samples | None]:
     """dx is dy in the shape of x."""
     return params, namespace(dy).reshape(dy, residuals) if need_dx else None
 
@@ -82,9 +82,3 @@ def flatten_vjp(
 def _check_batch(where: str, x: Array) -> None:
     check_array(where, "inputs", x)
     require(x.ndim > 0, where, "inputs (batch, ...)", x.shape)
-
-
-def _check_elements(shape: Shape, in_shape: Shape) -> None:
-    found, expected = math.prod(in_shape), math.prod(shape)
-    if found != expected:
-        raise InputError(f"reshape{shape}", f"{expected} elements a sample", f"{found}: {in_shape}")
