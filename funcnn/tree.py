@@ -57,13 +57,25 @@ def record(cls: type[T]) -> type[T]:
     array([2., 2.])
     """
     frozen: Any = attrs.frozen(cls, eq=False, field_transformer=_as_views)
+    register(frozen)
+    return frozen  # type: ignore[no-any-return]
+
+
+def register(frozen: Any) -> None:
+    """Make the class of a record known, unless it is: one that was pickled by value is not, where it arrives."""
+    if any(known is frozen for known, _, _ in _NODES):
+        return
     names = tuple(field.name for field in attrs.fields(frozen))
     several = len(names) > 1  # for which attrgetter gives a tuple
     children: Any = attrgetter(*names) if several else lambda node: tuple(getattr(node, name) for name in names)
     frozen.__reduce__ = lambda node: (frozen, children(node))  # a copy is made by the call, which protects its arrays
     parts, whole = lambda node: (children(node), None, names), lambda _, values: frozen(*values)
     _register(frozen, parts, whole, path_entry_type=optree.GetAttrEntry)
-    return frozen  # type: ignore[no-any-return]
+
+
+def records(module: str) -> list[type]:
+    """The classes of records that a module defines."""
+    return [cls for cls, _, _ in _NODES if cls.__module__ == module]
 
 
 class frozendict(Mapping[str, Any]):  # noqa: N801 as the builtin of Python 3.15

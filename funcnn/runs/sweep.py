@@ -19,6 +19,7 @@ from distributed.comm.addressing import get_address_host_port
 from toolz import concat
 from tqdm.auto import tqdm
 
+from funcnn import tree
 from funcnn.errors import InputError, require
 from funcnn.runs import folder as files
 from funcnn.runs.compare import Comparison, compare
@@ -191,8 +192,9 @@ def outcomes(client: Client, attempt: Attempt, runs: Mapping[Path, Any]) -> Iter
     Dask repeats the run of a worker that dies, three times at most unless the scheduler is told otherwise. A run that
     has not begun when the client is closed never does. One that raises is no reason to stop the others.
     """
+    records = tree.records("__main__")  # those of a script, whose classes go by value
     folders = {
-        client.submit(attempt, folder.absolute(), config, key=str(folder.absolute())): folder
+        client.submit(_attempted, attempt, records, folder.absolute(), config, key=str(folder.absolute())): folder
         for folder, config in runs.items()
     }
     for future in as_completed(folders):
@@ -202,3 +204,10 @@ def outcomes(client: Client, attempt: Attempt, runs: Mapping[Path, Any]) -> Iter
         except Exception as error:
             failure = f"{type(error).__name__}: {error}"
         yield folder, failure
+
+
+def _attempted(attempt: Attempt, records: Sequence[type], folder: Path, config: Any) -> str | None:
+    """Attempt a run where the records of its script may be new."""
+    for cls in records:
+        tree.register(cls)
+    return attempt(folder, config)
