@@ -1,10 +1,13 @@
 """Functions that the array API does not have, as expressions in its terms."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from array_api_compat import is_jax_array
 
+from funcnn import tree
 from funcnn.arrays import Array, in_float32, namespace
 
 _ERFC = (
@@ -166,3 +169,37 @@ def one_minus_power(base: float, n: Any) -> Any:
     if isinstance(n, int) or base == 0:
         return 1 - base**n
     return -namespace(n).expm1(n * math.log(base))
+
+
+def scan(f: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any) -> tuple[Any, Any]:
+    """``carry, y = f(carry, x)`` for each x along axis 0 of a tree ``xs``: the last carry, and all y stacked.
+
+    On JAX it is ``jax.lax.scan``: ``f`` is traced once, whatever the length.
+
+    >>> import numpy as np
+    >>> scan(lambda total, x: (total + x, total), 0, np.array([1, 2, 3]))
+    (np.int64(6), array([0, 1, 3]))
+    """
+    leaves = tree.leaves(xs)
+    if is_jax_array(leaves[0]):
+        return _jax_scan(f, carry, xs)
+    ys = []
+    for i in range(leaves[0].shape[0]):
+        carry, y = f(carry, tree.map(lambda leaf, i=i: leaf[i], xs))
+        ys.append(y)
+    return carry, tree.map(lambda *parts: namespace(parts[0]).stack(parts), *ys)
+
+
+def _jax_scan(f: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any) -> tuple[Any, Any]:
+    """By leaves: JAX knows trees of records once ``funcnn.jax`` is imported, which nobody here may ask for."""
+    from jax import lax
+
+    like: list[Any] = []
+
+    def flat(leaves: list[Any], x: list[Any]) -> tuple[list[Any], list[Any]]:
+        after, y = f(tree.unflatten(carry, leaves), tree.unflatten(xs, x))
+        like.append(y)
+        return tree.leaves(after), tree.leaves(y)
+
+    last, ys = lax.scan(flat, tree.leaves(carry), tree.leaves(xs))
+    return tree.unflatten(carry, last), tree.unflatten(like[-1], ys)

@@ -1,5 +1,6 @@
 """The dense layer: an affine map of the features."""
 
+import math
 from functools import partial
 from typing import Any
 
@@ -27,7 +28,7 @@ class DenseParams:
 
 @described
 def dense(features: int, weights: Initializer = he_normal(), biases: Initializer = zeros()) -> Layer:
-    """y = x W + b, from inputs (batch, in) to outputs (batch, features).
+    """y = x W + b, from inputs (batch, ..., in) to outputs (batch, ..., features).
 
     Args:
         features: The number of outputs.
@@ -35,7 +36,7 @@ def dense(features: int, weights: Initializer = he_normal(), biases: Initializer
         biases: Initializer of the biases, (features,).
 
     Raises:
-        InputError: ``features`` is no positive whole number; later, inputs that are not (batch, in) or not of
+        InputError: ``features`` is no positive whole number; later, inputs that are not (batch, ..., in) or not of
             the weights' dtype.
 
     >>> params, out_shape = dense(3).init(Key(0), (2,))
@@ -51,39 +52,54 @@ def dense(features: int, weights: Initializer = he_normal(), biases: Initializer
 def dense_init(
     features: int, weights: Initializer, biases: Initializer, key: Key, in_shape: Shape, *, dtype: Any = np.float32
 ) -> tuple[DenseParams, Shape]:
-    """Params for inputs (batch, in), and the output shape (features,)."""
+    """Params for inputs (batch, ..., in), and the output shape (..., features)."""
     check_init(f"dense({features})", key, in_shape, dtype)
-    if len(in_shape) != 1:
-        found = f"({', '.join(['batch', *map(str, in_shape)])})"
-        raise InputError(f"dense({features})", "inputs (batch, in)", found, "put flatten() before it")
+    if not in_shape:
+        raise InputError(f"dense({features})", "inputs (batch, ..., in)", "(batch,)")
     params = DenseParams(
-        weights=weights(key.at("weights"), (*in_shape, features), dtype),
+        weights=weights(key.at("weights"), (in_shape[-1], features), dtype),
         biases=biases(key.at("biases"), (features,), dtype),
     )
-    return params, (features,)
+    return params, (*in_shape[:-1], features)
 
 
 def dense_forward(
-    params: DenseParams, x: Float[Array, "batch in"], mode: Mode
-) -> tuple[Float[Array, "batch out"], Float[Array, "batch in"]]:
+    params: DenseParams, x: Float[Array, "batch *rest in"], mode: Mode
+) -> tuple[Float[Array, "batch *rest out"], Float[Array, "batch *rest in"]]:
     """y = x W + b; the residual is x."""
     del mode  # deterministic
     check_params("dense", params, DenseParams)
     inputs, features = params.weights.shape
     where = f"dense({features})"
     check_array(where, "inputs", x)
-    if x.ndim != 2 or x.shape[1] != inputs:
-        hint = "put flatten() before it" if x.ndim > 2 else "one sample alone is x[None]" if x.ndim == 1 else ""
-        raise InputError(where, f"inputs (batch, {inputs})", x.shape, hint)
+    if x.ndim < 2 or x.shape[-1] != inputs:
+        flat = math.prod(x.shape[1:]) == inputs
+        hint = "one sample alone is x[None]" if x.ndim == 1 else "put flatten() before it" if flat else ""
+        raise InputError(where, f"inputs (batch, ..., {inputs})", x.shape, hint)
     check_like(where, x, params.weights)
-    y = x @ params.weights
+    y = _rows(x) @ params.weights
     y += params.biases
-    return y, x
+    return _like(x, y), x
 
 
 def dense_vjp(
-    params: DenseParams, residuals: Float[Array, "batch in"], dy: Float[Array, "batch out"], *, need_dx: bool = True
-) -> tuple[DenseParams, Float[Array, "batch in"] | None]:
-    """dW = x^T dy, db = the sum of dy over the batch, dx = dy W^T."""
-    dparams = DenseParams(weights=residuals.T @ dy, biases=namespace(dy).sum(dy, axis=0))
-    return dparams, dy @ params.weights.T if need_dx else None
+    params: DenseParams,
+    residuals: Float[Array, "batch *rest in"],
+    dy: Float[Array, "batch *rest out"],
+    *,
+    need_dx: bool = True,
+) -> tuple[DenseParams, Float[Array, "batch *rest in"] | None]:
+    """dW = x^T dy, db = the sum of dy over the batch and all positions, dx = dy W^T."""
+    rows = _rows(dy)
+    dparams = DenseParams(weights=_rows(residuals).T @ rows, biases=namespace(dy).sum(rows, axis=0))
+    return dparams, _like(dy, rows @ params.weights.T) if need_dx else None
+
+
+def _rows(x: Array) -> Array:
+    """The features (rows, features) of all samples and positions: one matrix product is faster than one a sample."""
+    return x if x.ndim == 2 else namespace(x).reshape(x, (-1, x.shape[-1]))
+
+
+def _like(x: Array, rows: Array) -> Array:
+    """Rows at the places that they have in ``x``."""
+    return rows if x.ndim == 2 else namespace(x).reshape(rows, (*x.shape[:-1], rows.shape[-1]))

@@ -1,0 +1,196 @@
+"""Attention and the positions that it needs: layers for sequences (batch, length, features)."""
+
+import math
+from typing import Any, Literal
+
+import numpy as np
+
+from funcnn.annotations import Float
+from funcnn.arrays import Array, Shape, Shapes, as_dtype_of, check_array, check_floating, namespace
+from funcnn.errors import InputError, is_count, is_one_of, require
+from funcnn.initializers import Initializer, check_initializer, glorot_uniform, normal
+from funcnn.keys import Key
+from funcnn.layer import INFERENCE, Layer, Mode, check_init, check_params
+from funcnn.layers.activations import softmax_forward, softmax_vjp
+from funcnn.layers.dense import DenseParams, dense, dense_forward, dense_vjp
+from funcnn.spec import described
+from funcnn.tree import record
+
+__all__ = ["AttentionParams", "PositionsParams", "attention", "positions"]
+
+
+@record
+class AttentionParams:
+    """The params of :func:`attention`: of queries, keys and values side by side, and of the outputs."""
+
+    inputs: DenseParams
+    outputs: DenseParams
+
+
+@record
+class PositionsParams:
+    """The params of learned :func:`positions`."""
+
+    table: Float[Array, "length features"]
+
+
+@described
+def attention(heads: int, causal: bool = False, weights: Initializer = glorot_uniform()) -> Layer:
+    """Multi-head self-attention (Vaswani et al. 2017, section 3.2), with biases as in GPT-2.
+
+    Queries, keys and values are affine maps of x (batch, length, features), parted among the heads. Each head gives
+    softmax(q k^T / sqrt(d)) v, d = features / heads, and an affine map of all heads' outputs is y, in the shape of x.
+    Inputs are x alone, or a tuple of x and sample weights (batch, length): a position whose weight is 0 is not read.
+
+    Args:
+        heads: The number of heads, which divides the features.
+        causal: Whether a position reads only itself and those before it.
+        weights: Initializer of the two maps' weights, (features, 3 features) and (features, features).
+
+    Raises:
+        InputError: ``heads`` is not a positive whole number, or ``causal`` not a truth value; later, inputs of another
+            shape or dtype, or features that the heads do not divide.
+
+    >>> params, out_shape = attention(2).init(Key(0), (7, 4))
+    >>> params.inputs.weights.shape, params.outputs.weights.shape, out_shape
+    ((4, 12), (4, 4), (7, 4))
+    """
+    require(is_count(heads), "attention", "heads to be a positive whole number", repr(heads))
+    require(isinstance(causal, bool), "attention", "True or False for causal", repr(causal))
+    check_initializer("attention weights", weights)
+    where = f"attention({heads})"
+
+    def init(key: Key, in_shape: Shapes, *, dtype: Any = np.float32) -> tuple[AttentionParams, Shape]:
+        shape, of_weights = in_shape if _are_shapes(in_shape) else (in_shape, in_shape[:1])
+        check_init(where, key, shape, dtype)
+        if len(shape) != 2 or shape[1] % heads or tuple(of_weights) != tuple(shape[:1]):
+            expected = f"inputs (batch, length, features), whose features {heads} divides, and weights (batch, length)"
+            raise InputError(where, expected, repr(in_shape))
+        inputs, _ = dense(3 * shape[1], weights).init(key.at("inputs"), shape, dtype=dtype)
+        outputs, _ = dense(shape[1], weights).init(key.at("outputs"), shape, dtype=dtype)
+        return AttentionParams(inputs, outputs), shape
+
+    def forward(params: AttentionParams, x: Any, mode: Mode) -> tuple[Float[Array, "batch length features"], Any]:
+        """The residuals are inputs, queries, keys, values, what is read of whom, and what the heads give."""
+        del mode  # deterministic
+        check_params(where, params, AttentionParams)
+        x, of_positions = x if isinstance(x, tuple | list) else (x, None)
+        check_array(where, "inputs", x)
+        if x.ndim != 3 or (of_positions is not None and of_positions.shape != x.shape[:2]):
+            expected = "inputs (batch, length, features), or a tuple of them and weights (batch, length)"
+            raise InputError(where, expected, (x.shape, getattr(of_positions, "shape", None)))
+        readable = _readable(x, of_positions, causal)
+        projected, _ = dense_forward(params.inputs, x, INFERENCE)
+        queries, keys, values = _of_heads(projected, 3 * heads, 3)
+        scores = queries @ _transposed(keys) * (1 / math.sqrt(keys.shape[-1]))
+        shares, _ = softmax_forward((), _where(readable, scores, -1e30), INFERENCE)
+        read = _together(shares @ values)
+        y, _ = dense_forward(params.outputs, read, INFERENCE)
+        return y, (x, of_positions, (queries, keys, values), shares, read)
+
+    def vjp(
+        params: AttentionParams, residuals: Any, dy: Float[Array, "batch length features"], *, need_dx: bool = True
+    ) -> tuple[AttentionParams, Any]:
+        x, of_positions, (queries, keys, values), shares, read = residuals
+        doutputs, dread = dense_vjp(params.outputs, read, dy)
+        (dheads,) = _of_heads(dread, heads, 1)
+        _, dscores = softmax_vjp((), shares, dheads @ _transposed(values))
+        dscores = _where(_readable(x, of_positions, causal), dscores, 0.0) * (1 / math.sqrt(keys.shape[-1]))
+        parts = (dscores @ keys, _transposed(dscores) @ queries, _transposed(shares) @ dheads)
+        dprojected = _together(namespace(dy).concat(parts, axis=1))
+        dinputs, dx = dense_vjp(params.inputs, x, dprojected, need_dx=need_dx)
+        if of_positions is not None and need_dx:
+            dx = (dx, namespace(dx).zeros_like(of_positions))
+        return AttentionParams(dinputs, doutputs), dx
+
+    return Layer(init, forward, vjp)
+
+
+@described
+def positions(kind: Literal["learned", "sinusoidal"] = "learned", table: Initializer = normal(0.02)) -> Layer:
+    """y = x + p: a vector for each position of a sequence (batch, length, features), of which attention knows none.
+
+    The ``"sinusoidal"`` ones are p[t, 2i] = sin(t / 10000^(2i / features)) and p[t, 2i + 1] the cosine (Vaswani et al.
+    2017, section 3.5). The ``"learned"`` ones are params (length, features); a shorter sequence takes the first ones.
+
+    Args:
+        kind: ``"learned"`` or ``"sinusoidal"``.
+        table: Initializer of learned positions, (length, features).
+
+    Raises:
+        InputError: Another kind; later, inputs of other features, of another dtype, or longer than the table.
+
+    >>> import funcnn as fn
+    >>> fn.predict(positions("sinusoidal"), (), np.zeros((1, 2, 2))).round(3).tolist()
+    [[[0.0, 1.0], [0.841, 0.54]]]
+    """
+    require(is_one_of(kind, ("learned", "sinusoidal")), "positions", "'learned' or 'sinusoidal'", repr(kind))
+    check_initializer("positions table", table)
+    learned = kind == "learned"
+
+    def init(key: Key, in_shape: Shape, *, dtype: Any = np.float32) -> tuple[PositionsParams | tuple[()], Shape]:
+        check_init("positions", key, in_shape, dtype)
+        require(len(in_shape) == 2, "positions", "inputs (batch, length, features)", repr(in_shape))
+        return PositionsParams(table(key.at("table"), in_shape, dtype)) if learned else (), in_shape
+
+    def forward(params: Any, x: Float[Array, "batch length features"], mode: Mode) -> tuple[Array, int]:
+        """The residual is the length."""
+        del mode  # deterministic
+        check_params("positions", params, PositionsParams if learned else tuple)
+        check_floating("positions", x)
+        length, features = params.table.shape if learned else (math.inf, "features")
+        if x.ndim != 3 or x.shape[1] > length or (learned and x.shape[2] != features):
+            raise InputError("positions", f"inputs (batch, length up to {length}, {features})", x.shape)
+        return x + (params.table[: x.shape[1]] if learned else _waves(x)), x.shape[1]
+
+    def vjp(params: Any, residuals: int, dy: Array, *, need_dx: bool = True) -> tuple[Any, Array | None]:
+        """The table's cotangent is the sum of dy over the batch; dx = dy."""
+        if learned:
+            xp, rest = namespace(dy), params.table[residuals:]
+            params = PositionsParams(xp.concat([xp.sum(dy, axis=0), xp.zeros_like(rest)], axis=0))
+        return params, dy if need_dx else None
+
+    return Layer(init, forward, vjp)
+
+
+def _waves(x: Array) -> Array:
+    """Sines in the even features and cosines in the odd ones (length, features)."""
+    xp, features = namespace(x), np.arange(x.shape[2])
+    angles = np.arange(x.shape[1])[:, None] / 10000.0 ** (features // 2 * 2 / x.shape[2])
+    return as_dtype_of(x, xp.asarray(np.where(features % 2, np.cos(angles), np.sin(angles))))
+
+
+def _are_shapes(in_shape: Any) -> bool:
+    return isinstance(in_shape, tuple | list) and bool(in_shape) and isinstance(in_shape[0], tuple | list)
+
+
+def _readable(x: Array, weights: Array | None, causal: bool) -> Array | None:
+    """Which positions each one reads, to broadcast to (batch, heads, length, length); ``None`` for all."""
+    xp, length = namespace(x), x.shape[1]
+    before = xp.tril(xp.ones((length, length), dtype=xp.bool)) if causal else None
+    if weights is None:
+        return before
+    present = (weights > 0)[:, None, None, :]
+    return present if before is None else present & before
+
+
+def _where(condition: Array | None, x: Array, otherwise: float) -> Array:
+    return x if condition is None else namespace(x).where(condition, x, otherwise)
+
+
+def _of_heads(x: Array, heads: int, parts: int) -> list[Array]:
+    """Features (batch, length, heads d) as ``parts`` arrays (batch, heads / parts, length, d)."""
+    xp, (batch, length, _) = namespace(x), x.shape
+    split = xp.permute_dims(xp.reshape(x, (batch, length, heads, -1)), (0, 2, 1, 3))
+    each = heads // parts
+    return [split[:, i * each : (i + 1) * each] for i in range(parts)]
+
+
+def _together(x: Array) -> Array:
+    """Heads (batch, heads, length, d) as features (batch, length, heads d)."""
+    xp, (batch, _, length, _) = namespace(x), x.shape
+    return xp.reshape(xp.permute_dims(x, (0, 2, 1, 3)), (batch, length, -1))
+
+
+def _transposed(x: Array) -> Array:
+    return namespace(x).matrix_transpose(x)

@@ -1,0 +1,143 @@
+"""Recurrence: a cell, a layer of (x, state), carried along a sequence."""
+
+import operator
+from typing import Any
+
+import numpy as np
+
+from funcnn import special, tree
+from funcnn.annotations import Float
+from funcnn.arrays import Array, Shape, Shapes, check_floating, namespace
+from funcnn.errors import is_count, require
+from funcnn.initializers import Initializer, check_initializer, glorot_uniform
+from funcnn.keys import Key
+from funcnn.layer import INFERENCE, Layer, Mode, Params, check_init, check_layer, check_params
+from funcnn.layers.dense import DenseParams, dense, dense_forward, dense_vjp
+from funcnn.spec import described
+from funcnn.tree import record
+
+__all__ = ["GRUParams", "gru", "recurrent"]
+
+
+@record
+class GRUParams:
+    """The params of :func:`gru`: the affine maps of x and of the state to reset gate, update gate and candidate."""
+
+    inputs: DenseParams
+    state: DenseParams
+
+
+@described
+def recurrent(cell: Layer, features: int) -> Layer:
+    """y_t = cell(x_t, y_{t-1}) along axis 1, with y_{-1} = 0: from (batch, length, ...) to (batch, length, features).
+
+    A cell is any layer of a tuple (x, state), (batch, ...) and (batch, features), that gives the next state:
+    :func:`gru`, or ``serial(concatenated(), dense(features), tanh())`` for the plain one (Elman 1990). It has one tree
+    of params for all positions, and draws from ``mode.at(t)``. The VJP goes back through time (Werbos 1990). With JAX
+    both passes are a ``lax.scan``, so compiling takes as long for a long sequence as for a short one.
+
+    Args:
+        cell: The layer of (x, state).
+        features: The size of the state.
+
+    Raises:
+        InputError: An argument is none of these; later, a cell whose output is not of the state's shape, inputs without
+            an axis of positions, or what the cell raises.
+
+    >>> import funcnn as fn
+    >>> recurrent(gru(), 64).init(Key(0), (20, 8))[1]
+    (20, 64)
+    """
+    check_layer("recurrent", cell)
+    require(is_count(features), "recurrent", "features to be a positive whole number", repr(features))
+
+    def init(key: Key, in_shape: Shape, *, dtype: Any = np.float32) -> tuple[Params, Shape]:
+        check_init("recurrent", key, in_shape, dtype)
+        require(len(in_shape) > 0, "recurrent", "inputs (batch, length, ...)", "(batch,)")
+        params, out_shape = cell.init(key, (tuple(in_shape[1:]), (features,)), dtype=dtype)
+        require(out_shape == (features,), "recurrent", f"a cell that gives a state ({features},)", out_shape)
+        return params, (in_shape[0], features)
+
+    def forward(params: Params, x: Array, mode: Mode) -> tuple[Float[Array, "batch length features"], Any]:
+        """The residuals are those of the cell at each position, stacked."""
+        xp = check_floating("recurrent", x)
+        require(x.ndim > 1, "recurrent", "inputs (batch, length, ...)", x.shape)
+
+        def step(state: Array, at: tuple[Array, Any]) -> tuple[Array, Any]:
+            state, kept = cell.forward(params, (at[0], state), mode.at(at[1]))
+            return state, (state, kept)
+
+        start = xp.zeros((x.shape[0], features), dtype=x.dtype)
+        _, (states, kept) = special.scan(step, start, (_along(x), xp.arange(x.shape[1])))
+        return _along(states), kept
+
+    def vjp(params: Params, residuals: Any, dy: Float[Array, "batch length features"], *, need_dx: bool = True) -> Any:
+        """From the last position to the first: dstate is what the next position gives, and dy."""
+        xp = namespace(dy)
+
+        def step(carry: tuple[Params, Array], at: tuple[Array, Any]) -> tuple[tuple[Params, Array], Array]:
+            (dparams, dstate), (dy_t, kept) = carry, at
+            of_cell, (dx, dstate) = cell.vjp(params, kept, dstate + dy_t)
+            return (tree.map(operator.add, dparams, of_cell), dstate), dx
+
+        start = (tree.map(xp.zeros_like, params), xp.zeros_like(dy[:, 0]))
+        backwards = tree.map(lambda leaf: xp.flip(leaf, axis=0), (_along(dy), residuals))
+        (dparams, _), dx = special.scan(step, start, backwards)
+        return dparams, _along(xp.flip(dx, axis=0)) if need_dx else None
+
+    return Layer(init, forward, vjp)
+
+
+@described
+def gru(weights: Initializer = glorot_uniform()) -> Layer:
+    """A gated recurrent unit, the cell from (x, h) to the next h (Cho et al. 2014, as cuDNN and PyTorch have it).
+
+    With affine maps W of x and U of h, each (..., 3 features) for r, z and n:
+    r = sigmoid(W_r x + U_r h), z = sigmoid(W_z x + U_z h), n = tanh(W_n x + r U_n h), and the next h = (1 - z) n + z h.
+    The size of h is that of the state in :func:`recurrent`.
+
+    Args:
+        weights: Initializer of both maps' weights, (in, 3 features) and (features, 3 features).
+
+    Raises:
+        InputError: Inputs that are no tuple (batch, in) and (batch, features), or not of the params' dtype.
+    """
+    check_initializer("gru weights", weights)
+
+    def init(key: Key, in_shape: Shapes, *, dtype: Any = np.float32) -> tuple[GRUParams, Shape]:
+        fits = isinstance(in_shape, tuple | list) and [len(np.atleast_1d(part)) for part in in_shape] == [1, 1]
+        require(fits, "gru()", "inputs (batch, in) and a state (batch, features)", repr(in_shape))
+        x, h = in_shape
+        inputs, _ = dense(3 * h[0], weights).init(key.at("inputs"), x, dtype=dtype)
+        state, _ = dense(3 * h[0], weights).init(key.at("state"), h, dtype=dtype)
+        return GRUParams(inputs, state), h
+
+    def forward(params: GRUParams, x: tuple[Array, Array], mode: Mode) -> tuple[Float[Array, "batch features"], Any]:
+        """The residuals are x, h, both gates, n and U_n h."""
+        del mode  # deterministic
+        check_params("gru()", params, GRUParams)
+        require(isinstance(x, tuple | list) and len(x) == 2, "gru()", "a tuple of x and state", type(x).__name__)
+        x, h = x
+        of_x, _ = dense_forward(params.inputs, x, INFERENCE)
+        of_h, _ = dense_forward(params.state, h, INFERENCE)
+        features, xp = h.shape[1], namespace(x)
+        gates = special.sigmoid(of_x[:, : 2 * features] + of_h[:, : 2 * features])
+        r, z, of_h = gates[:, :features], gates[:, features:], of_h[:, 2 * features :]
+        n = xp.tanh(of_x[:, 2 * features :] + r * of_h)
+        return n + z * (h - n), (x, h, r, z, n, of_h)
+
+    def vjp(params: GRUParams, residuals: Any, dy: Float[Array, "batch features"], *, need_dx: bool = True) -> Any:
+        x, h, r, z, n, of_h = residuals
+        concat = namespace(dy).concat
+        dn = dy * (1 - z) * (1 - n * n)
+        gates = [dn * of_h * r * (1 - r), dy * (h - n) * z * (1 - z)]
+        dinputs, dx = dense_vjp(params.inputs, x, concat([*gates, dn], axis=1), need_dx=need_dx)
+        dstate, dh = dense_vjp(params.state, h, concat([*gates, dn * r], axis=1), need_dx=need_dx)
+        return GRUParams(dinputs, dstate), (dx, dh + dy * z) if need_dx else None
+
+    return Layer(init, forward, vjp)
+
+
+def _along(x: Array) -> Array:
+    """Axes 0 and 1, batch and positions, exchanged."""
+    return namespace(x).moveaxis(x, 0, 1)
