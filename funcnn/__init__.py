@@ -52,12 +52,16 @@ from funcnn.initializers import Initializer as Initializer
 from funcnn.keys import *
 from funcnn.layer import *
 from funcnn.layers.activations import *
+from funcnn.layers.attention import *
 from funcnn.layers.combinators import *
 from funcnn.layers.convolution import *
+from funcnn.layers.convolution1d import *
 from funcnn.layers.dense import *
 from funcnn.layers.dropout import *
 from funcnn.layers.embedding import *
 from funcnn.layers.normalization import *
+from funcnn.layers.recurrent import *
+from funcnn.layers.resampling import *
 from funcnn.layers.shapes import *
 from funcnn.losses import *
 from funcnn.metrics import accuracy as accuracy

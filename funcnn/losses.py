@@ -1,14 +1,14 @@
 """Losses: layers whose output is one number.
 
-Targets of a classification are integers (batch,) or distributions (batch, classes), one-hot or soft; other targets
-have the shape of the outputs, whose losses are averaged within a sample. A loss is the mean over the samples,
-weighted where weights (batch,) are given: sum(w l) / sum(w), so that a weight of two is the sample twice
-(:func:`class_weights` makes such weights) and a weight of zero no sample, whatever its outputs and targets hold.
-Keras divides by the number of samples instead.
+Outputs of a classification are (batch, ..., classes), and its targets integers (batch, ...) or distributions (batch,
+..., classes), one-hot or soft; other targets have the shape of the outputs. A loss is the mean over the samples and
+their positions, weighted where weights (batch,) or (batch, ...) are given: sum(w l) / sum(w). So a weight of two is the
+sample twice (:func:`class_weights` makes such weights), and a weight of zero, that of padding, is no sample, whatever
+its outputs and targets hold. Keras divides by the number of samples instead.
 
 Outputs are float32 or float64, or bfloat16 with JAX, of which the value is computed and given in float32. Every loss
 raises ``InputError`` for outputs that are not floating, for targets of another shape (nothing broadcasts) or of values
-that it is not made for, and for weights that are not (batch,).
+that it is not made for, and for weights of another shape.
 """
 
 import math
@@ -20,7 +20,7 @@ import numpy as np
 
 from funcnn import special
 from funcnn.annotations import Float, Int, Num
-from funcnn.arrays import Array, as_dtype_of, check_array, is_dtype, namespace, widened
+from funcnn.arrays import Array, Shape, as_dtype_of, check_array, is_dtype, namespace, widened
 from funcnn.errors import InputError, is_real, require
 from funcnn.spec import Described, described
 from funcnn.targets import (
@@ -58,7 +58,7 @@ class Loss(Described):
 def softmax_cross_entropy(label_smoothing: float = 0.0) -> Loss:
     """-sum_i t_i log softmax(z)_i for logits z, fused and stable: log-sum-exp minus the target's logit.
 
-    The outputs are logits (batch, classes), so the model ends without a softmax. ``label_smoothing`` s puts
+    The outputs are logits (batch, ..., classes), so the model ends without a softmax. ``label_smoothing`` s puts
     (1 - s) t + s / classes in place of t (Szegedy et al. 2016).
 
     >>> import numpy as np
@@ -93,7 +93,7 @@ def softmax_cross_entropy(label_smoothing: float = 0.0) -> Loss:
 def categorical_cross_entropy() -> Loss:
     """-sum_i t_i log p_i for probabilities p, which are clipped to [1e-7, 1 - 1e-7] (so the most is 16.118).
 
-    The outputs are probabilities (batch, classes), so the model ends with a softmax. The gradient is -t / p with the
+    The outputs are probabilities (batch, ..., classes), so the model ends with a softmax. The gradient is -t / p with the
     clipped p, finite everywhere. Behind a softmax it agrees with :func:`softmax_cross_entropy` where p is at least
     1e-7; below, the gradient of the logits fades with p, and only the fused loss still learns.
 
@@ -114,7 +114,7 @@ def categorical_cross_entropy() -> Loss:
 def kl_divergence() -> Loss:
     """sum_i t_i (log t_i - y_i) for log probabilities y, with 0 log 0 = 0 (Kullback and Leibler 1951).
 
-    Targets are distributions in the shape of the outputs, (batch, classes).
+    Targets are distributions in the shape of the outputs, (batch, ..., classes).
     """
 
     def loss(y: Array, t: Array) -> Array:
@@ -233,8 +233,9 @@ def _elementwise(
 
     def forward(
         outputs: Float[Array, "batch ..."], targets: Num[Array, "batch ..."], weights: Weights = None
-    ) -> tuple[Float[Array, ""], tuple[Array, Array, Array]]:
-        outputs, targets, weights = present(name, outputs, targets, weights)
+    ) -> tuple[Float[Array, ""], tuple[Array, Array, Array, Shape]]:
+        given = outputs
+        outputs, targets, weights = present(name, outputs, targets, weights, classes=summed)
         if outputs.shape != targets.shape:
             expected = f"targets in the outputs' shape {outputs.shape}"
             raise InputError(name, expected, targets.shape, "reshape one of them")
@@ -243,13 +244,14 @@ def _elementwise(
         targets, y = as_dtype_of(outputs, targets), widened(outputs)
         shares, xp = shares_of(y, weights), namespace(y)
         losses = xp.reshape(f(y, widened(targets)), (y.shape[0], -1))
-        return shares @ (xp.sum if summed else xp.mean)(losses, axis=1), (outputs, targets, shares)
+        return shares @ (xp.sum if summed else xp.mean)(losses, axis=1), (outputs, targets, shares, given.shape)
 
-    def vjp(residuals: tuple[Array, Array, Array]) -> Float[Array, "batch ..."]:
-        outputs, targets, shares = residuals
+    def vjp(residuals: tuple[Array, Array, Array, Shape]) -> Float[Array, "batch ..."]:
+        outputs, targets, shares, shape = residuals
         share_of_output = 1.0 if summed else outputs.shape[0] / math.prod(outputs.shape)
         spread = namespace(outputs).reshape(shares, (-1, *[1] * (outputs.ndim - 1)))
-        return as_dtype_of(outputs, df(widened(outputs), widened(targets)) * (spread * share_of_output))
+        dy = as_dtype_of(outputs, df(widened(outputs), widened(targets)) * (spread * share_of_output))
+        return dy if dy.shape == shape else namespace(dy).reshape(dy, shape)
 
     return Loss(forward, vjp)
 
@@ -262,17 +264,19 @@ def _of_classes(
     """``judge(y, t, shares)`` gives the value, and p and t for dy = slope(p, t), times the sample's share."""
 
     def forward(
-        outputs: Float[Array, "batch classes"], targets: Targets, weights: Weights = None
-    ) -> tuple[Float[Array, ""], tuple[Array, Array, Array]]:
-        outputs, targets, weights = present(name, outputs, targets, weights)
+        outputs: Float[Array, "batch *positions classes"], targets: Targets, weights: Weights = None
+    ) -> tuple[Float[Array, ""], tuple[Array, Array, Array, Shape]]:
+        given = outputs
+        outputs, targets, weights = present(name, outputs, targets, weights, classes=True)
         y = widened(outputs)
         targets, shares = distributions(name, y, targets), shares_of(y, weights)
         value, p, targets = judge(y, targets, shares)
-        return value, (p, targets, as_dtype_of(outputs, shares))
+        return value, (p, targets, as_dtype_of(outputs, shares), given.shape)
 
-    def vjp(residuals: tuple[Array, Array, Array]) -> Float[Array, "batch classes"]:
-        p, targets, shares = residuals
-        return as_dtype_of(shares, slope(p, targets) * shares[:, None])
+    def vjp(residuals: tuple[Array, Array, Array, Shape]) -> Float[Array, "batch *positions classes"]:
+        p, targets, shares, shape = residuals
+        dy = as_dtype_of(shares, slope(p, targets) * shares[:, None])
+        return dy if dy.shape == shape else namespace(dy).reshape(dy, shape)
 
     return Loss(forward, vjp)
 

@@ -4,9 +4,10 @@ A metric that is a mean over samples is a function ``(outputs, targets, weights=
 merges it. What is no mean comes from a table that merges by adding: a :func:`confusion_matrix` gives
 :func:`precision`, :func:`recall` and :func:`f1`; :func:`reliability` gives the :func:`calibration_error`.
 
-Classes are told by outputs (batch, classes), logits or probabilities, and by targets that are integers (batch,) or
-distributions (batch, classes); elsewhere targets have the shape of the outputs, (batch, ...). Sample weights are
-(batch,). Every metric raises ``InputError`` for targets or weights of another shape, and for no samples.
+Outputs of a classification are logits or probabilities (batch, ..., classes), and its targets integers (batch, ...) or
+distributions (batch, ..., classes); each position counts as a sample. Elsewhere targets have the shape of the outputs,
+(batch, ...). Weights are (batch,), or (batch, ...) for each position. Every metric raises ``InputError`` for targets or
+weights of another shape, and for no samples.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -213,7 +214,7 @@ def weighted_mean(parts: Iterable[tuple[float, Mapping[str, Any]]]) -> dict[str,
 
 def _classified(where: str, outputs: Array, targets: Array, weights: Weights) -> tuple[Array, Array, Weights]:
     """Outputs, labels (batch,) and weights, once they fit each other."""
-    outputs, targets, weights = present(where, outputs, targets, weights)
+    outputs, targets, weights = present(where, outputs, targets, weights, classes=True)
     if outputs.ndim != 2 or outputs.shape[1] < 2:
         hint = "for anything else choose other metrics: binary_accuracy, or none"
         raise InputError(where, "outputs (batch, classes) of two classes or more", outputs.shape, hint)

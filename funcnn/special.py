@@ -171,35 +171,58 @@ def one_minus_power(base: float, n: Any) -> Any:
     return -namespace(n).expm1(n * math.log(base))
 
 
-def scan(f: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any) -> tuple[Any, Any]:
+def scan(f: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any, *, reverse: bool = False) -> tuple[Any, Any]:
     """``carry, y = f(carry, x)`` for each x along axis 0 of a tree ``xs``: the last carry, and all y stacked.
 
-    On JAX it is ``jax.lax.scan``: ``f`` is traced once, whatever the length.
+    With ``reverse`` it begins at the last x. Leaves that are no arrays are the same for all. On JAX it is
+    ``jax.lax.scan``: ``f`` is traced once, whatever the length.
 
     >>> import numpy as np
-    >>> scan(lambda total, x: (total + x, total), 0, np.array([1, 2, 3]))
-    (np.int64(6), array([0, 1, 3]))
+    >>> scan(lambda total, x: (total + x, total), 0, np.array([1, 2, 3]))[1]
+    array([0, 1, 3])
     """
-    leaves = tree.leaves(xs)
-    if is_jax_array(leaves[0]):
-        return _jax_scan(f, carry, xs)
-    ys = []
-    for i in range(leaves[0].shape[0]):
-        carry, y = f(carry, tree.map(lambda leaf, i=i: leaf[i], xs))
+    arrays = [leaf for leaf in tree.leaves(xs) if hasattr(leaf, "shape")]
+    if is_jax_array(arrays[0]):
+        return _jax_scan(f, carry, xs, reverse)
+    ys: list[Any] = []
+    order = range(arrays[0].shape[0])
+    for i in reversed(order) if reverse else order:
+        carry, y = f(carry, tree.map(lambda leaf, i=i: leaf[i] if hasattr(leaf, "shape") else leaf, xs))
         ys.append(y)
-    return carry, tree.map(lambda *parts: namespace(parts[0]).stack(parts), *ys)
+    return carry, tree.map(_stacked, *(reversed(ys) if reverse else ys))
 
 
-def _jax_scan(f: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any) -> tuple[Any, Any]:
-    """By leaves: JAX knows trees of records once ``funcnn.jax`` is imported, which nobody here may ask for."""
+def _stacked(*leaves: Any) -> Any:
+    """The leaves along a new axis 0; what is no array, a shape say, stays."""
+    first = leaves[0]
+    xp = np if isinstance(first, np.generic) else namespace(first) if hasattr(first, "shape") else None
+    return xp.stack(leaves) if xp else first
+
+
+def _jax_scan(f: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any, reverse: bool) -> tuple[Any, Any]:
+    """By the leaves that are arrays: JAX knows records once ``funcnn.jax`` is imported, which nobody here may ask for."""
     from jax import lax
 
-    like: list[Any] = []
+    whole: list[Callable[[list[Any]], Any]] = []
 
     def flat(leaves: list[Any], x: list[Any]) -> tuple[list[Any], list[Any]]:
-        after, y = f(tree.unflatten(carry, leaves), tree.unflatten(xs, x))
-        like.append(y)
-        return tree.leaves(after), tree.leaves(y)
+        after, y = f(tree.unflatten(carry, leaves), whole[0](x))
+        arrays, rebuilt = _arrays(y)
+        whole.append(rebuilt)
+        return tree.leaves(after), arrays
 
-    last, ys = lax.scan(flat, tree.leaves(carry), tree.leaves(xs))
-    return tree.unflatten(carry, last), tree.unflatten(like[-1], ys)
+    arrays, rebuilt = _arrays(xs)
+    whole.append(rebuilt)
+    last, ys = lax.scan(flat, tree.leaves(carry), arrays, reverse=reverse)
+    return tree.unflatten(carry, last), whole[-1](ys)
+
+
+def _arrays(values: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
+    """The leaves of a tree that are arrays, and the function that puts others in their places."""
+    leaves = tree.leaves(values)
+
+    def rebuilt(arrays: list[Any]) -> Any:
+        new = iter(arrays)
+        return tree.unflatten(values, [next(new) if hasattr(leaf, "shape") else leaf for leaf in leaves])
+
+    return [leaf for leaf in leaves if hasattr(leaf, "shape")], rebuilt

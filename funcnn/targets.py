@@ -12,30 +12,54 @@ from funcnn.annotations import Int, Num, Shaped
 from funcnn.arrays import Array, as_dtype_of, check_floating, check_real, default_float, is_dtype, namespace
 from funcnn.errors import InputError
 
-Targets: TypeAlias = Int[Array, "batch"] | Num[Array, "batch classes"]
-Weights: TypeAlias = Shaped[Array, "batch"] | None
+Targets: TypeAlias = Int[Array, "batch *positions"] | Num[Array, "batch *positions classes"]
+Weights: TypeAlias = Shaped[Array, "batch *positions"] | None
 Check: TypeAlias = Callable[[str, Array], None]
 
 
-def present(where: str, outputs: Array, targets: Array, weights: Weights) -> tuple[Array, Array, Weights]:
+def present(
+    where: str, outputs: Array, targets: Array, weights: Weights, *, classes: bool = False
+) -> tuple[Array, Array, Weights]:
     """The arguments of a loss or metric, checked, without a trace of the samples whose weight is 0.
 
     In their rows stand outputs and targets of the sample with the largest weight, so that whatever they held, NaN
-    among it, changes neither the value nor a gradient. Weights come back in the namespace's own floating dtype.
+    among it, changes neither the value nor a gradient. Weights come back in the namespace's own floating dtype. The
+    positions of a sample, all axes but the last of ``classes``, else those that weights have, become samples.
     """
     check_floating(where, outputs, "outputs")
     check_real(where, "targets", targets)
     if outputs.ndim == 0 or outputs.shape[0] == 0:
         raise InputError(where, "outputs of at least one sample", outputs.shape)
+    weights = None if weights is None else check_weights(where, weights)
+    axes = outputs.ndim - 1 if classes else 1 if weights is None else weights.ndim
+    if axes > 1:
+        outputs, targets, weights = _as_samples(where, axes, outputs, targets, weights)
     if weights is None:
         return outputs, targets, None
-    weights, xp = check_weights(where, weights), namespace(outputs)
+    xp = namespace(outputs)
     if weights.shape != outputs.shape[:1]:
         raise InputError(where, f"weights {outputs.shape[:1]}", weights.shape)
     if targets.shape[:1] != outputs.shape[:1]:
         raise InputError(where, f"targets of {outputs.shape[0]} samples", targets.shape)
     rows = xp.where(xp.asarray(weights > 0), xp.arange(outputs.shape[0]), xp.argmax(xp.asarray(weights)))
     return xp.take(outputs, rows, axis=0), xp.take(xp.asarray(targets), rows, axis=0), weights
+
+
+def _as_samples(
+    where: str, axes: int, outputs: Array, targets: Array, weights: Weights
+) -> tuple[Array, Array, Weights]:
+    """The first ``axes`` axes as one; weights of fewer axes are those of all positions behind them."""
+    leading = outputs.shape[:axes]
+    if targets.shape[:axes] != leading or 0 in leading:
+        raise InputError(where, f"targets {leading}, or with more axes, and at least one", targets.shape)
+    if weights is not None:
+        if weights.shape != leading[: weights.ndim]:
+            raise InputError(where, f"weights {leading[:1]} or {leading}", weights.shape)
+        xp = namespace(weights)
+        weights = xp.broadcast_to(xp.reshape(weights, weights.shape + (1,) * (axes - weights.ndim)), leading)
+        weights = xp.reshape(weights, (-1,))
+    outputs, targets = (namespace(x).reshape(x, (-1, *x.shape[axes:])) for x in (outputs, targets))
+    return outputs, targets, weights
 
 
 def check_weights(where: str, weights: Array) -> Array:

@@ -2,9 +2,20 @@
 
 A layer with its params and mode is a *stage*, ``(x, residuals) -> (y, residuals)``: it puts what it keeps behind what
 the stages before it kept. A layer with its params and residuals is a *pullback*, ``(dparams, dy) -> (dparams, dx)``.
-The forward pass of :func:`serial` is the ``pipe`` of its stages, its VJP that of its pullbacks in reverse; the layers
-of :func:`add` and :func:`concatenate` are the ``juxt`` of theirs. So ``serial`` is associative, and :func:`identity` is
+The forward pass of :func:`serial` is the ``pipe`` of its stages, its VJP that of its pullbacks in reverse; that of
+:func:`fork` is the ``juxt`` of its stages. So ``serial`` is associative, and :func:`identity` is
 its unit, bit for bit, for layers that draw nothing: what one draws depends on its place.
+
+======================= ================= =================
+from                    to one array      to a tuple
+======================= ================= =================
+one array               ``serial``        ``fork``
+a tuple                 ``joined``,       ``parallel``
+                        ``summed``
+======================= ================= =================
+
+These are closed under ``serial``: :func:`add` is ``fork``, then ``summed``; :func:`concatenate` is ``fork``, then
+``joined``; :func:`residual` adds :func:`identity`.
 """
 
 import operator
@@ -24,8 +35,8 @@ from funcnn.layer import UNPACK, Layer, Mode, Params, Residuals, check_mode, che
 from funcnn.layers.activations import init_same_shape
 from funcnn.spec import described
 
-__all__ = ["add", "concatenate", "identity", "identity_forward", "identity_vjp", "parallel", "repeat", "residual"]
-__all__ += ["serial", "serial_forward", "serial_vjp"]
+__all__ = ["add", "concatenate", "fork", "identity", "identity_forward", "identity_vjp", "joined", "parallel", "repeat"]
+__all__ += ["residual", "serial", "serial_forward", "serial_vjp", "summed"]
 
 Each: TypeAlias = Sequence[Any]
 """One thing for each layer: its params, its shape, its output."""
@@ -65,43 +76,31 @@ def residual(layer: Layer) -> Layer:
 
 @described
 def add(*layers: Layer) -> Layer:
-    """y = sum_i layer_i(x); the output shapes must be the same."""
-    _check_layers("add", layers)
-
-    def out_shape(shapes: Each) -> Shapes:
-        if len(set(shapes)) != 1:
-            raise InputError("add", "layers with the same output shape", shapes)
-        return shapes[0]
-
-    def join(outputs: Each) -> tuple[Array, tuple[()]]:
-        return reduce(operator.add, outputs), ()
-
-    return _joined(layers, out_shape, join, lambda kept, dy: [dy] * len(layers))
+    """y = sum_i layer_i(x): :func:`fork`, then :func:`summed`, with the params of the layers alone."""
+    return _then(_forked("add", layers), _summed("add", "layers with the same output shape"))
 
 
 @described
 def concatenate(*layers: Layer) -> Layer:
-    """y = (layer_1(x), layer_2(x), ...), one beside the other along the last axis.
+    """y = (layer_1(x), layer_2(x), ...) along the last axis: :func:`fork`, then :func:`joined`, as :func:`add`.
 
     >>> import funcnn as fn
     >>> concatenate(fn.identity(), fn.dense(3)).init(Key(0), (5,))[1]
     (8,)
     """
-    _check_layers("concatenate", layers)
+    expected = "layers with the same output shape but for the last axis"
+    return _then(_forked("concatenate", layers), _joined("concatenate", expected, -1))
 
-    def out_shape(shapes: Each) -> Shapes:
-        if len({shape[:-1] for shape in shapes}) != 1 or () in shapes:
-            raise InputError("concatenate", "layers with the same output shape but for the last axis", shapes)
-        return (*shapes[0][:-1], sum(shape[-1] for shape in shapes))
 
-    def join(outputs: Each) -> tuple[Array, tuple[int, ...]]:
-        """The residual is where the features of each begin, and where those of the last end."""
-        if any(y.ndim < 2 for y in outputs):
-            raise InputError("concatenate", "outputs (batch, ..., features)", [y.shape for y in outputs])
-        bounds = tuple(accumulate((y.shape[-1] for y in outputs), initial=0))
-        return namespace(outputs[0]).concat(outputs, axis=-1), bounds
+@described
+def fork(*layers: Layer) -> Layer:
+    """y_i = layer_i(x): one input to a tuple of outputs. dx is the sum of what the layers give.
 
-    return _joined(layers, out_shape, join, lambda bounds, dy: [dy[..., a:b] for a, b in pairwise(bounds)])
+    >>> import funcnn as fn
+    >>> fork(fn.dense(3), fn.identity()).init(Key(0), (5,))[1]
+    ((3,), (5,))
+    """
+    return _forked("fork", layers)
 
 
 @described
@@ -116,29 +115,42 @@ def parallel(*layers: Layer) -> Layer:
 
     def init(key: Key, in_shape: Each, *, dtype: Any = np.float32) -> tuple[Each, Each]:
         check_key("parallel", key)
-        if not isinstance(in_shape, tuple | list) or len(in_shape) != len(layers):
-            raise InputError("parallel", f"a tuple of {len(layers)} input shapes", repr(in_shape))
-        inits = [
-            _located("parallel", i, layer.init, key.at(i), shape, dtype=dtype)
-            for i, (layer, shape) in enumerate(zip(layers, in_shape, strict=True))
-        ]
-        params, shapes = zip(*inits, strict=True)
-        return params, shapes
+        _check_several("parallel", in_shape, len(layers), "input shapes")
+        return _initialized("parallel", layers, key, in_shape, dtype)
 
     def forward(params: Each, x: Each, mode: Mode) -> tuple[Each, Each]:
-        several = isinstance(x, tuple | list)
-        if not several or len(x) != len(layers):
-            found = len(x) if several else f"one array {np.shape(x)}"
-            raise InputError("parallel", f"a tuple of {len(layers)} inputs", found)
+        _check_several("parallel", x, len(layers), "inputs")
         stages = _stages("parallel", layers, params, mode)
         return _side_by_side([stage((part, ())) for stage, part in zip(stages, x, strict=True)])
 
     def vjp(params: Each, residuals: Each, dy: Each, *, need_dx: bool = True) -> tuple[Each, Each | None]:
-        pulled = [layer.vjp(*own, need_dx=need_dx) for layer, *own in zip(layers, params, residuals, dy, strict=True)]
-        dparams, dx = zip(*pulled, strict=True)
+        dparams, dx = _pulled(layers, params, residuals, dy, need_dx)
         return dparams, dx if need_dx else None
 
     return Layer(init, forward, vjp)
+
+
+@described
+def summed() -> Layer:
+    """y = sum_i x_i: a tuple of inputs of one shape to their sum."""
+    return _summed("summed", "inputs of the same shape")
+
+
+@described
+def joined(axis: int = -1) -> Layer:
+    """y = (x_1, x_2, ...) along an axis: a tuple of inputs to one array.
+
+    Args:
+        axis: The axis, counted from the last one, -1.
+
+    Raises:
+        InputError: The axis is not a negative whole number; later, inputs that differ in another axis.
+
+    >>> joined().init(Key(0), ((3,), (5,)))[1]
+    (8,)
+    """
+    require(isinstance(axis, int) and axis < 0, "joined", "an axis counted from the last one, such as -1", repr(axis))
+    return _joined("joined", f"inputs of the same shape but for axis {axis}", axis)
 
 
 @described
@@ -211,30 +223,113 @@ def serial_vjp(
     return (*params[:first], *dparams), dx if need_dx else None
 
 
-def _joined(
-    layers: Sequence[Layer],
-    out_shape: Callable[[Each], Shapes],
-    join: Callable[[Each], tuple[Array, Residuals]],
-    split: Callable[[Residuals, Array], Each],
-) -> Layer:
-    """y = join(layer_1(x), layer_2(x), ...): every layer has its part of ``split(dy)``, and dx is the sum of theirs."""
-    branches = parallel(*layers)
+def _forked(name: str, layers: tuple[Layer, ...]) -> Layer:
+    """All layers on one x."""
+    _check_layers(name, layers)
 
-    def init(key: Key, in_shape: Shapes, *, dtype: Any = np.float32) -> tuple[Each, Shapes]:
-        params, shapes = branches.init(key, [in_shape] * len(layers), dtype=dtype)
-        return params, out_shape(shapes)
+    def init(key: Key, in_shape: Shapes, *, dtype: Any = np.float32) -> tuple[Each, Each]:
+        check_key(name, key)
+        return _initialized(name, layers, key, [in_shape] * len(layers), dtype)
 
-    def forward(params: Each, x: Array, mode: Mode) -> tuple[Array, tuple[Each, Residuals]]:
-        outputs, residuals = _side_by_side(juxt(_stages("parallel", layers, params, mode))((x, ())))
-        y, kept = join(outputs)
-        return y, (residuals, kept)
+    def forward(params: Each, x: Array, mode: Mode) -> tuple[Each, Each]:
+        return _side_by_side(juxt(_stages(name, layers, params, mode))((x, ())))
 
-    def vjp(params: Each, residuals: Residuals, dy: Array, *, need_dx: bool = True) -> tuple[Each, Array | None]:
-        of_layers, kept = residuals
-        dparams, dx = branches.vjp(params, of_layers, split(kept, dy), need_dx=need_dx)
-        return dparams, None if dx is None else reduce(operator.add, dx)
+    def vjp(params: Each, residuals: Each, dy: Each, *, need_dx: bool = True) -> tuple[Each, Array | None]:
+        dparams, dx = _pulled(layers, params, residuals, dy, need_dx)
+        return dparams, reduce(lambda a, b: tree.map(operator.add, a, b), dx) if need_dx else None
 
     return Layer(init, forward, vjp)
+
+
+def _summed(name: str, expected: str) -> Layer:
+    def init(key: Key, in_shape: Each, *, dtype: Any = np.float32) -> tuple[tuple[()], Shapes]:
+        _check_several(name, in_shape, None, "input shapes")
+        if len(set(in_shape)) != 1:
+            raise InputError(name, expected, in_shape)
+        return (), in_shape[0]
+
+    def forward(params: tuple[()], x: Each, mode: Mode) -> tuple[Array, int]:
+        """The residual is how many there are."""
+        _check_several(name, x, None, "inputs")
+        return reduce(operator.add, x), len(x)
+
+    def vjp(params: tuple[()], residuals: int, dy: Array, *, need_dx: bool = True) -> tuple[tuple[()], Each | None]:
+        return params, (dy,) * residuals if need_dx else None
+
+    return Layer(init, forward, vjp)
+
+
+def _joined(name: str, expected: str, axis: int) -> Layer:
+    def init(key: Key, in_shape: Each, *, dtype: Any = np.float32) -> tuple[tuple[()], Shapes]:
+        _check_several(name, in_shape, None, "input shapes")
+        if any(len(shape) < -axis for shape in in_shape) or len({_without(shape, axis) for shape in in_shape}) != 1:
+            raise InputError(name, expected, in_shape)
+        out_shape = list(in_shape[0])
+        out_shape[axis] = sum(shape[axis] for shape in in_shape)
+        return (), tuple(out_shape)
+
+    def forward(params: tuple[()], x: Each, mode: Mode) -> tuple[Array, tuple[int, ...]]:
+        """The residual is where each begins, and where the last ends."""
+        _check_several(name, x, None, "inputs")
+        if any(part.ndim <= -axis for part in x):
+            raise InputError(name, "outputs (batch, ..., features)", [part.shape for part in x])
+        bounds = tuple(accumulate((part.shape[axis] for part in x), initial=0))
+        return namespace(x[0]).concat(x, axis=axis), bounds
+
+    def vjp(
+        params: tuple[()], residuals: tuple[int, ...], dy: Array, *, need_dx: bool = True
+    ) -> tuple[tuple[()], Each | None]:
+        behind = (slice(None),) * (-axis - 1)
+        parts = tuple(dy[(..., slice(a, b), *behind)] for a, b in pairwise(residuals))
+        return params, parts if need_dx else None
+
+    return Layer(init, forward, vjp)
+
+
+def _then(first: Layer, last: Layer) -> Layer:
+    """``serial(first, last)`` for a last layer without params: the params are those of the first alone."""
+
+    def init(key: Key, in_shape: Shapes, *, dtype: Any = np.float32) -> tuple[Params, Shapes]:
+        params, shapes = first.init(key, in_shape, dtype=dtype)
+        return params, last.init(key, shapes, dtype=dtype)[1]
+
+    def forward(params: Params, x: Any, mode: Mode) -> tuple[Any, tuple[Residuals, Residuals]]:
+        between, of_first = first.forward(params, x, mode)
+        y, of_last = last.forward((), between, mode)
+        return y, (of_first, of_last)
+
+    def vjp(params: Params, residuals: Residuals, dy: Any, *, need_dx: bool = True) -> tuple[Params, Any]:
+        of_first, of_last = residuals
+        return first.vjp(params, of_first, last.vjp((), of_last, dy)[1], need_dx=need_dx)
+
+    return Layer(init, forward, vjp)
+
+
+def _initialized(name: str, layers: Sequence[Layer], key: Key, shapes: Each, dtype: Any) -> tuple[Each, Each]:
+    inits = [
+        _located(name, i, layer.init, key.at(i), shape, dtype=dtype)
+        for i, (layer, shape) in enumerate(zip(layers, shapes, strict=True))
+    ]
+    params, out_shapes = zip(*inits, strict=True)
+    return params, out_shapes
+
+
+def _pulled(layers: Sequence[Layer], params: Each, residuals: Each, dy: Each, need_dx: bool) -> tuple[Each, Each]:
+    pulled = [layer.vjp(*own, need_dx=need_dx) for layer, *own in zip(layers, params, residuals, dy, strict=True)]
+    dparams, dx = zip(*pulled, strict=True)
+    return dparams, dx
+
+
+def _without(shape: Shapes, axis: int) -> Shapes:
+    return tuple(size for i, size in enumerate(shape) if i != len(shape) + axis)
+
+
+def _check_several(name: str, given: Any, count: int | None, what: str) -> None:
+    """Raise unless it is a tuple, of so many where that is known."""
+    several = isinstance(given, tuple | list) and len(given) > 0
+    if not several or (count is not None and len(given) != count):
+        found = repr(given) if "shape" in what else len(given) if several else f"one array {np.shape(given)}"
+        raise InputError(name, f"a tuple of {count or 'several'} {what}", found)
 
 
 def _check_layers(name: str, layers: tuple[Layer, ...]) -> None:

@@ -1,7 +1,7 @@
 """Recurrence: a cell, a layer of (x, state), carried along a sequence."""
 
 import operator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -32,7 +32,7 @@ def recurrent(cell: Layer, features: int) -> Layer:
     """y_t = cell(x_t, y_{t-1}) along axis 1, with y_{-1} = 0: from (batch, length, ...) to (batch, length, features).
 
     A cell is any layer of a tuple (x, state), (batch, ...) and (batch, features), that gives the next state:
-    :func:`gru`, or ``serial(concatenated(), dense(features), tanh())`` for the plain one (Elman 1990). It has one tree
+    :func:`gru`, or ``serial(joined(), dense(features), tanh())`` for the plain one (Elman 1990). It has one tree
     of params for all positions, and draws from ``mode.at(t)``. The VJP goes back through time (Werbos 1990). With JAX
     both passes are a ``lax.scan``, so compiling takes as long for a long sequence as for a short one.
 
@@ -77,13 +77,13 @@ def recurrent(cell: Layer, features: int) -> Layer:
 
         def step(carry: tuple[Params, Array], at: tuple[Array, Any]) -> tuple[tuple[Params, Array], Array]:
             (dparams, dstate), (dy_t, kept) = carry, at
-            of_cell, (dx, dstate) = cell.vjp(params, kept, dstate + dy_t)
+            of_cell, dinputs = cell.vjp(params, kept, dstate + dy_t)
+            dx, dstate = cast(tuple[Array, Array], dinputs)  # since dx is needed
             return (tree.map(operator.add, dparams, of_cell), dstate), dx
 
         start = (tree.map(xp.zeros_like, params), xp.zeros_like(dy[:, 0]))
-        backwards = tree.map(lambda leaf: xp.flip(leaf, axis=0), (_along(dy), residuals))
-        (dparams, _), dx = special.scan(step, start, backwards)
-        return dparams, _along(xp.flip(dx, axis=0)) if need_dx else None
+        (dparams, _), dx = special.scan(step, start, (_along(dy), residuals), reverse=True)
+        return dparams, _along(dx) if need_dx else None
 
     return Layer(init, forward, vjp)
 

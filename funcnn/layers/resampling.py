@@ -57,7 +57,7 @@ def upsample2d(times: int = 2) -> Layer:
     """y[r, c] = x[r // times, c // times]: each pixel becomes a square (batch, times height, times width, channels).
 
     Raises:
-        InputError: ``times`` is not a positive whole number; later, inputs that are not (batch, height, width, channels).
+        InputError: ``times`` is not a positive whole number; later, inputs of another shape.
 
     >>> upsample2d(2).init(Key(0), (7, 7, 32))[1]
     (14, 14, 32)
