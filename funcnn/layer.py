@@ -14,11 +14,11 @@ import attrs
 
 from funcnn import tree
 from funcnn.arrays import Array, Shapes, check_dtype, check_in_shape
-from funcnn.errors import InputError
+from funcnn.errors import InputError, is_count, require
 from funcnn.keys import Key, Label, check_key
 from funcnn.spec import Described, map_parts
 
-__all__ = ["INFERENCE", "Layer", "Training", "predict", "pullback", "summary"]
+__all__ = ["INFERENCE", "Layer", "Training", "calibrated", "predict", "pullback", "summary"]
 
 Params: TypeAlias = Any
 Residuals: TypeAlias = Any
@@ -89,11 +89,14 @@ class Layer(Described):
         forward: ``forward(params, x, mode) -> (y, residuals)``; the mode is ``Training(key)`` or ``INFERENCE``.
         vjp: ``vjp(params, residuals, dy, *, need_dx=True) -> (dparams, dx)``, the vector-Jacobian product:
             ``dparams`` has the tree of ``params``, and ``dx`` is ``None`` where it is not needed.
+        calibrate: ``calibrate(params, batches) -> (params, outputs)``, for the few layers whose params hold statistics
+            of their inputs: the params with those of all batches, and what they give for each batch at inference.
     """
 
     init: Callable[..., tuple[Params, Shapes]]
     forward: Callable[[Params, Array, Mode], tuple[Array, Residuals]]
     vjp: Callable[..., tuple[Params, Array | None]]
+    calibrate: Callable[[Params, list[Any]], tuple[Params, list[Any]]] | None = None
 
 
 def predict(layer: Layer, params: Params, x: Array) -> Array:
@@ -106,6 +109,39 @@ def predict(layer: Layer, params: Params, x: Array) -> Array:
     check_layer("predict", layer)
     y, _ = layer.forward(params, x, INFERENCE)
     return y
+
+
+def calibrate(layer: Layer, params: Params, batches: list[Any]) -> tuple[Params, list[Any]]:
+    """What ``layer.calibrate`` gives; a layer without it keeps its params."""
+    if layer.calibrate is not None:
+        return layer.calibrate(params, batches)
+    return params, [predict(layer, params, batch) for batch in batches]
+
+
+def calibrated(model: Layer, params: Params, inputs: Any, *, batch_size: int = 1000) -> Params:
+    """The params with the statistics of ``inputs`` (samples, ...), which :func:`funcnn.batch_norm` takes at inference.
+
+    They are those of all inputs together, layer by layer, whatever ``batch_size``, but for rounding. A model without
+    such layers keeps its params.
+
+    Raises:
+        InputError: ``batch_size`` is not a positive whole number, or there are no inputs.
+
+    >>> import numpy as np, funcnn as fn
+    >>> model = fn.batch_norm()
+    >>> params, _ = model.init(fn.Key(0), (1,))
+    >>> calibrated(model, params, np.array([[1.0], [3.0]], np.float32)).mean
+    array([2.], dtype=float32)
+    """
+    check_layer("calibrated", model)
+    require(is_count(batch_size), "calibrated", "batch_size to be a positive whole number", repr(batch_size))
+    if model.calibrate is None:
+        return params
+    samples = min((len(leaf) for leaf in tree.leaves(inputs)), default=0)
+    require(samples > 0, "calibrated", "inputs of at least one sample", "none")
+    starts = range(0, samples, batch_size)
+    batches = [tree.map(lambda leaf, i=i: leaf[i : i + batch_size], inputs) for i in starts]
+    return calibrate(model, params, batches)[0]
 
 
 def pullback(

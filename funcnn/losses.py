@@ -93,8 +93,8 @@ def softmax_cross_entropy(label_smoothing: float = 0.0) -> Loss:
 def categorical_cross_entropy() -> Loss:
     """-sum_i t_i log p_i for probabilities p, which are clipped to [1e-7, 1 - 1e-7] (so the most is 16.118).
 
-    The outputs are probabilities (batch, ..., classes), so the model ends with a softmax. The gradient is -t / p with the
-    clipped p, finite everywhere. Behind a softmax it agrees with :func:`softmax_cross_entropy` where p is at least
+    The outputs are probabilities (batch, ..., classes), so the model ends with a softmax. The gradient is -t / p, with
+    the clipped p, finite everywhere. Behind a softmax it agrees with :func:`softmax_cross_entropy` where p is at least
     1e-7; below, the gradient of the logits fades with p, and only the fused loss still learns.
 
     >>> import numpy as np

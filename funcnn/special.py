@@ -200,7 +200,7 @@ def _stacked(*leaves: Any) -> Any:
 
 
 def _jax_scan(f: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any, reverse: bool) -> tuple[Any, Any]:
-    """By the leaves that are arrays: JAX knows records once ``funcnn.jax`` is imported, which nobody here may ask for."""
+    """By the leaves that are arrays, since JAX knows records only once ``funcnn.jax`` is imported."""
     from jax import lax
 
     whole: list[Callable[[list[Any]], Any]] = []

@@ -139,11 +139,15 @@ class TrainStep:
         """
         check_key("train_step.init", key)
         names = ["loss", *self.metrics, *(["penalty"] if self.penalty else [])]
-        return State(0, key, self.optimizer.init(params), frozendict(dict.fromkeys(names, float("nan"))))
+        trained = tree.trainable(params) if self.model.calibrate else params
+        return State(0, key, self.optimizer.init(trained), frozendict(dict.fromkeys(names, float("nan"))))
 
     def __call__(self, params: Params, state: State, batch: Batch) -> tuple[Params, State]:
         mode = Training(state.key.at(state.step))
         value, grads, outputs = loss_and_gradient(self.model, self.loss, params, batch, mode)
+        whole = params
+        if self.model.calibrate:  # some params are statistics, of which neither penalty nor optimizer knows
+            params, grads = tree.trainable(params), tree.trainable(grads)
         if self.penalty is not None:
             grads = tree.map(operator.add, grads, self.penalty.gradient(params))
         updates, optimizer_state = self.optimizer.update(grads, state.optimizer, params)
@@ -159,7 +163,8 @@ class TrainStep:
             measured["penalty"] = self.penalty.value(params)
         del grads, update  # the new params can have its memory, which is still in the cache
         state = State(state.step + 1, state.key, optimizer_state, frozendict(_scalars(measured, namespace(outputs))))
-        return apply_updates(params, updates), state
+        new = apply_updates(params, updates)
+        return tree.with_constants(new, whole) if self.model.calibrate else new, state
 
 
 def train_step(

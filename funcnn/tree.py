@@ -20,7 +20,7 @@ import optree
 from funcnn.arrays import namespace, readonly
 from funcnn.errors import InputError, require
 
-_NAMESPACE = "funcnn"
+_NAMESPACE, _CONSTANT = "funcnn", "constant"
 
 T = TypeVar("T")
 
@@ -59,6 +59,40 @@ def record(cls: type[T]) -> type[T]:
     frozen: Any = attrs.frozen(cls, eq=False, field_transformer=_as_views)
     register(frozen)
     return frozen  # type: ignore[no-any-return]
+
+
+def constant() -> Any:
+    """A field of a record that is part of the params but is not trained: the step leaves it as it is."""
+    return attrs.field(metadata={_CONSTANT: True})
+
+
+def trainable(params: Any) -> Any:
+    """The params with ``None``, an empty tree, in place of each :func:`constant` field."""
+    return optree.tree_map(
+        lambda node: attrs.evolve(node, **dict.fromkeys(_constants(node))) if _constants(node) else node,
+        params,
+        is_leaf=_has_constants,
+        namespace=_NAMESPACE,
+    )
+
+
+def with_constants(trained: Any, params: Any) -> Any:
+    """``trained``, a tree as :func:`trainable` gives it, with the constants of ``params``."""
+
+    def whole(node: Any, new: Any) -> Any:
+        names = _constants(node)
+        return attrs.evolve(new, **{name: getattr(node, name) for name in names}) if names else new
+
+    return optree.tree_map(whole, params, trained, is_leaf=_has_constants, namespace=_NAMESPACE)
+
+
+def _has_constants(node: Any) -> bool:
+    return bool(_constants(node))
+
+
+def _constants(node: Any) -> list[str]:
+    """The names of the constant fields of a record."""
+    return [field.name for field in getattr(type(node), "__attrs_attrs__", ()) if _CONSTANT in field.metadata]
 
 
 def register(frozen: Any) -> None:

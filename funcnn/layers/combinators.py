@@ -31,7 +31,7 @@ from funcnn import tree
 from funcnn.arrays import Array, Shapes, check_dtype, namespace
 from funcnn.errors import InputError, is_count, require
 from funcnn.keys import Key, check_key
-from funcnn.layer import UNPACK, Layer, Mode, Params, Residuals, check_mode, check_params
+from funcnn.layer import UNPACK, Layer, Mode, Params, Residuals, calibrate, check_mode, check_params
 from funcnn.layers.activations import init_same_shape
 from funcnn.spec import described
 
@@ -127,7 +127,10 @@ def parallel(*layers: Layer) -> Layer:
         dparams, dx = _pulled(layers, params, residuals, dy, need_dx)
         return dparams, dx if need_dx else None
 
-    return Layer(init, forward, vjp)
+    def calibrated(params: Each, batches: list[Any]) -> tuple[Each, list[Any]]:
+        return _calibrated(layers, params, zip(*batches, strict=True))
+
+    return Layer(init, forward, vjp, calibrated if _any_calibrates(layers) else None)
 
 
 @described
@@ -172,7 +175,20 @@ def serial(*layers: Layer) -> Layer:
         put flatten() before it
     """
     _check_layers("serial", layers)
-    return Layer(partial(serial_init, layers), partial(serial_forward, layers), partial(serial_vjp, layers))
+
+    def calibrated(params: Each, batches: list[Any]) -> tuple[Each, list[Any]]:
+        done = []
+        for layer, own in zip(layers, params, strict=True):
+            own, batches = calibrate(layer, own, batches)
+            done.append(own)
+        return tuple(done), batches
+
+    return Layer(
+        partial(serial_init, layers),
+        partial(serial_forward, layers),
+        partial(serial_vjp, layers),
+        calibrated if _any_calibrates(layers) else None,
+    )
 
 
 def identity_forward(params: tuple[()], x: Array, mode: Mode) -> tuple[Array, tuple[()]]:
@@ -238,7 +254,10 @@ def _forked(name: str, layers: tuple[Layer, ...]) -> Layer:
         dparams, dx = _pulled(layers, params, residuals, dy, need_dx)
         return dparams, reduce(lambda a, b: tree.map(operator.add, a, b), dx) if need_dx else None
 
-    return Layer(init, forward, vjp)
+    def calibrated(params: Each, batches: list[Any]) -> tuple[Each, list[Any]]:
+        return _calibrated(layers, params, [batches] * len(layers))
+
+    return Layer(init, forward, vjp, calibrated if _any_calibrates(layers) else None)
 
 
 def _summed(name: str, expected: str) -> Layer:
@@ -302,7 +321,11 @@ def _then(first: Layer, last: Layer) -> Layer:
         of_first, of_last = residuals
         return first.vjp(params, of_first, last.vjp((), of_last, dy)[1], need_dx=need_dx)
 
-    return Layer(init, forward, vjp)
+    def calibrated(params: Params, batches: list[Any]) -> tuple[Params, list[Any]]:
+        params, batches = calibrate(first, params, batches)
+        return params, calibrate(last, (), batches)[1]
+
+    return Layer(init, forward, vjp, calibrated if first.calibrate else None)
 
 
 def _initialized(name: str, layers: Sequence[Layer], key: Key, shapes: Each, dtype: Any) -> tuple[Each, Each]:
@@ -318,6 +341,17 @@ def _pulled(layers: Sequence[Layer], params: Each, residuals: Each, dy: Each, ne
     pulled = [layer.vjp(*own, need_dx=need_dx) for layer, *own in zip(layers, params, residuals, dy, strict=True)]
     dparams, dx = zip(*pulled, strict=True)
     return dparams, dx
+
+
+def _any_calibrates(layers: Iterable[Layer]) -> bool:
+    return any(layer.calibrate is not None for layer in layers)
+
+
+def _calibrated(layers: Sequence[Layer], params: Each, batches: Iterable[Any]) -> tuple[Each, list[Any]]:
+    """Each layer for the batches of its own; each output is the tuple of theirs."""
+    pairs = [calibrate(layer, own, [*each]) for layer, own, each in zip(layers, params, batches, strict=True)]
+    done, outputs = zip(*pairs, strict=True)
+    return done, [*zip(*outputs, strict=True)]
 
 
 def _without(shape: Shapes, axis: int) -> Shapes:

@@ -49,6 +49,7 @@ def recurrent(cell: Layer, features: int) -> Layer:
     (20, 64)
     """
     check_layer("recurrent", cell)
+    require(cell.calibrate is None, "recurrent", "a cell without batch_norm", repr(cell), "layer_norm() does without")
     require(is_count(features), "recurrent", "features to be a positive whole number", repr(features))
 
     def init(key: Key, in_shape: Shape, *, dtype: Any = np.float32) -> tuple[Params, Shape]:

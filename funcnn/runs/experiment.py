@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import attrs
-from toolz import concat, identity, keyfilter, valfilter
+from toolz import compose, concat, identity, keyfilter, valfilter
 
 import funcnn as fn
 from funcnn import tree
@@ -218,12 +218,16 @@ def supervised(
         params, _ = model.init(key.at("init"), in_shape)
         return params, step.init(params, key.at("train"))
 
+    def ready(params: Params) -> Params:
+        return fn.calibrated(model, params, train.inputs)
+
     def evaluated(params: Params) -> Row:
+        params = ready(params)
         numbers = {name: fn.evaluate(model, loss, params, each, metrics=of_outputs) for name, each in evaluate.items()}
         return {f"{name}/{metric}": value for name, found in numbers.items() for metric, value in found.items()}
 
     def save_model(path: Path, params: Params) -> None:
-        save(path, model, as_saved(params), in_shape, scaling=scaling, class_names=class_names)
+        save(path, model, as_saved(ready(params)), in_shape, scaling=scaling, class_names=class_names)
 
     def summarize(steps: Sequence[Row]) -> Row:
         row = {**means([keyfilter(averaged.__contains__, step) for step in steps])}
@@ -244,7 +248,7 @@ def supervised(
         tolerance=tolerance,
         save=save_model if savable else None,
         describe=lambda: fn.summary(model, in_shape),
-        sections=sections,
+        sections=compose(sections, ready),
         formats=formats,
         data={"train": train, **evaluate},
         summarize=summarize,

@@ -156,9 +156,13 @@ def single_rows(values: Any, batch: int) -> list[Any]:
 
 
 def randomized(params: Params, key: Key) -> Params:
-    """Random values in place of all of ``params``: zero biases would sit exactly on the kink of a ReLU."""
+    """Random values in place of all of ``params``: zero biases would sit exactly on the kink of a ReLU.
+
+    Those of constants are not negative, since one may be a variance.
+    """
     leaves = enumerate(tree.leaves(params))
-    return tree.unflatten(params, [key.at(i).normal(leaf.shape, leaf.dtype) for i, leaf in leaves])
+    drawn = tree.unflatten(params, [key.at(i).normal(leaf.shape, leaf.dtype) for i, leaf in leaves])
+    return tree.with_constants(drawn, tree.map(np.abs, drawn))
 
 
 def as_dtype(arrays: Any, dtype: type) -> Any:

@@ -1,0 +1,91 @@
+"""Batch normalization without hidden state: its statistics are params that no gradient moves."""
+
+from typing import Any
+
+import numpy as np
+
+from funcnn.annotations import Float
+from funcnn.arrays import Array, Shape, as_dtype_of, check_array, check_like, default_float, namespace, widened
+from funcnn.errors import InputError, is_real, require
+from funcnn.keys import Key
+from funcnn.layer import INFERENCE, Layer, Mode, Training, check_init, check_params
+from funcnn.spec import described
+from funcnn.tree import constant, record
+
+__all__ = ["BatchNormParams", "batch_norm"]
+
+
+@record
+class BatchNormParams:
+    """The params of :func:`batch_norm`; mean and variance are set by :func:`funcnn.calibrated` alone."""
+
+    scale: Float[Array, "features"]
+    offset: Float[Array, "features"]
+    mean: Float[Array, "features"] = constant()
+    variance: Float[Array, "features"] = constant()
+
+
+@described
+def batch_norm(eps: float = 1e-5) -> Layer:
+    """y = scale (x - mean) / sqrt(variance + eps) + offset, feature by feature (Ioffe and Szegedy 2015).
+
+    In training mean and variance (biased) are those of the batch, over all axes but the last; at inference they are
+    those in the params. A training step does not change these: :func:`funcnn.calibrated` computes them from data, so a
+    forward pass stays pure (as "precise" batch norm: Wu and Johnson 2021, section 3). In other libraries they are
+    running averages that every forward pass in training changes.
+
+    Inputs are (batch, ..., features); each of the params is (features,).
+
+    Raises:
+        InputError: An eps that is not above 0; later, inputs of other features or of another dtype than the params.
+    """
+    require(is_real(eps) and eps > 0, "batch_norm", "an eps above 0", repr(eps))
+
+    def init(key: Key, in_shape: Shape, *, dtype: Any = np.float32) -> tuple[BatchNormParams, Shape]:
+        check_init("batch_norm", key, in_shape, dtype)  # nothing is drawn
+        require(len(in_shape) > 0, "batch_norm", "inputs (batch, ..., features)", "(batch,)")
+        ones, zeros = (make(in_shape[-1], dtype) for make in (np.ones, np.zeros))
+        return BatchNormParams(ones, zeros, zeros, ones), in_shape
+
+    def forward(params: BatchNormParams, x: Float[Array, "*shape"], mode: Mode) -> tuple[Float[Array, "*shape"], Any]:
+        """The residuals are the normalized inputs, 1 / sqrt(variance + eps), and whether they are the batch's own."""
+        check_params("batch_norm()", params, BatchNormParams)
+        check_array("batch_norm()", "inputs", x)
+        if x.ndim < 2 or x.shape[-1] != params.scale.shape[0]:
+            raise InputError("batch_norm()", f"inputs (batch, ..., {params.scale.shape[0]})", x.shape)
+        xp, wide, axes = check_like("batch_norm()", x, params.scale), widened(x), tuple(range(x.ndim - 1))
+        own = isinstance(mode, Training)
+        centred = wide - (xp.mean(wide, axis=axes) if own else params.mean)
+        variance = xp.mean(centred * centred, axis=axes) if own else widened(params.variance)
+        inverse = 1 / xp.sqrt(variance + eps)
+        normalized = centred * inverse
+        return as_dtype_of(x, normalized * params.scale + params.offset), (normalized, inverse, own)
+
+    def vjp(
+        params: BatchNormParams, residuals: Any, dy: Float[Array, "*shape"], *, need_dx: bool = True
+    ) -> tuple[BatchNormParams, Float[Array, "*shape"] | None]:
+        """In training dx is without its components along 1 and the normalized inputs, over the batch."""
+        (normalized, inverse, own), xp, wide = residuals, namespace(dy), widened(dy)
+        axes = tuple(range(dy.ndim - 1))
+        doffset, dscale = xp.sum(wide, axis=axes), xp.sum(wide * normalized, axis=axes)
+        along = widened(params.scale) * inverse
+        dmean, dvariance = -doffset * along, -0.5 * dscale * along * inverse
+        constants = (xp.zeros_like(dmean), xp.zeros_like(dvariance)) if own else (dmean, dvariance)
+        dparams = BatchNormParams(*(as_dtype_of(params.scale, leaf) for leaf in (dscale, doffset, *constants)))
+        if not need_dx:
+            return dparams, None
+        count = normalized.size // dscale.size
+        dx = wide - (doffset + normalized * dscale) / count if own else wide
+        return dparams, as_dtype_of(dy, dx * along)
+
+    def calibrate(params: BatchNormParams, batches: list[Array]) -> tuple[BatchNormParams, list[Array]]:
+        xp, own = namespace(batches[0]), default_float(namespace(batches[0]))
+        rows = [xp.astype(xp.reshape(x, (-1, x.shape[-1])), own) for x in batches]
+        count = sum(x.shape[0] for x in rows)
+        mean = sum(xp.sum(x, axis=0) for x in rows) / count
+        variance = sum(xp.sum((x - mean) ** 2, axis=0) for x in rows) / count
+        statistics = (as_dtype_of(params.scale, leaf) for leaf in (mean, variance))
+        params = BatchNormParams(params.scale, params.offset, *statistics)
+        return params, [forward(params, x, INFERENCE)[0] for x in batches]
+
+    return Layer(init, forward, vjp, calibrate)
