@@ -67,6 +67,7 @@ from funcnn.layers.shapes import *
 from funcnn.losses import *
 from funcnn.metrics import accuracy as accuracy
 from funcnn.optimizers.base import *
+from funcnn.optimizers.groups import *
 from funcnn.optimizers.rules import *
 from funcnn.optimizers.transforms import *
 from funcnn.penalties import *

@@ -37,7 +37,7 @@ from funcnn.targets import (
 )
 
 __all__ = ["Loss", "binary_cross_entropy", "categorical_cross_entropy", "class_weights", "hinge", "huber"]
-__all__ += ["kl_divergence", "mean_absolute_error", "mean_squared_error", "sigmoid_binary_cross_entropy"]
+__all__ += ["joint_loss", "kl_divergence", "mean_absolute_error", "mean_squared_error", "sigmoid_binary_cross_entropy"]
 __all__ += ["softmax_cross_entropy"]
 
 
@@ -199,6 +199,50 @@ def hinge() -> Loss:
         return -t * namespace(y).astype(t * y < 1, y.dtype)
 
     return _elementwise("hinge", lambda y, t: namespace(y).maximum(1 - t * y, 0), slope, check=check_signs)
+
+
+@described
+def joint_loss(*losses: Loss, weights: Sequence[float] | None = None) -> Loss:
+    """sum_i weights_i loss_i(outputs_i, targets_i), for a model of several outputs (Caruana 1997).
+
+    Outputs and targets are tuples; sample weights are those of every loss, or a tuple too.
+
+    Args:
+        losses: A loss for each output.
+        weights: The weight of each loss; 1 unless given.
+
+    Raises:
+        InputError: An argument is no loss, or the weights are not as many numbers of at least 0; later, outputs or
+            targets that are not as many, and what a loss raises.
+
+    >>> import numpy as np
+    >>> loss = joint_loss(mean_squared_error(), mean_absolute_error(), weights=(1.0, 0.5))
+    >>> outputs, targets = (np.array([[3.0]]), np.array([[2.0]])), (np.array([[1.0]]), np.array([[0.0]]))
+    >>> float(loss.forward(outputs, targets)[0])
+    5.0
+    """
+    require(len(losses) > 0, "joint_loss", "at least one loss", "none")
+    for i, loss in enumerate(losses):
+        require(isinstance(loss, Loss), f"joint_loss[{i}]", "a Loss", repr(loss), "call its constructor")
+    shares = (1.0,) * len(losses) if weights is None else weights
+    fits = isinstance(shares, tuple) and len(shares) == len(losses) and all(is_real(share, low=0) for share in shares)
+    require(fits, "joint_loss", f"{len(losses)} weights of at least 0", repr(weights))
+
+    def forward(outputs: Any, targets: Any, weights: Any = None) -> tuple[Array, tuple[Any, ...]]:
+        of_samples = weights if isinstance(weights, tuple | list) else (weights,) * len(losses)
+        for name, given in (("outputs", outputs), ("targets", targets), ("weights", of_samples)):
+            several = isinstance(given, tuple | list) and len(given) == len(losses)
+            require(several, "joint_loss", f"a tuple of {len(losses)} {name}", type(given).__name__)
+        values, residuals = zip(
+            *(loss.forward(*each) for loss, *each in zip(losses, outputs, targets, of_samples, strict=True)),
+            strict=True,
+        )
+        return sum(share * value for share, value in zip(shares, values, strict=True)), residuals
+
+    def vjp(residuals: tuple[Any, ...]) -> tuple[Array, ...]:
+        return tuple(share * loss.vjp(own) for share, loss, own in zip(shares, losses, residuals, strict=True))
+
+    return Loss(forward, vjp)
 
 
 def class_weights(targets: Int[Array, "batch"], weights: Sequence[float]) -> Float[Array, "batch"]:

@@ -84,6 +84,7 @@ class DescribedFunction(Described):
 
 
 def _frozen(value: Any) -> Any:
+    value = tuple(value.items()) if isinstance(value, dict) else value
     return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else number(value)
 
 
@@ -96,7 +97,8 @@ _CONSTRUCTORS: dict[str, Callable[..., Described]] = {}
 def described(constructor: Callable[P, D]) -> Callable[P, D]:
     """Make ``constructor`` remember its calls, and register it under its name for :func:`from_plain`.
 
-    NumPy scalars among the arguments become Python numbers, which never promote an array, and lists become tuples.
+    NumPy scalars among the arguments become Python numbers, which never promote an array; lists become tuples,
+    and dicts tuples of pairs.
 
     Raises:
         InputError: Another module has registered the name already.

@@ -206,6 +206,16 @@ def leaves_with_paths(tree: Any) -> Iterator[tuple[str, Any]]:
     return zip((".".join(builtins.map(str, path)) for path in paths), values, strict=True)
 
 
+def nodes(kind: type[T], tree: Any) -> list[T]:
+    """The outermost nodes of a class, in order.
+
+    >>> nodes(tuple, {"a": (1, 2), "b": 3})
+    [(1, 2)]
+    """
+    found = optree.tree_leaves(tree, is_leaf=lambda node: isinstance(node, kind), namespace=_NAMESPACE)
+    return [node for node in found if isinstance(node, kind)]
+
+
 def unflatten(template: Any, values: list[Any]) -> Any:
     """A tree with the structure of ``template`` and the leaves ``values``, in the order of :func:`leaves`."""
     return optree.tree_unflatten(optree.tree_structure(template, namespace=_NAMESPACE), values)

@@ -4,5 +4,6 @@ The rules, with their learning rate, stand in ``rules``; what clips, decays, fre
 """
 
 from funcnn.optimizers.base import *
+from funcnn.optimizers.groups import *
 from funcnn.optimizers.rules import *
 from funcnn.optimizers.transforms import *

@@ -19,8 +19,8 @@ from funcnn.special import one_minus_power
 from funcnn.tree import record
 
 __all__ = ["AdamState", "LearningRateState", "MomentumState", "SquaresState", "accumulate_momentum", "adagrad", "adam"]
-__all__ += ["adamw", "nadam", "rmsprop", "scale_by_adam", "scale_by_learning_rate", "scale_by_rms", "scale_by_rss"]
-__all__ += ["sgd"]
+__all__ += ["adamw", "lion", "nadam", "rmsprop", "scale_by_adam", "scale_by_learning_rate", "scale_by_lion"]
+__all__ += ["scale_by_rms", "scale_by_rss", "sgd"]
 
 EpsPlacement: TypeAlias = Literal["inside", "outside"]
 """Where eps stands: ``"inside"`` for sqrt(v + eps), ``"outside"`` for sqrt(v) + eps."""
@@ -129,6 +129,33 @@ def nadam(learning_rate: Rate = 1e-3, beta1: float = 0.9, beta2: float = 0.999, 
     """
     as_schedule("nadam", learning_rate)
     return chain(scale_by_adam(beta1, beta2, eps, nesterov=True), scale_by_learning_rate(learning_rate))
+
+
+@described
+def lion(learning_rate: Rate = 1e-4, beta1: float = 0.9, beta2: float = 0.99, weight_decay: float = 1e-3) -> Optimizer:
+    """The sign of a momentum: update = -rate (sign(beta1 m + (1 - beta1) g) + weight_decay params).
+
+    Then m = beta2 m + (1 - beta2) g, from m = 0 (Chen et al. 2023). Defaults as in Optax.
+    """
+    as_schedule("lion", learning_rate)
+    direction, decay = scale_by_lion(beta1, beta2), add_decayed_weights(weight_decay)
+    return chain(direction, decay, scale_by_learning_rate(learning_rate))
+
+
+@described
+def scale_by_lion(beta1: float = 0.9, beta2: float = 0.99) -> Optimizer:
+    """sign(beta1 m + (1 - beta1) g), as :func:`lion` says; the velocity of its state is m."""
+    for name, beta in (("beta1", beta1), ("beta2", beta2)):
+        require(is_real(beta, low=0, below=1), "scale_by_lion", f"a {name} in [0, 1)", repr(beta))
+
+    def rule(g: Array, m: Array) -> tuple[Array, Array]:
+        return namespace(g).sign(beta1 * m + (1 - beta1) * g), beta2 * m + (1 - beta2) * g
+
+    def update(grads: Updates, state: MomentumState, params: Params) -> tuple[Updates, MomentumState]:
+        updates, velocity = by_leaf(2, rule, grads, state.velocity)
+        return updates, MomentumState(velocity)
+
+    return Optimizer(lambda params: MomentumState(start_like(params)), update)
 
 
 @described

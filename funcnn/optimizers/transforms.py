@@ -14,7 +14,7 @@ import numpy as np
 from toolz import compose
 
 from funcnn import special, tree
-from funcnn.arrays import Array, as_dtype_of, check_floating, namespace, number
+from funcnn.arrays import Array, as_dtype_of, check_floating, namespace, number, widened
 from funcnn.errors import is_count, is_real, require
 from funcnn.layer import Params
 from funcnn.optimizers.base import (
@@ -30,9 +30,9 @@ from funcnn.optimizers.base import (
 from funcnn.spec import described
 from funcnn.tree import record
 
-__all__ = ["AccumulationState", "AverageState", "SkipState", "accumulate", "add_decayed_weights", "averaged", "clip"]
-__all__ += ["clip_by_global_norm", "exponential_moving_average", "freeze", "global_norm", "max_norm"]
-__all__ += ["skip_if_not_finite"]
+__all__ = ["AccumulationState", "AverageState", "LookaheadState", "SkipState", "accumulate", "add_decayed_weights"]
+__all__ += ["averaged", "clip", "clip_by_global_norm", "exponential_moving_average", "freeze", "global_norm"]
+__all__ += ["lookahead", "max_norm", "skip_if_not_finite"]
 
 
 @record
@@ -54,10 +54,19 @@ class AccumulationState:
 
 @record
 class AverageState:
-    """The state of :func:`exponential_moving_average`: finished updates, and the average of the params."""
+    """The state of :func:`exponential_moving_average`: 1 - decay^(finished updates), and the average of the params."""
 
-    step: int
+    weight: float
     average: Params
+
+
+@record
+class LookaheadState:
+    """The state of :func:`lookahead`: updates since the latest pull, the slow params, and the optimizer's own state."""
+
+    count: Any
+    slow: Params
+    inner: Any
 
 
 @described
@@ -182,16 +191,56 @@ def exponential_moving_average(decay: float) -> Optimizer:
     def update(updates: Updates, state: AverageState, params: Params) -> tuple[Updates, AverageState]:
         new = apply_updates(params, updates)
         _, average = by_leaf(2, lambda param, old: (param, decay * old + (1 - decay) * param), new, state.average)
-        return updates, AverageState(state.step + 1, average)
+        return updates, AverageState(decay * state.weight + (1 - decay), average)
 
-    return Optimizer(lambda params: AverageState(0, start_like(params)), update)
+    return Optimizer(lambda params: AverageState(0.0, start_like(params)), update)
 
 
-def averaged(decay: float, state: AverageState) -> Params:
-    """The average of the params in the state of ``exponential_moving_average(decay)``, after one update or more."""
-    fits = isinstance(state, AverageState) and is_real(decay, low=0, below=1)
-    require(fits, "averaged", "a decay in [0, 1), and the state of exponential_moving_average", f"{decay!r}, {state!r}")
-    return tree.map(lambda average: average / special.one_minus_power(decay, state.step), state.average)
+def averaged(state: Any) -> Params:
+    """The average of the params that ``exponential_moving_average`` keeps, wherever it stands in ``state``.
+
+    Raises:
+        InputError: There is none in the state, more than one, or no update yet.
+
+    >>> import numpy as np, funcnn as fn
+    >>> optimizer = fn.chain(fn.sgd(0.5), exponential_moving_average(0.9))
+    >>> _, state = optimizer.update(np.array([1.0]), optimizer.init(np.array([1.0])), np.array([1.0]))
+    >>> averaged(state)
+    array([0.5])
+    """
+    found = tree.nodes(AverageState, state)
+    require(len(found) == 1, "averaged", "a state with one exponential_moving_average in it", f"{len(found)} of them")
+    require(not found[0].weight == 0, "averaged", "a state after one update or more", "the first one")
+    return tree.map(lambda average: average / found[0].weight, found[0].average)
+
+
+@described
+def lookahead(optimizer: Optimizer, times: int = 5, rate: float = 0.5) -> Optimizer:
+    """``optimizer``, and after every ``times`` updates slow = slow + rate (params - slow), params = slow.
+
+    (Zhang et al. 2019; there k and alpha.) The params between are the fast ones.
+    """
+    require_optimizer("lookahead", optimizer)
+    require(is_count(times), "lookahead", "times to be a positive whole number", repr(times))
+    require(is_real(rate, low=0) and 0 < rate <= 1, "lookahead", "a rate in (0, 1]", repr(rate))
+
+    def init(params: Params) -> LookaheadState:
+        return LookaheadState(0, tree.map(widened, params), optimizer.init(params))
+
+    def update(updates: Updates, state: LookaheadState, params: Params) -> tuple[Updates, LookaheadState]:
+        updates, inner = optimizer.update(updates, state.inner, params)
+        pulled = by_leaf(
+            2,
+            lambda u, param, slow: (slow + rate * (param + u - slow) - param, slow + rate * (param + u - slow)),
+            updates,
+            params,
+            state.slow,
+        )
+        due = state.count + 1 == times
+        updates, slow = _chosen(due, pulled, (updates, state.slow))
+        return updates, LookaheadState(_chosen(due, 0 * state.count, state.count + 1), slow, inner)
+
+    return Optimizer(init, update, _inner_rate(optimizer))
 
 
 def global_norm(updates: Updates) -> Any:
