@@ -7,6 +7,7 @@ reads or changes global random state.
 """
 
 import hashlib
+import math
 import struct
 from collections.abc import Iterable
 from numbers import Real
@@ -29,6 +30,8 @@ def _is_word(value: object) -> bool:
 
 def _label(value: Any) -> Label:
     """A label as the plain int or str that prints and goes through JSON."""
+    if type(value) is str or (type(value) is int and 0 <= value < 2**64):
+        return value  # as nearly all are
     label: Label = number(value)
     if isinstance(label, str) or _is_word(label):
         return label
@@ -57,6 +60,16 @@ def check_draw(
     method: str, shape: Any = (), dtype: Any = np.float32, *, low: Any = 0.0, high: Any = 1.0, p: Any = 0.5, n: Any = 0
 ) -> None:
     """Raise unless a key can draw this; a number that is traced is not known."""
+    if (
+        type(shape) is tuple
+        and all(type(size) is int and size >= 0 for size in shape)
+        and dtype is np.float32
+        and (type(low), type(high), type(p), type(n)) == (float, float, float, int)
+        and -math.inf < low <= high < math.inf
+        and 0 <= p <= 1
+        and n >= 0
+    ):
+        return  # as nearly all are: a step that draws asks often
     where, sizes = f"Key.{method}", shape if isinstance(shape, tuple | list) else (shape,)
     require(all(map(is_size, sizes)), where, "a shape of whole numbers", repr(shape))
     check_dtype(where, dtype)

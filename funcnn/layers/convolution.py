@@ -202,15 +202,15 @@ def _laid_back(parts: Array, length: int, stride: int, axis: int) -> Array:
 
     As many slices as the stride is long do not overlap: they are laid side by side, in a line of ``length``.
     """
-    xp, ahead = namespace(parts), (slice(None),) * axis
+    xp, ahead, kernel = namespace(parts), (slice(None),) * axis, parts.shape[axis + 2]
 
     def line(start: int) -> Array:
-        slices = parts[(*ahead, slice(None), slice(None), slice(start, start + stride), ...)]
+        slices = parts[(*ahead, slice(None), slice(None), slice(start, min(start + stride, kernel)), ...)]
         beside = xp.moveaxis(_padded(slices, axis + 2, 0, stride - slices.shape[axis + 2]), axis + 2, axis + 1)
         joined = xp.reshape(beside, (*beside.shape[:axis], beside.shape[axis] * stride, *beside.shape[axis + 2 :]))
         return _padded(joined, axis, start, max(0, length - start - joined.shape[axis]))[(*ahead, slice(length), ...)]
 
-    return reduce(operator.add, map(line, range(0, parts.shape[axis + 2], stride)))
+    return reduce(operator.add, map(line, range(0, kernel, stride)))
 
 
 def _padded(x: Array, axis: int, before: int, after: int) -> Array:
