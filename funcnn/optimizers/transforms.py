@@ -210,7 +210,7 @@ def averaged(state: Any) -> Params:
     """
     found = tree.nodes(AverageState, state)
     require(len(found) == 1, "averaged", "a state with one exponential_moving_average in it", f"{len(found)} of them")
-    require(not found[0].weight == 0, "averaged", "a state after one update or more", "the first one")
+    require(found[0].weight != 0, "averaged", "a state after one update or more", "the first one")
     return tree.map(lambda average: average / found[0].weight, found[0].average)
 
 
