@@ -12,9 +12,9 @@ from numbers import Integral, Real
 class InputError(ValueError):
     """Input that a function cannot take.
 
-    >>> raise InputError("dense(64)", "inputs (batch, 128)", "(32, 10, 128)", "put flatten() before it")
+    >>> raise InputError("dense(64)", "inputs (batch, ..., 128)", "(32, 2, 64)", "put flatten() before it")
     Traceback (most recent call last):
-    funcnn.errors.InputError: dense(64): expected inputs (batch, 128), got (32, 10, 128); put flatten() before it
+    funcnn.errors.InputError: dense(64): expected inputs (batch, ..., 128), got (32, 2, 64); put flatten() before it
     """
 
     def __init__(self, where: str, expected: str, got: object, hint: str = "") -> None:

@@ -127,9 +127,9 @@ def confusion_matrix(outputs: Array, targets: Array, weights: Array | None = Non
     """
     outputs, labels, weights = _classified("confusion_matrix", outputs, targets, weights)
     xp, count = namespace(outputs), outputs.shape[1]
+    dtype = default_float(xp) if weights is None else weights.dtype
     rows, columns = (
-        xp.astype(indices[:, None] == xp.arange(count), default_float(xp))
-        for indices in (labels, xp.argmax(outputs, axis=-1))
+        xp.astype(indices[:, None] == xp.arange(count), dtype) for indices in (labels, xp.argmax(outputs, axis=-1))
     )
     columns = xp.where(_is_number(outputs)[:, None], columns, (1 - rows) / (count - 1))
     return (rows if weights is None else rows * weights[:, None]).T @ columns

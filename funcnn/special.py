@@ -187,7 +187,7 @@ def scan(f: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any, *, rever
     ys: list[Any] = []
     order = range(arrays[0].shape[0])
     for i in reversed(order) if reverse else order:
-        carry, y = f(carry, tree.map(lambda leaf, i=i: leaf[i] if hasattr(leaf, "shape") else leaf, xs))
+        carry, y = f(carry, tree.map(lambda leaf, i=i: leaf[i, ...] if hasattr(leaf, "shape") else leaf, xs))
         ys.append(y)
     return carry, tree.map(_stacked, *(reversed(ys) if reverse else ys))
 

@@ -52,6 +52,25 @@ LAYERS = [
     (fn.repeat(2, fn.serial(fn.dense(3), fn.tanh())), (4,)),
     (fn.parallel(fn.dense(3), fn.serial(fn.relu(), fn.dense(2))), ((5,), (4,))),
     (fn.serial(fn.parallel(fn.dropout(0.5), fn.tanh()), fn.parallel(fn.dense(2), fn.identity())), ((3,), (2, 2))),
+    (fn.fork(fn.dense(3), fn.tanh()), (4,)),
+    (fn.joined(), ((3,), (2,))),
+    (fn.joined(-2), ((3, 2), (1, 2))),
+    (fn.summed(), ((3,), (3,))),
+    (fn.serial(fn.fork(fn.dense(3), fn.relu()), fn.parallel(fn.dense(2), fn.dense(2)), fn.summed()), (4,)),
+    (fn.dense(3), (2, 4)),
+    (fn.batch_norm(), (3,)),
+    (fn.batch_norm(eps=0.1), (2, 3)),
+    (fn.attention(2), (3, 4)),
+    (fn.attention(1, causal=True), ((3, 4), (3,))),
+    (fn.positions(), (3, 4)),
+    (fn.positions("sinusoidal"), (3, 5)),
+    (fn.conv1d(3), (5, 2)),
+    (fn.conv1d(2, 2, stride=2, causal=True), (5, 2)),
+    (fn.gru(), ((3,), (4,))),
+    (fn.recurrent(fn.gru(), 4), (5, 3)),
+    (fn.recurrent(fn.serial(fn.joined(), fn.dense(4), fn.tanh()), 4), (3, 2)),
+    (fn.global_avg_pool(), (3, 2, 2)),
+    (fn.upsample2d(3), (3, 2, 2)),
     (fn.serial(), (3,)),
     (fn.serial(fn.dense(4), fn.relu(), fn.dense(3)), (5,)),
     (fn.serial(fn.flatten(), fn.serial(fn.dense(4), fn.relu()), fn.identity(), fn.dense(3), fn.softmax()), (2, 3)),
@@ -77,6 +96,7 @@ COMBINATORS = [
     (fn.serial, (3,), 3),
     (fn.add, (3,), 2),
     (fn.concatenate, (3,), 2),
+    (fn.fork, (3,), 2),
     (fn.parallel, ((3,), (2,)), 2),
     (fn.residual, (3,), 1),
 ]
@@ -85,6 +105,11 @@ COMBINATORS = [
 
 def labels(key, batch):
     return key.at("outputs").normal((batch, 4), np.float64), key.at("targets").permutation(batch) % 4
+
+
+def sequences(key, batch):
+    outputs = key.at("outputs").normal((batch, 3, 4), np.float64)
+    return outputs, indices(key.at("targets"), (batch, 3)) % 4
 
 
 def one_hot(key, batch):
@@ -130,7 +155,13 @@ def logits_and_unit(key, batch):
     return regression(3)(key, batch)[0], unit(key, batch)[1]
 
 
+def two(key, batch):
+    """Outputs and targets of two kinds."""
+    return tuple(zip(labels(key, batch), regression(3)(key, batch), strict=True))
+
+
 LOSSES = [
+    (fn.joint_loss(fn.softmax_cross_entropy(), fn.mean_squared_error(), weights=(1.0, 0.5)), two),
     *((loss, regression(*shape)) for loss in (fn.mean_squared_error(), fn.huber(0.5)) for shape in ((), (3,), (2, 3))),
     (fn.mean_absolute_error(), regression(3)),
     (fn.huber(), regression(1)),
@@ -139,7 +170,7 @@ LOSSES = [
     (fn.binary_cross_entropy(), unit),
     (fn.kl_divergence(), through(fn.log_softmax(), soft)),
     *((fn.softmax_cross_entropy(label_smoothing=0.1), draw) for draw in (labels, soft)),
-    *((fn.softmax_cross_entropy(), draw) for draw in (labels, one_hot, soft)),
+    *((fn.softmax_cross_entropy(), draw) for draw in (labels, one_hot, soft, sequences)),
     *((fn.categorical_cross_entropy(), probabilities(draw)) for draw in (labels, one_hot, soft)),
 ]
 
@@ -148,7 +179,7 @@ OF_CLASSES = [
     *(fn.metrics.confusion_matrix, fn.metrics.reliability),
 ]
 METRICS = [
-    *((metric, probabilities(draw)) for metric in OF_CLASSES for draw in (labels, one_hot)),
+    *((metric, probabilities(draw)) for metric in OF_CLASSES for draw in (labels, one_hot, sequences)),
     (fn.metrics.binary_accuracy, unit),
     (fn.metrics.exact_match, unit),
     (fn.metrics.regression_accuracy(0.3), regression(2, 3)),
@@ -191,6 +222,8 @@ OPTIMIZERS = [
     fn.adam(fn.inverse_time_decay(0.01, decay=0.1), beta1=0.8, beta2=0.99, eps=1e-6),
     fn.adamw(0.01, weight_decay=0.0),
     fn.nadam(0.01),
+    fn.lion(0.01, weight_decay=0.0),
+    fn.lookahead(fn.adam(0.01), times=3),
     fn.adagrad(0.1),
     fn.adagrad(1.0, initial_accumulator=0.0, eps_placement="outside"),
     fn.rmsprop(0.01),
@@ -215,6 +248,8 @@ EXCEPTIONS = [
     (fn.adamw(0.01, weight_decay=0.1), [DECAYS]),
     (fn.adamw(0.01, weight_decay=0.1, mask="*weights"), [DECAYS, LOOKS_AROUND]),
     (fn.chain(fn.add_decayed_weights(0.1), fn.sgd(0.1)), [DECAYS]),
+    (fn.lion(0.01), [DECAYS]),
+    (fn.groups({"*": fn.adam(0.01)}), []),
     (fn.chain(fn.sgd(0.1), fn.max_norm(0.5, mask="*")), [DECAYS]),
     (fn.chain(fn.clip_by_global_norm(1.0), fn.sgd(0.1)), [LOOKS_AROUND]),
     *((fn.chain(fn.sgd(0.1), fn.freeze(mask)), [LOOKS_AROUND]) for mask in ("*weights", "*biases*")),
@@ -235,6 +270,7 @@ OPTAX = [
     (fn.adam(0.01, beta1=0.8, beta2=0.95, eps=1e-3), optax.adam(0.01, b1=0.8, b2=0.95, eps=1e-3)),
     (fn.adam(fn.inverse_time_decay(0.01, 0.1)), optax.adam(decayed)),
     (fn.adamw(0.01, weight_decay=0.1), optax.adamw(0.01, weight_decay=0.1)),
+    (fn.lion(0.01, weight_decay=0.1), optax.lion(0.01, weight_decay=0.1)),
     (fn.nadam(0.01), optax.nadam(0.01)),
     (fn.nadam(0.01, beta1=0.8, beta2=0.95, eps=1e-3), optax.nadam(0.01, b1=0.8, b2=0.95, eps=1e-3)),
     (

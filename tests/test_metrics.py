@@ -37,7 +37,7 @@ def test_every_metric_refuses_shapes_that_do_not_fit(name, metric):
         ((OUTPUTS, OUTPUTS[:2]), r"targets .*\(3, 2\), got \(2, 2\)"),
         ((OUTPUTS[:0], OUTPUTS[:0]), r"outputs of at least one sample, got \(0, 2\)"),
         ((OUTPUTS, OUTPUTS, np.ones(2)), r"weights \(3,\), got \(2,\)"),
-        ((OUTPUTS, OUTPUTS, np.ones((3, 1))), r"weights \(3,\), got \(3, 1\)"),
+        ((OUTPUTS, OUTPUTS, np.ones((3, 1))), r"weights \(3,\).*, got \(3, 1\)"),
     ):
         with pytest.raises(InputError, match=rf"^{name}: expected {expected}$"):
             metric(*arguments)
@@ -61,7 +61,7 @@ def test_every_metric_refuses_shapes_that_do_not_fit(name, metric):
         *(
             (
                 lambda outputs=np.ones(shape): accuracy(outputs, outputs),
-                r"accuracy: expected outputs \(batch, classes\) of two classes or more, got \(3, .*1\); "
+                r"accuracy: expected outputs \(batch, classes\) of two classes or more, got \(.*, 1\); "
                 "for anything else choose other metrics: binary_accuracy, or none$",
             )
             for shape in ((3, 1), (3, 2, 2, 1))

@@ -141,12 +141,12 @@ def positions(kind: Literal["learned", "sinusoidal"] = "learned", table: Initial
         length, features = params.table.shape if learned else (math.inf, "features")
         if x.ndim != 3 or x.shape[1] > length or (learned and x.shape[2] != features):
             raise InputError("positions", f"inputs (batch, length up to {length}, {features})", x.shape)
-        return x + (params.table[: x.shape[1]] if learned else _waves(x)), x.shape[1]
+        return x + (params.table[: x.shape[1], :] if learned else _waves(x)), x.shape[1]
 
     def vjp(params: Any, residuals: int, dy: Array, *, need_dx: bool = True) -> tuple[Any, Array | None]:
         """The table's cotangent is the sum of dy over the batch; dx = dy."""
         if learned:
-            xp, rest = namespace(dy), params.table[residuals:]
+            xp, rest = namespace(dy), params.table[residuals:, :]
             params = PositionsParams(xp.concat([xp.sum(dy, axis=0), xp.zeros_like(rest)], axis=0))
         return params, dy if need_dx else None
 
@@ -183,7 +183,7 @@ def _of_heads(x: Array, heads: int, parts: int) -> list[Array]:
     xp, (batch, length, _) = namespace(x), x.shape
     split = xp.permute_dims(xp.reshape(x, (batch, length, heads, -1)), (0, 2, 1, 3))
     each = heads // parts
-    return [split[:, i * each : (i + 1) * each] for i in range(parts)]
+    return [split[:, i * each : (i + 1) * each, ...] for i in range(parts)]
 
 
 def _together(x: Array) -> Array:

@@ -1,5 +1,6 @@
 """Batch normalization without hidden state: its statistics are params that no gradient moves."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,7 @@ def batch_norm(eps: float = 1e-5) -> Layer:
         dparams = BatchNormParams(*(as_dtype_of(params.scale, leaf) for leaf in (dscale, doffset, *constants)))
         if not need_dx:
             return dparams, None
-        count = normalized.size // dscale.size
+        count = math.prod(dy.shape[:-1])
         dx = wide - (doffset + normalized * dscale) / count if own else wide
         return dparams, as_dtype_of(dy, dx * along)
 

@@ -169,10 +169,10 @@ def serial(*layers: Layer) -> Layer:
     >>> import funcnn as fn
     >>> serial(fn.dense(128), fn.relu(), fn.dense(10)).forward
     functools.partial(<function serial_forward at ...>, (dense(128), relu(), dense(10)))
-    >>> serial(fn.relu(), fn.dense(64)).init(Key(0), (10, 128))  # doctest: +NORMALIZE_WHITESPACE
+    >>> serial(fn.relu(), fn.max_pool2d()).init(Key(0), (784,))  # doctest: +NORMALIZE_WHITESPACE
     Traceback (most recent call last):
-    funcnn.errors.InputError: serial[1] dense(64): expected inputs (batch, in), got (batch, 10, 128);
-        put flatten() before it
+    funcnn.errors.InputError: serial[1] max_pool2d((2, 2)): expected inputs (batch, height, width, channels),
+        got (batch, 784); put reshape(height, width, channels) before it
     """
     _check_layers("serial", layers)
 

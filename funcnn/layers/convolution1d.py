@@ -66,13 +66,13 @@ def conv1d(
         xp = namespace(x)
         zeros_before = xp.zeros((x.shape[0], before, x.shape[2]), dtype=x.dtype)
         padded = xp.concat([zeros_before, x], axis=1) if before else x
-        y, residuals = of_rows.forward(params, padded[:, None], mode)
-        return y[:, 0], residuals
+        y, residuals = of_rows.forward(params, xp.expand_dims(padded, axis=1), mode)
+        return y[:, 0, ...], residuals
 
     def vjp(
         params: Conv2dParams, residuals: Any, dy: Float[Array, "batch length out"], *, need_dx: bool = True
     ) -> tuple[Conv2dParams, Array | None]:
-        dparams, dx = of_rows.vjp(params, residuals, dy[:, None], need_dx=need_dx)
-        return dparams, None if dx is None else dx[:, 0, before:]
+        dparams, dx = of_rows.vjp(params, residuals, namespace(dy).expand_dims(dy, axis=1), need_dx=need_dx)
+        return dparams, None if dx is None else dx[:, 0, before:, :]
 
     return Layer(init, forward, vjp)

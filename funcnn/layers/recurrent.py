@@ -82,7 +82,7 @@ def recurrent(cell: Layer, features: int) -> Layer:
             dx, dstate = cast(tuple[Array, Array], dinputs)  # since dx is needed
             return (tree.map(operator.add, dparams, of_cell), dstate), dx
 
-        start = (tree.map(xp.zeros_like, params), xp.zeros_like(dy[:, 0]))
+        start = (tree.map(xp.zeros_like, params), xp.zeros_like(dy[:, 0, ...]))
         (dparams, _), dx = special.scan(step, start, (_along(dy), residuals), reverse=True)
         return dparams, _along(dx) if need_dx else None
 

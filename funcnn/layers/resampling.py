@@ -78,7 +78,7 @@ def upsample2d(times: int = 2) -> Layer:
         if x.ndim != 4:
             raise InputError("upsample2d", expected, x.shape)
         batch, height, width, channels = x.shape
-        squares = xp.broadcast_to(x[:, :, None, :, None], (batch, height, times, width, times, channels))
+        squares = xp.broadcast_to(x[:, :, None, :, None, :], (batch, height, times, width, times, channels))
         return xp.reshape(squares, (batch, times * height, times * width, channels)), ()
 
     def vjp(
