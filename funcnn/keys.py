@@ -67,7 +67,7 @@ def check_draw(
         and (type(low), type(high), type(p), type(n)) == (float, float, float, int)
         and -math.inf < low <= high < math.inf
         and 0 <= p <= 1
-        and n >= 0
+        and 0 <= n < 2**63
     ):
         return  # as nearly all are: a step that draws asks often
     where, sizes = f"Key.{method}", shape if isinstance(shape, tuple | list) else (shape,)

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from funcnn import tree
-from funcnn.arrays import Array, Shapes, check_dtype, check_in_shape
+from funcnn.arrays import Array, Shapes, check_array, check_dtype, check_in_shape
 from funcnn.errors import InputError, is_count, require
 from funcnn.keys import Key, Label, check_key
 from funcnn.spec import Described, map_parts
@@ -137,7 +137,9 @@ def calibrated(model: Layer, params: Params, inputs: Any, *, batch_size: int = 1
     require(is_count(batch_size), "calibrated", "batch_size to be a positive whole number", repr(batch_size))
     if model.calibrate is None:
         return params
-    samples = min((len(leaf) for leaf in tree.leaves(inputs)), default=0)
+    for leaf in tree.leaves(inputs):
+        check_array("calibrated", "inputs", leaf)
+    samples = min((leaf.shape[0] if leaf.ndim else 0 for leaf in tree.leaves(inputs)), default=0)
     require(samples > 0, "calibrated", "inputs of at least one sample", "none")
     starts = range(0, samples, batch_size)
     batches = [tree.map(lambda leaf, i=i: leaf[i : i + batch_size], inputs) for i in starts]

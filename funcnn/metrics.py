@@ -19,7 +19,7 @@ from toolz import merge_with
 from funcnn.arrays import Array, check_real, default_float, is_dtype, namespace, number, widened
 from funcnn.errors import InputError, is_count, is_real, require
 from funcnn.spec import DescribedFunction, described
-from funcnn.targets import Weights, check_distributions, check_labels, check_probabilities, present
+from funcnn.targets import check_distributions, check_labels, check_probabilities, present
 
 __all__ = ["accuracy", "binary_accuracy", "calibration_error", "confusion_matrix", "exact_match", "f1"]
 __all__ += ["negative_log_likelihood", "precision", "recall", "regression_accuracy", "reliability", "top_k_accuracy"]
@@ -212,7 +212,7 @@ def weighted_mean(parts: Iterable[tuple[float, Mapping[str, Any]]]) -> dict[str,
     return means
 
 
-def _classified(where: str, outputs: Array, targets: Array, weights: Weights) -> tuple[Array, Array, Weights]:
+def _classified(where: str, outputs: Array, targets: Array, weights: Array | None) -> tuple[Array, Array, Array | None]:
     """Outputs, labels (batch,) and weights, once they fit each other."""
     outputs, targets, weights = present(where, outputs, targets, weights, classes=True)
     if outputs.ndim != 2 or outputs.shape[1] < 2:
@@ -229,7 +229,7 @@ def _classified(where: str, outputs: Array, targets: Array, weights: Weights) ->
     return outputs, targets, weights
 
 
-def _alike(where: str, outputs: Array, targets: Array, weights: Weights) -> tuple[Array, Array, Weights]:
+def _alike(where: str, outputs: Array, targets: Array, weights: Array | None) -> tuple[Array, Array, Array | None]:
     outputs, targets, weights = present(where, outputs, targets, weights)
     if targets.shape != outputs.shape:
         raise InputError(where, f"targets {outputs.shape}", targets.shape)
@@ -237,8 +237,8 @@ def _alike(where: str, outputs: Array, targets: Array, weights: Weights) -> tupl
 
 
 def _right_sides(
-    where: str, outputs: Array, targets: Array, weights: Weights, threshold: float
-) -> tuple[Array, Weights]:
+    where: str, outputs: Array, targets: Array, weights: Array | None, threshold: float
+) -> tuple[Array, Array | None]:
     """Whether output and target are on one side of the threshold, which NaN is not; and the weights."""
     require(is_real(threshold), where, "a threshold that is a number", repr(threshold))
     outputs, targets, weights = _alike(where, outputs, targets, weights)
@@ -260,7 +260,7 @@ def _is_number(outputs: Array) -> Array:
     return largest == largest
 
 
-def _share(correct: Array, weights: Weights) -> Any:
+def _share(correct: Array, weights: Array | None) -> Any:
     """The share of true samples (batch,), counted exactly."""
     xp = namespace(correct)
     if weights is None:
@@ -269,7 +269,7 @@ def _share(correct: Array, weights: Weights) -> Any:
     return number(xp.sum(xp.where(correct, weights, xp.zeros_like(weights)))) / number(xp.sum(weights))
 
 
-def _mean(values: Array, weights: Weights) -> Any:
+def _mean(values: Array, weights: Array | None) -> Any:
     """The mean within each sample (batch, ...), then over the samples."""
     xp = namespace(values)
     values = xp.astype(values, default_float(xp) if weights is None else weights.dtype)

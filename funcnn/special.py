@@ -178,8 +178,8 @@ def scan(f: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any, *, rever
     ``jax.lax.scan``: ``f`` is traced once, whatever the length.
 
     >>> import numpy as np
-    >>> scan(lambda total, x: (total + x, total), 0, np.array([1, 2, 3]))[1]
-    array([0, 1, 3])
+    >>> scan(lambda total, x: (total + x, total), np.float64(0), np.array([1, 2, 3]))[1]
+    array([0., 1., 3.])
     """
     arrays = [leaf for leaf in tree.leaves(xs) if hasattr(leaf, "shape")]
     if is_jax_array(arrays[0]):

@@ -12,14 +12,14 @@ from funcnn.annotations import Int, Num, Shaped
 from funcnn.arrays import Array, as_dtype_of, check_floating, check_real, default_float, is_dtype, namespace
 from funcnn.errors import InputError
 
-Targets: TypeAlias = Int[Array, "batch *positions"] | Num[Array, "batch *positions classes"]
-Weights: TypeAlias = Shaped[Array, "batch *positions"] | None
+Targets: TypeAlias = Int[Array, "batch ..."] | Num[Array, "batch ... classes"]
+Weights: TypeAlias = Shaped[Array, "batch ..."] | None
 Check: TypeAlias = Callable[[str, Array], None]
 
 
 def present(
-    where: str, outputs: Array, targets: Array, weights: Weights, *, classes: bool = False
-) -> tuple[Array, Array, Weights]:
+    where: str, outputs: Array, targets: Array, weights: Array | None, *, classes: bool = False
+) -> tuple[Array, Array, Array | None]:
     """The arguments of a loss or metric, checked, without a trace of the samples whose weight is 0.
 
     In their rows stand outputs and targets of the sample with the largest weight, so that whatever they held, NaN
@@ -46,8 +46,8 @@ def present(
 
 
 def _as_samples(
-    where: str, axes: int, outputs: Array, targets: Array, weights: Weights
-) -> tuple[Array, Array, Weights]:
+    where: str, axes: int, outputs: Array, targets: Array, weights: Array | None
+) -> tuple[Array, Array, Array | None]:
     """The first ``axes`` axes as one; weights of fewer axes are those of all positions behind them."""
     leading = outputs.shape[:axes]
     if targets.shape[:axes] != leading or 0 in leading:

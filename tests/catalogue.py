@@ -229,7 +229,10 @@ OPTIMIZERS = [
     fn.rmsprop(0.01),
     fn.rmsprop(0.01, momentum=0.5, eps_placement="outside"),
     fn.chain(accumulate_momentum(0.5), scale_by_learning_rate(0.1)),
-    *(fn.chain(scale(), scale_by_learning_rate(0.01)) for scale in (scale_by_adam, scale_by_rms, scale_by_rss)),
+    *(
+        fn.chain(scale(), scale_by_learning_rate(0.01))
+        for scale in (scale_by_adam, scale_by_rms, scale_by_rss, fn.scale_by_lion)
+    ),
     fn.chain(fn.clip(0.5), fn.sgd(0.1)),
     fn.skip_if_not_finite(fn.adam(0.01)),
     fn.accumulate(fn.adam(0.01), times=3),

@@ -58,7 +58,8 @@ ARGUMENTS: dict[str, Any] = (
     | {"key": KEY, "in_shape": (2,), "shape": (2, 3), "batch": BATCH, "mode": fn.INFERENCE}
     | {"loss": fn.softmax_cross_entropy(), "penalty": fn.l2(0.1), "metrics": {}, "layers": fn.relu()}
     | {"schedule": fn.constant(0.1), "schedules": [fn.constant(0.1), fn.constant(0.2)]}
-    | {"targets": LABELS, "matrix": np.eye(3)}
+    | {"targets": LABELS, "matrix": np.eye(3), "inputs": X, "heads": 1, "causal": False, "axis": -1}
+    | {"cell": fn.gru(), "kind": "learned", "losses": fn.softmax_cross_entropy()}
 )
 """A right argument for every name."""
 
@@ -70,6 +71,10 @@ OWN: dict[str, dict[str, Any]] = {
     "calibration_error": {"table": np.ones((3, 3))},
     "weighted_mean": {"parts": [(1, {"loss": 1.0})]},
     "reshape": {"shape": 2},
+    "calibrated": {"model": fn.batch_norm(), "params": fn.batch_norm().init(KEY, (2,))[0]},
+    "groups": {"optimizers": (("*", fn.sgd(0.1)),)},
+    "attention": {"weights": fn.initializers.glorot_uniform()},
+    "joint_loss": {"weights": None},
     "max_norm": {"mask": "*weights"},
 }
 """Those of one function alone."""
@@ -182,6 +187,8 @@ def rows() -> Iterator[Row]:
             yield Row(f"{layer!r}.forward", layer.forward, arguments)
     for part, draw in [*catalogue.LOSSES, *catalogue.METRICS]:
         judge = getattr(part, "forward", part)
+        if draw is catalogue.two:
+            continue  # its losses have rows of their own
         arguments = dict(zip(("outputs", "targets", "weights"), (*draw(KEY, 5), np.ones(5)), strict=True))
         yield Row(repr(part), lambda outputs, targets, weights, f=judge: f(outputs, targets, weights), arguments)
     for optimizer in catalogue.OPTIMIZERS:

@@ -244,7 +244,7 @@ def test_every_vjp_takes_a_cotangent_of_numpy_beside_arrays_of_jax():
             x = fn.Key(1).normal((2, *in_shape))
             y, pull = fn.pullback(layer, tree.map(jnp.asarray, params), jnp.asarray(x))
             _, expected = fn.pullback(layer, params, x)
-            dy = np.ones_like(np.asarray(y))
+            dy = tree.map(lambda leaf: np.ones_like(np.asarray(leaf)), y)
             assert tree.allclose(tree.map(np.asarray, pull(dy)), expected(dy), rtol=1e-3, atol=1e-4), layer
 
 

@@ -61,9 +61,9 @@ def attention(heads: int, causal: bool = False, weights: Initializer = glorot_un
     where = f"attention({heads})"
 
     def init(key: Key, in_shape: Shapes, *, dtype: Any = np.float32) -> tuple[AttentionParams, Shape]:
-        shape, of_weights = in_shape if _are_shapes(in_shape) else (in_shape, in_shape[:1])
+        shape, of_weights = in_shape if _are_shapes(in_shape) else (in_shape, None)
         check_init(where, key, shape, dtype)
-        if len(shape) != 2 or shape[1] % heads or tuple(of_weights) != tuple(shape[:1]):
+        if len(shape) != 2 or shape[1] % heads or of_weights not in (None, shape[:1]):
             expected = f"inputs (batch, length, features), whose features {heads} divides, and weights (batch, length)"
             raise InputError(where, expected, repr(in_shape))
         inputs, _ = dense(3 * shape[1], weights).init(key.at("inputs"), shape, dtype=dtype)
@@ -74,7 +74,7 @@ def attention(heads: int, causal: bool = False, weights: Initializer = glorot_un
         """The residuals are inputs, queries, keys, values, what is read of whom, and what the heads give."""
         del mode  # deterministic
         check_params(where, params, AttentionParams)
-        x, of_positions = x if isinstance(x, tuple | list) else (x, None)
+        x, of_positions = x if isinstance(x, tuple) and len(x) == 2 else (x, None)
         check_array(where, "inputs", x)
         if x.ndim != 3 or (of_positions is not None and of_positions.shape != x.shape[:2]):
             expected = "inputs (batch, length, features), or a tuple of them and weights (batch, length)"
@@ -161,7 +161,7 @@ def _waves(x: Array) -> Array:
 
 
 def _are_shapes(in_shape: Any) -> bool:
-    return isinstance(in_shape, tuple | list) and bool(in_shape) and isinstance(in_shape[0], tuple | list)
+    return isinstance(in_shape, tuple) and [type(part) for part in in_shape] == [tuple, tuple]
 
 
 def _readable(x: Array, weights: Array | None, causal: bool) -> Array | None:
@@ -180,16 +180,16 @@ def _where(condition: Array | None, x: Array, otherwise: float) -> Array:
 
 def _of_heads(x: Array, heads: int, parts: int) -> list[Array]:
     """Features (batch, length, heads d) as ``parts`` arrays (batch, heads / parts, length, d)."""
-    xp, (batch, length, _) = namespace(x), x.shape
-    split = xp.permute_dims(xp.reshape(x, (batch, length, heads, -1)), (0, 2, 1, 3))
+    xp, (batch, length, features) = namespace(x), x.shape
+    split = xp.permute_dims(xp.reshape(x, (batch, length, heads, features // heads)), (0, 2, 1, 3))
     each = heads // parts
     return [split[:, i * each : (i + 1) * each, ...] for i in range(parts)]
 
 
 def _together(x: Array) -> Array:
     """Heads (batch, heads, length, d) as features (batch, length, heads d)."""
-    xp, (batch, _, length, _) = namespace(x), x.shape
-    return xp.reshape(xp.permute_dims(x, (0, 2, 1, 3)), (batch, length, -1))
+    xp, (batch, heads, length, size) = namespace(x), x.shape
+    return xp.reshape(xp.permute_dims(x, (0, 2, 1, 3)), (batch, length, heads * size))
 
 
 def _transposed(x: Array) -> Array:

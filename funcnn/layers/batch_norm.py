@@ -80,6 +80,7 @@ def batch_norm(eps: float = 1e-5) -> Layer:
         return dparams, as_dtype_of(dy, dx * along)
 
     def calibrate(params: BatchNormParams, batches: list[Array]) -> tuple[BatchNormParams, list[Array]]:
+        check_params("batch_norm()", params, BatchNormParams)
         xp, own = namespace(batches[0]), default_float(namespace(batches[0]))
         rows = [xp.astype(xp.reshape(x, (-1, x.shape[-1])), own) for x in batches]
         count = sum(x.shape[0] for x in rows)

@@ -28,7 +28,7 @@ import numpy as np
 from toolz import concat, juxt, pipe
 
 from funcnn import tree
-from funcnn.arrays import Array, Shapes, check_dtype, namespace
+from funcnn.arrays import Array, Shapes, check_dtype, check_in_shape, namespace
 from funcnn.errors import InputError, is_count, require
 from funcnn.keys import Key, check_key
 from funcnn.layer import UNPACK, Layer, Mode, Params, Residuals, calibrate, check_mode, check_params
@@ -262,7 +262,7 @@ def _forked(name: str, layers: tuple[Layer, ...]) -> Layer:
 
 def _summed(name: str, expected: str) -> Layer:
     def init(key: Key, in_shape: Each, *, dtype: Any = np.float32) -> tuple[tuple[()], Shapes]:
-        _check_several(name, in_shape, None, "input shapes")
+        _check_shapes(name, in_shape)
         if len(set(in_shape)) != 1:
             raise InputError(name, expected, in_shape)
         return (), in_shape[0]
@@ -280,7 +280,7 @@ def _summed(name: str, expected: str) -> Layer:
 
 def _joined(name: str, expected: str, axis: int) -> Layer:
     def init(key: Key, in_shape: Each, *, dtype: Any = np.float32) -> tuple[tuple[()], Shapes]:
-        _check_several(name, in_shape, None, "input shapes")
+        _check_shapes(name, in_shape)
         if any(len(shape) < -axis for shape in in_shape) or len({_without(shape, axis) for shape in in_shape}) != 1:
             raise InputError(name, expected, in_shape)
         out_shape = list(in_shape[0])
@@ -356,6 +356,12 @@ def _calibrated(layers: Sequence[Layer], params: Each, batches: Iterable[Any]) -
 
 def _without(shape: Shapes, axis: int) -> Shapes:
     return tuple(size for i, size in enumerate(shape) if i != len(shape) + axis)
+
+
+def _check_shapes(name: str, in_shape: Any) -> None:
+    _check_several(name, in_shape, None, "input shapes")
+    for shape in in_shape:
+        check_in_shape(name, shape)
 
 
 def _check_several(name: str, given: Any, count: int | None, what: str) -> None:

@@ -7,11 +7,11 @@ import numpy as np
 
 from funcnn import special, tree
 from funcnn.annotations import Float
-from funcnn.arrays import Array, Shape, Shapes, check_floating, namespace
+from funcnn.arrays import Array, Shape, Shapes, check_floating, namespace, number
 from funcnn.errors import is_count, require
 from funcnn.initializers import Initializer, check_initializer, glorot_uniform
-from funcnn.keys import Key
-from funcnn.layer import INFERENCE, Layer, Mode, Params, check_init, check_layer, check_params
+from funcnn.keys import Key, check_key
+from funcnn.layer import INFERENCE, Layer, Mode, Params, check_init, check_layer, check_mode, check_params
 from funcnn.layers.dense import DenseParams, dense, dense_forward, dense_vjp
 from funcnn.spec import described
 from funcnn.tree import record
@@ -61,11 +61,12 @@ def recurrent(cell: Layer, features: int) -> Layer:
 
     def forward(params: Params, x: Array, mode: Mode) -> tuple[Float[Array, "batch length features"], Any]:
         """The residuals are those of the cell at each position, stacked."""
+        check_mode("recurrent", mode)
         xp = check_floating("recurrent", x)
         require(x.ndim > 1, "recurrent", "inputs (batch, length, ...)", x.shape)
 
         def step(state: Array, at: tuple[Array, Any]) -> tuple[Array, Any]:
-            state, kept = cell.forward(params, (at[0], state), mode.at(at[1]))
+            state, kept = cell.forward(params, (at[0], state), mode.at(number(at[1])))
             return state, (state, kept)
 
         start = xp.zeros((x.shape[0], features), dtype=x.dtype)
@@ -106,6 +107,7 @@ def gru(weights: Initializer = glorot_uniform()) -> Layer:
     check_initializer("gru weights", weights)
 
     def init(key: Key, in_shape: Shapes, *, dtype: Any = np.float32) -> tuple[GRUParams, Shape]:
+        check_key("gru()", key)
         fits = isinstance(in_shape, tuple | list) and [len(np.atleast_1d(part)) for part in in_shape] == [1, 1]
         require(fits, "gru()", "inputs (batch, in) and a state (batch, features)", repr(in_shape))
         x, h = in_shape

@@ -1,6 +1,6 @@
 """Optimizers for parts of the params: another rule for each group of layers."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -14,7 +14,7 @@ __all__ = ["groups"]
 
 
 @described
-def groups(optimizers: Mapping[str, Optimizer]) -> Optimizer:
+def groups(optimizers: Mapping[str, Optimizer] | Sequence[tuple[str, Optimizer]]) -> Optimizer:
     """An optimizer for each group of params: a leaf belongs to the first pattern that matches its path.
 
     The patterns are those of :func:`funcnn.freeze`; ``"*"`` at the end takes what is left. An optimizer sees the leaves
@@ -22,7 +22,7 @@ def groups(optimizers: Mapping[str, Optimizer]) -> Optimizer:
     tuple of theirs.
 
     Args:
-        optimizers: Optimizers by pattern.
+        optimizers: Optimizers by pattern, or pairs of both.
 
     Raises:
         InputError: There is none, or a value is no optimizer; at ``init``, a pattern without a leaf, or a leaf without
@@ -31,8 +31,9 @@ def groups(optimizers: Mapping[str, Optimizer]) -> Optimizer:
     >>> import funcnn as fn
     >>> fine_tuning = groups({"0.*": fn.adam(1e-5), "*": fn.adam(1e-3)})
     """
-    pairs = tuple(dict(optimizers).items())
-    require(len(pairs) > 0, "groups", "an optimizer for each pattern", "none")
+    pairs = tuple(optimizers.items()) if isinstance(optimizers, Mapping) else optimizers
+    several = isinstance(pairs, tuple) and all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs)
+    require(several and pairs != (), "groups", "optimizers by pattern", repr(optimizers), 'such as {"*": adam()}')
     for pattern, optimizer in pairs:
         require(isinstance(pattern, str), "groups", "patterns of paths", repr(pattern), 'such as "0.*"')
         require_optimizer(f"groups {pattern!r}", optimizer)

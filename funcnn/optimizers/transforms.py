@@ -22,6 +22,7 @@ from funcnn.optimizers.base import (
     Updates,
     apply_updates,
     by_leaf,
+    check_floating_leaves,
     require_optimizer,
     start_like,
     stateless,
@@ -225,6 +226,7 @@ def lookahead(optimizer: Optimizer, times: int = 5, rate: float = 0.5) -> Optimi
     require(is_real(rate, low=0) and 0 < rate <= 1, "lookahead", "a rate in (0, 1]", repr(rate))
 
     def init(params: Params) -> LookaheadState:
+        check_floating_leaves(params)
         return LookaheadState(0, tree.map(widened, params), optimizer.init(params))
 
     def update(updates: Updates, state: LookaheadState, params: Params) -> tuple[Updates, LookaheadState]:
