@@ -19,10 +19,11 @@ A layer is a pair of pure functions, a model is their composition, and training 
 
 Nothing here changes an argument, keeps a global, or draws a number without a key. Where to look:
 
-    layers        dense, conv2d, embedding, relu and the other activations, softmax, dropout, layer_norm, pools;
-                  serial, residual, concatenate, add, parallel, repeat; elementwise for one's own
-    losses        softmax_cross_entropy, sigmoid_binary_cross_entropy, mean_squared_error, huber, ...
-    optimizers    sgd, adam, adamw, nadam, adagrad, rmsprop; chain, clip, clip_by_global_norm, freeze, max_norm, ...
+    layers        dense, conv2d, conv1d, embedding, attention, positions, recurrent, gru; relu and the other
+                  activations, softmax, dropout, layer_norm, batch_norm, pools; serial, residual, repeat, parallel,
+                  fork, joined, summed, add, concatenate; elementwise for one's own
+    losses        softmax_cross_entropy, sigmoid_binary_cross_entropy, mean_squared_error, joint_loss, huber, ...
+    optimizers    sgd, adam, adamw, nadam, lion, adagrad, rmsprop; chain, groups, clip_by_global_norm, freeze, ...
     penalties     l1, l2
     schedules     constant, inverse_time_decay, exponential_decay, polynomial, cosine, warm_up, one_cycle, join, ...
     nnfs          the optimizers of Neural Networks from Scratch, exactly
@@ -34,7 +35,7 @@ Nothing here changes an argument, keeps a global, or draws a number without a ke
     checkpoint    save, load for a model; save_tree, load_tree for whatever a run is resumed from
     testing       check_layer, check_loss, check_optimizer and the other laws
     jax           the same step: compiled, epoch, scanned, over_seeds, sharded; JAX and Optax take params as they are
-    layer         what a layer is; predict, pullback, summary
+    layer         what a layer is; predict, pullback, summary, calibrated
     keys          Key: randomness as a value
     tree          records as trees: map, leaves, equal
     spec          described: constructors that remember their call

@@ -1,8 +1,4 @@
-"""Normalization over the features of each sample.
-
-Batch norm is left out on purpose: its running statistics are state that a forward pass would have to change,
-and its outputs make the samples of a batch depend on each other. Layer norm and RMS norm do without.
-"""
+"""Normalization over the features of each sample, which depends on no other sample of the batch."""
 
 from typing import Any
 
