@@ -9,7 +9,7 @@ from scipy import special as scipy_special
 import funcnn as fn
 from funcnn import INFERENCE, InputError, Key, Training, special, tree
 from funcnn.jax import to_jax, to_numpy
-from funcnn.layers.convolution import Windows
+from funcnn.layers.windows import Windows, strided
 from funcnn.testing import assert_trees_close
 from funcnn.testing.laws import randomized
 from tests.catalogue import named
@@ -120,6 +120,42 @@ def test_laying_windows_back_counts_how_often_a_pixel_is_seen():
     windows = Windows((2, 3), (1, 2))
     counts = windows.laid_back(windows.of(np.ones((1, 4, 5, 1))), (4, 5))[0, :, :, 0]
     assert counts.tolist() == [[1, 1, 2, 1, 1], [2, 2, 4, 2, 2], [2, 2, 4, 2, 2], [1, 1, 2, 1, 1]]
+
+
+WINDOWS = [
+    Windows((3, 3), (1, 1)),
+    Windows((5, 2), (1, 3)),
+    Windows((1, 1), (2, 2)),
+    Windows((2, 2), (3, 2)),
+    Windows((2, 3), (2, 1), "same"),
+]
+
+
+@pytest.mark.parametrize("windows", WINDOWS, ids=str)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_strided_windows_are_the_stacked_ones(windows, dtype):
+    x = Key(0).normal((2, 7, 6, 3), dtype)
+    for image in (x, np.asfortranarray(x), x[:, ::-1]):
+        assert np.array_equal(strided(windows, image), windows.of(image))
+
+
+@pytest.mark.parametrize("windows", WINDOWS, ids=str)
+def test_laid_back_with_the_batch_last_is_the_plain_sum(windows):
+    rows, columns = windows.columns(np.ones((1, 7, 6, 1))).shape[1:3]
+    y = Key(0).permutation(16 * rows * columns * 4).astype(np.float32).reshape(16, rows, columns, 4) % 16  # exact sums
+    weights = np.arange(windows.size[0] * windows.size[1] * 3 * 4, dtype=np.float32).reshape(*windows.size, 3, 4) - 9
+    found = windows.spread(y, weights, (7, 6))
+    assert np.array_equal(found, np.concatenate([windows.spread(y[i : i + 1], weights, (7, 6)) for i in range(16)]))
+
+
+def test_windows_that_are_kept_give_the_same_gradients():
+    layer = fn.conv2d(2)
+    params, x = layer.init(Key(0), (5, 6, 3))[0], Key(1).normal((4, 5, 6, 3))
+    y, kept = layer.forward(params, x, Training(Key(2)))
+    _, fresh = layer.forward(params, x, INFERENCE)
+    assert kept[1] is not None
+    assert fresh[1] is None
+    assert_trees_close(layer.vjp(params, kept, y), layer.vjp(params, fresh, y), rtol=0, atol=0)
 
 
 def test_dropout_drops_with_its_rate_and_keeps_the_mean():
