@@ -133,8 +133,9 @@ WINDOWS = [
 
 @pytest.mark.parametrize("windows", WINDOWS, ids=str)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_strided_windows_are_the_stacked_ones(windows, dtype):
-    x = Key(0).normal((2, 7, 6, 3), dtype)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_strided_windows_are_the_stacked_ones(windows, dtype, channels):
+    x = Key(0).normal((2, 7, 6, channels), dtype)
     for image in (x, np.asfortranarray(x), x[:, ::-1]):
         assert np.array_equal(strided(windows, image), windows.of(image))
 

@@ -102,14 +102,16 @@ def conv2d(
         kept = isinstance(mode, Training) and isinstance(seen, np.ndarray) and seen.nbytes <= _KEPT_BYTES
         return xp.reshape(y, (*seen.shape[:3], features)), (x, seen if kept else None)
 
-    def vjp(params: Conv2dParams, residuals: X, dy: Y, *, need_dx: bool = True) -> tuple[Conv2dParams, X | None]:
+    def vjp(
+        params: Conv2dParams, residuals: tuple[X, Array | None], dy: Y, *, need_dx: bool = True
+    ) -> tuple[Conv2dParams, X | None]:
         """dW is the windows' transpose times dy, db the sum of dy, and dx lays dy W^T back on the windows."""
         xp, (x, seen) = namespace(dy), residuals
         seen = windows.columns(x) if seen is None else seen
         rows = xp.reshape(dy, (-1, features))
         dparams = Conv2dParams(
             weights=xp.reshape(xp.reshape(seen, (-1, seen.shape[3])).T @ rows, params.weights.shape),
-            biases=xp.sum(rows, axis=0),
+            biases=xp.sum(xp.sum(dy, axis=0), axis=(0, 1)),  # the images first: 0.1 ms instead of 1.6 for LeNet's first
         )
         return dparams, windows.spread(dy, params.weights, x.shape[1:3]) if need_dx else None
 

@@ -10,7 +10,7 @@ import operator
 from collections.abc import Callable
 from functools import reduce
 from itertools import product
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import attrs
 import numpy as np
@@ -111,22 +111,28 @@ class Windows:
 def strided(windows: Windows, x: np.ndarray) -> np.ndarray:
     """:meth:`Windows.of` on NumPy, bit for bit: one copy of a view whose windows overlap in memory.
 
-    A row of a window, all its channels, is one item of memory, of no type, and copied as a whole.
+    What is copied are long runs. A row of a window with all its channels is one item of memory, of no type. With one
+    channel that is short, so each place of the kernel takes its rows of the image, and the windows are a view of that.
 
-    Measured (128 images, float32, one thread, with the pads): 2.0 ms instead of 5.7 for a kernel of 5 on 28x28x1, 0.65
+    Measured (128 images, float32, one thread): 1.2 ms instead of 5.7 for a kernel of 5 on 28x28x1 (2.0 as items), 0.65
     instead of 2.6 on 14x14x6, 4.9 instead of 17 for a kernel of 3 on 28x28x8.
     """
     windows.check("windows", x.shape[1:3])
     x = np.ascontiguousarray(x)
     (height, width), (down, right) = windows.size, windows.stride
+    batch, channels, counts = x.shape[0], x.shape[3], windows.counts(x.shape[1:3])
     by_image, by_row, by_pixel, _ = x.strides
-    view: np.ndarray = np.ndarray(
-        (len(x), *windows.counts(x.shape[1:3]), height),
-        dtype=f"V{width * by_pixel}",
-        buffer=x,
-        strides=(by_image, down * by_row, right * by_pixel, by_row),
-    )
-    return view.copy().view(x.dtype).reshape(*view.shape, width, x.shape[3])
+    steps = (by_image, down * by_row, right * by_pixel)
+    if channels == 1:
+        places = _view(x, (height, width, batch, *counts), x.dtype, (by_row, by_pixel, *steps)).copy()
+        return np.moveaxis(places, (0, 1), (3, 4))[..., None]
+    runs = _view(x, (batch, *counts, height), f"V{width * by_pixel}", (*steps, by_row)).copy()
+    return runs.view(x.dtype).reshape(batch, *counts, height, width, channels)
+
+
+def _view(x: np.ndarray, shape: Shape, dtype: Any, strides: Shape) -> np.ndarray:
+    """The memory of ``x`` in another shape; unlike ``as_strided``, NumPy checks that it stays inside."""
+    return np.ndarray(shape, dtype, buffer=x, strides=strides)
 
 
 def batch_last(windows: Windows, y: np.ndarray, weights: np.ndarray, image: Shape) -> np.ndarray:
