@@ -95,6 +95,21 @@ def test_convolution_is_that_of_jax(kernel, stride, padding):
     assert_trees_close(y, expected + params.biases, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("batch", [2, 16])
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize(("kernel", "stride"), [((3, 3), (1, 1)), ((4, 4), (2, 2)), ((1, 2), (3, 2)), ((2, 5), (1, 3))])
+def test_transposed_convolution_is_that_of_jax(kernel, stride, padding, batch):
+    layer = fn.conv2d_transpose(4, kernel, stride=stride, padding=padding.lower())
+    params, out_shape = layer.init(Key(0), (4, 5, 3), dtype=np.float64)
+    params, x = randomized(params, Key(1)), Key(2).normal((batch, 4, 5, 3), np.float64)
+    with jax.enable_x64(True):
+        weights = np.moveaxis(params.weights, 2, 3)
+        expected = np.asarray(jax.lax.conv_transpose(x, weights, stride, padding, transpose_kernel=True))
+    y = fn.predict(layer, params, x)
+    assert y.shape == (batch, *out_shape)
+    assert_trees_close(y, expected + params.biases, rtol=1e-10, atol=1e-10)
+
+
 @pytest.mark.parametrize("stride", [1, 2, 3])
 def test_pools_are_the_maximum_and_mean_of_each_window(stride):
     x = Key(0).normal((2, 5, 6, 3), np.float64)
