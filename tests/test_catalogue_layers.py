@@ -151,8 +151,13 @@ WINDOWS = [
 @pytest.mark.parametrize("channels", [1, 3])
 def test_strided_windows_are_the_stacked_ones(windows, dtype, channels):
     x = Key(0).normal((2, 7, 6, channels), dtype)
-    for image in (x, np.asfortranarray(x), x[:, ::-1]):
+    for image in (x, np.asfortranarray(x), x[:, ::-1], x[:0], x[1::5]):
         assert np.array_equal(strided(windows, image), windows.of(image))
+
+
+def test_an_image_one_pixel_wide_has_its_windows_whatever_its_strides():
+    x = Key(0).normal((2, 3, 9, 4))[:, :, ::9]
+    assert np.array_equal(strided(Windows((2, 1), (1, 1)), x), Windows((2, 1), (1, 1)).of(x))
 
 
 @pytest.mark.parametrize("windows", WINDOWS, ids=str)
@@ -279,6 +284,7 @@ def test_a_small_convolutional_net_learns():
         (lambda: fn.reshape(0, 3), r"reshape: expected sizes that are positive whole numbers, got \(0, 3\)"),
         (lambda: fn.reshape(2, 3).init(Key(0), (5,)), r"reshape\(2, 3\): expected 6 elements a sample, got 5: \(5,\)"),
         (lambda: fn.conv2d(0), "conv2d: expected features to be a positive whole number, got 0"),
+        (lambda: fn.conv2d_transpose(0), "conv2d_transpose: expected features to be a positive whole number, got 0"),
         (lambda: fn.conv2d(3, (3, 0)), r"conv2d: expected kernel to be one or two .* numbers, got \(3, 0\)"),
         (lambda: fn.conv2d(3, padding="full"), "conv2d: expected a padding of 'same' or 'valid', got 'full'"),
         (

@@ -87,9 +87,8 @@ class Windows:
             joined = xp.reshape(xp.moveaxis(dwindows, 3, 2), (batch, rows * height, columns * width, channels))
             joined = padded(joined, 2, 0, image[1] - columns * width)
             return padded(joined, 1, 0, image[0] - rows * height)
-        by_row = _laid_back(
-            widened(dwindows), image[1], self.stride[1], axis=2
-        )  # (batch, rows, width, kernel rows, in)
+        # (batch, rows, width, kernel rows, in)
+        by_row = _laid_back(widened(dwindows), image[1], self.stride[1], axis=2)
         return as_dtype_of(dwindows, _laid_back(by_row, image[0], self.stride[0], axis=1))
 
     def spread(self, y: Array, weights: Array, image: Shape) -> Array:
@@ -126,7 +125,7 @@ def strided(windows: Windows, x: np.ndarray) -> np.ndarray:
     if channels == 1:
         places = _view(x, (height, width, batch, *counts), x.dtype, (by_row, by_pixel, *steps)).copy()
         return np.moveaxis(places, (0, 1), (3, 4))[..., None]
-    runs = _view(x, (batch, *counts, height), f"V{width * by_pixel}", (*steps, by_row)).copy()
+    runs = _view(x, (batch, *counts, height), f"V{width * channels * x.itemsize}", (*steps, by_row)).copy()
     return runs.view(x.dtype).reshape(batch, *counts, height, width, channels)
 
 
