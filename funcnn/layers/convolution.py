@@ -35,8 +35,11 @@ __all__ = ["Conv2dParams", "avg_pool2d", "conv2d", "conv2d_transpose", "max_pool
 X: TypeAlias = Float[Array, "batch height width in"]
 Y: TypeAlias = Float[Array, "batch rows columns out"]
 
-_KEPT_BYTES = 1 << 26
-"""NumPy's windows up to 64 MB stay for the VJP of a training step: 2.0 of 5.4 ms for a kernel of 5 on 128 x 28x28x1."""
+_KEPT_BYTES = 1 << 23
+"""NumPy's windows up to 8 MB stay for the VJP of a training step, still in the cache.
+
+Measured: a step of LeNet with 32 images takes 4.6 ms instead of 4.9; larger windows, of 128 images, gain nothing.
+"""
 
 
 @record
