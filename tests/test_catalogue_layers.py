@@ -9,7 +9,7 @@ from scipy import special as scipy_special
 import funcnn as fn
 from funcnn import INFERENCE, InputError, Key, Training, special, tree
 from funcnn.jax import to_jax, to_numpy
-from funcnn.layers.convolution import Windows
+from funcnn.layers.windows import Windows, strided
 from funcnn.testing import assert_trees_close
 from funcnn.testing.laws import randomized
 from tests.catalogue import named
@@ -95,6 +95,21 @@ def test_convolution_is_that_of_jax(kernel, stride, padding):
     assert_trees_close(y, expected + params.biases, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("batch", [2, 16])
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize(("kernel", "stride"), [((3, 3), (1, 1)), ((4, 4), (2, 2)), ((1, 2), (3, 2)), ((2, 5), (1, 3))])
+def test_transposed_convolution_is_that_of_jax(kernel, stride, padding, batch):
+    layer = fn.conv2d_transpose(4, kernel, stride=stride, padding=padding.lower())
+    params, out_shape = layer.init(Key(0), (4, 5, 3), dtype=np.float64)
+    params, x = randomized(params, Key(1)), Key(2).normal((batch, 4, 5, 3), np.float64)
+    with jax.enable_x64(True):
+        weights = np.moveaxis(params.weights, 2, 3)
+        expected = np.asarray(jax.lax.conv_transpose(x, weights, stride, padding, transpose_kernel=True))
+    y = fn.predict(layer, params, x)
+    assert y.shape == (batch, *out_shape)
+    assert_trees_close(y, expected + params.biases, rtol=1e-10, atol=1e-10)
+
+
 @pytest.mark.parametrize("stride", [1, 2, 3])
 def test_pools_are_the_maximum_and_mean_of_each_window(stride):
     x = Key(0).normal((2, 5, 6, 3), np.float64)
@@ -120,6 +135,48 @@ def test_laying_windows_back_counts_how_often_a_pixel_is_seen():
     windows = Windows((2, 3), (1, 2))
     counts = windows.laid_back(windows.of(np.ones((1, 4, 5, 1))), (4, 5))[0, :, :, 0]
     assert counts.tolist() == [[1, 1, 2, 1, 1], [2, 2, 4, 2, 2], [2, 2, 4, 2, 2], [1, 1, 2, 1, 1]]
+
+
+WINDOWS = [
+    Windows((3, 3), (1, 1)),
+    Windows((5, 2), (1, 3)),
+    Windows((1, 1), (2, 2)),
+    Windows((2, 2), (3, 2)),
+    Windows((2, 3), (2, 1), "same"),
+]
+
+
+@pytest.mark.parametrize("windows", WINDOWS, ids=str)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_strided_windows_are_the_stacked_ones(windows, dtype, channels):
+    x = Key(0).normal((2, 7, 6, channels), dtype)
+    for image in (x, np.asfortranarray(x), x[:, ::-1], x[:0], x[1::5]):
+        assert np.array_equal(strided(windows, image), windows.of(image))
+
+
+def test_an_image_one_pixel_wide_has_its_windows_whatever_its_strides():
+    x = Key(0).normal((2, 3, 9, 4))[:, :, ::9]
+    assert np.array_equal(strided(Windows((2, 1), (1, 1)), x), Windows((2, 1), (1, 1)).of(x))
+
+
+@pytest.mark.parametrize("windows", WINDOWS, ids=str)
+def test_laid_back_with_the_batch_last_is_the_plain_sum(windows):
+    rows, columns = windows.columns(np.ones((1, 7, 6, 1))).shape[1:3]
+    y = Key(0).permutation(16 * rows * columns * 4).astype(np.float32).reshape(16, rows, columns, 4) % 16  # exact sums
+    weights = np.arange(windows.size[0] * windows.size[1] * 3 * 4, dtype=np.float32).reshape(*windows.size, 3, 4) - 9
+    found = windows.spread(y, weights, (7, 6))
+    assert np.array_equal(found, np.concatenate([windows.spread(y[i : i + 1], weights, (7, 6)) for i in range(16)]))
+
+
+def test_windows_that_are_kept_give_the_same_gradients():
+    layer = fn.conv2d(2)
+    params, x = layer.init(Key(0), (5, 6, 3))[0], Key(1).normal((4, 5, 6, 3))
+    y, kept = layer.forward(params, x, Training(Key(2)))
+    _, fresh = layer.forward(params, x, INFERENCE)
+    assert kept[1] is not None
+    assert fresh[1] is None
+    assert_trees_close(layer.vjp(params, kept, y), layer.vjp(params, fresh, y), rtol=0, atol=0)
 
 
 def test_dropout_drops_with_its_rate_and_keeps_the_mean():
@@ -227,6 +284,7 @@ def test_a_small_convolutional_net_learns():
         (lambda: fn.reshape(0, 3), r"reshape: expected sizes that are positive whole numbers, got \(0, 3\)"),
         (lambda: fn.reshape(2, 3).init(Key(0), (5,)), r"reshape\(2, 3\): expected 6 elements a sample, got 5: \(5,\)"),
         (lambda: fn.conv2d(0), "conv2d: expected features to be a positive whole number, got 0"),
+        (lambda: fn.conv2d_transpose(0), "conv2d_transpose: expected features to be a positive whole number, got 0"),
         (lambda: fn.conv2d(3, (3, 0)), r"conv2d: expected kernel to be one or two .* numbers, got \(3, 0\)"),
         (lambda: fn.conv2d(3, padding="full"), "conv2d: expected a padding of 'same' or 'valid', got 'full'"),
         (

@@ -10,7 +10,8 @@ from funcnn.errors import InputError, require
 from funcnn.initializers import Initializer, he_normal, zeros
 from funcnn.keys import Key
 from funcnn.layer import Layer, Mode, check_init
-from funcnn.layers.convolution import Conv2dParams, Padding, conv2d
+from funcnn.layers.convolution import Conv2dParams, conv2d
+from funcnn.layers.windows import Padding
 from funcnn.spec import described
 
 __all__ = ["conv1d"]
