@@ -2,10 +2,9 @@
 
     python -m experiments.language --model gru --text my.txt --context 128
 
-At each place of a sequence the model says how likely each next character is, from those of the sequence so far: a
-decoder of attention (Vaswani et al. 2017) with layer norm before each part (GPT-2, Radford et al. 2019), or a gated
-recurrent unit (Cho et al. 2014). It learns the texts that Python's own ``help()`` shows, or a file of yours; the last
-tenth is held out.
+At each place of a sequence the model says how likely each next character is: a transformer (Vaswani et al. 2017; the
+blocks are those of GPT-2), or a gated recurrent unit (Cho et al. 2014). It learns the texts that Python's own ``help()``
+shows, or a file of yours; the last tenth is held out.
 """
 
 import math
@@ -68,11 +67,14 @@ def experiment(config: Config) -> Experiment:
     text = help_texts() if config.text is None else config.text.read_text(encoding="utf-8")
     alphabet, codes = np.unique(list(text[: config.characters]), return_inverse=True)
     held_out = codes[len(codes) * 9 // 10 :]
-    fits = len(held_out) > config.context
-    require(fits, "--characters", "a text of which a tenth is longer than --context", len(codes))
+    require(
+        len(held_out) > config.context, "--characters", "a text of which a tenth is longer than --context", len(codes)
+    )
     train, test = (sequences(part, config.context) for part in (codes[: -len(held_out)], held_out))
-    reads = {"transformer": transformer, "gru": recurrent}[config.model]
-    model = fn.serial(fn.embedding(len(alphabet), config.features), reads(config), fn.dense(len(alphabet)))
+    blocks = fn.repeat(config.layers, transformer_block(config.features, config.heads))
+    transformer = fn.serial(fn.positions(), blocks, fn.layer_norm())
+    reader = transformer if config.model == "transformer" else fn.recurrent(fn.gru(), config.hidden)
+    model = fn.serial(fn.embedding(len(alphabet), config.features), reader, fn.dense(len(alphabet)))
     learned = supervised(
         model,
         fn.softmax_cross_entropy(),
@@ -97,22 +99,11 @@ def experiment(config: Config) -> Experiment:
     return attrs.evolve(learned, evaluate=evaluate, sections=sections)
 
 
-def transformer(config: Config) -> fn.Layer:
-    """Places, and layers that read all places before."""
-    block = transformer_block(config.features, config.heads)
-    return fn.serial(fn.positions(), fn.repeat(config.layers, block), fn.layer_norm())
-
-
 def transformer_block(features: int, heads: int) -> fn.Layer:
-    """Attention, then a perceptron at each place; both add to what they read."""
-    attends = fn.serial(fn.layer_norm(), fn.attention(heads, causal=True))
-    thinks = fn.serial(fn.layer_norm(), fn.dense(4 * features), fn.gelu(), fn.dense(features))
-    return fn.serial(fn.residual(attends), fn.residual(thinks))
-
-
-def recurrent(config: Config) -> fn.Layer:
-    """A state that is carried along the sequence."""
-    return fn.recurrent(fn.gru(), config.hidden)
+    """Attention to the places before, then a perceptron at each place; both add to what they read."""
+    attention = fn.serial(fn.layer_norm(), fn.attention(heads, causal=True))
+    perceptron = fn.serial(fn.layer_norm(), fn.dense(4 * features), fn.gelu(approximate=True), fn.dense(features))
+    return fn.serial(fn.residual(attention), fn.residual(perceptron))
 
 
 def help_texts() -> str:
@@ -122,17 +113,14 @@ def help_texts() -> str:
 
 
 def sequences(codes: Array, context: int) -> fn.Batch:
-    """The codes cut into sequences, one after another; the target of each code is the next one."""
-    count = (len(codes) - 1) // context
-    inputs, targets = (codes[i : i + count * context].reshape(count, context) for i in (0, 1))
-    return fn.Batch(inputs.astype(np.int32), targets.astype(np.int32))
+    """The codes cut into consecutive sequences; the target of each code is the next one."""
+    whole = (len(codes) - 1) // context * context
+    inputs, targets = (codes[i : i + whole].astype(np.int32).reshape(-1, context) for i in (0, 1))
+    return fn.Batch(inputs, targets)
 
 
 def continued(model: fn.Layer, params: Params, begin: Array, drawn: Array, temperature: float) -> Array:
-    """The codes ``begin``, and one for each number drawn from [0, 1); a low temperature prefers the likely ones.
-
-    The model reads the latest codes, as many as ``begin`` has.
-    """
+    """The codes ``begin``, and one for each number drawn from [0, 1), from the latest codes, as many as ``begin``."""
     codes = list(begin)
     for draw in drawn:
         logits = fn.predict(model, params, np.array([codes[-len(begin) :]]))[:, -1]
