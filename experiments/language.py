@@ -1,10 +1,9 @@
 """A language model of characters: a transformer or a recurrent network reads a text and says how it goes on.
 
-    python -m experiments.language --model gru --text my.txt --context 128
+    python -m experiments.language --model gru --text my.txt --context 64
 
-At each place of a sequence the model says how likely each next character is: a transformer (Vaswani et al. 2017; the
-blocks are those of GPT-2), or a gated recurrent unit (Cho et al. 2014). It learns the texts that Python's own ``help()``
-shows, or a file of yours; the last tenth is held out.
+The model reads up to ``context`` characters: a transformer (Vaswani et al. 2017, with the blocks of GPT-2) or a GRU (Cho
+et al. 2014). It learns the texts of Python's own ``help()``, or a file of yours; the last tenth is held out.
 """
 
 import math
@@ -49,7 +48,7 @@ class Config:
     text: LocalPath = attrs.field(default=None, converter=absolute)
     characters: int = attrs.field(default=500_000, validator=COUNT)
     model: Literal["transformer", "gru"] = "transformer"
-    context: int = attrs.field(default=64, validator=COUNT)
+    context: int = attrs.field(default=32, validator=COUNT)
     features: int = 64
     heads: int = 4
     layers: int = 2
@@ -67,9 +66,8 @@ def experiment(config: Config) -> Experiment:
     text = help_texts() if config.text is None else config.text.read_text(encoding="utf-8")
     alphabet, codes = np.unique(list(text[: config.characters]), return_inverse=True)
     held_out = codes[len(codes) * 9 // 10 :]
-    require(
-        len(held_out) > config.context, "--characters", "a text of which a tenth is longer than --context", len(codes)
-    )
+    fits = len(held_out) > config.context
+    require(fits, "--characters", "a text of which a tenth is longer than --context", len(codes))
     train, test = (sequences(part, config.context) for part in (codes[: -len(held_out)], held_out))
     blocks = fn.repeat(config.layers, transformer_block(config.features, config.heads))
     transformer = fn.serial(fn.positions(), blocks, fn.layer_norm())
@@ -115,8 +113,7 @@ def help_texts() -> str:
 def sequences(codes: Array, context: int) -> fn.Batch:
     """The codes cut into consecutive sequences; the target of each code is the next one."""
     whole = (len(codes) - 1) // context * context
-    inputs, targets = (codes[i : i + whole].astype(np.int32).reshape(-1, context) for i in (0, 1))
-    return fn.Batch(inputs, targets)
+    return fn.Batch(*(codes[i : i + whole].astype(np.int32).reshape(-1, context) for i in (0, 1)))
 
 
 def continued(model: fn.Layer, params: Params, begin: Array, drawn: Array, temperature: float) -> Array:
