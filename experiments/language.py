@@ -2,8 +2,8 @@
 
     python -m experiments.language --model gru --text my.txt --context 64
 
-The model reads up to ``context`` characters: a transformer (Vaswani et al. 2017, with the blocks of GPT-2) or a GRU (Cho
-et al. 2014). It learns the texts of Python's own ``help()``, or a file of yours; the last tenth is held out.
+The model reads up to ``context`` characters: a transformer (Vaswani et al. 2017; blocks as in GPT-2) or a GRU (Cho et
+al. 2014). It learns the texts of Python's own ``help()``, or a file of yours; the last tenth is held out.
 """
 
 import math
