@@ -1,19 +1,19 @@
-"""A language model of characters: a perceptron reads the last ones.
+"""A language model of characters: a transformer or a recurrent network reads a text and says how it goes on.
 
-    python -m experiments.language --text my.txt --context 24
+    python -m experiments.language --model gru --text my.txt --context 64
 
-Bengio et al. 2003 (A neural probabilistic language model), with characters for words: the network says how likely each
-next one is. It learns the texts that Python's own ``help()`` shows, or a file of yours; the last tenth is held out.
+The model reads up to ``context`` characters: a transformer (Vaswani et al. 2017; blocks as in GPT-2) or a GRU (Cho et
+al. 2014). It learns the texts of Python's own ``help()``, or a file of yours; the last tenth is held out.
 """
 
 import math
 from collections.abc import Iterator
 from pydoc_data.topics import topics
 from textwrap import fill
+from typing import Literal
 
 import attrs
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 import funcnn as fn
 from experiments.fields import LocalPath, absolute
@@ -21,6 +21,7 @@ from funcnn.arrays import Array
 from funcnn.errors import require
 from funcnn.layer import Params
 from funcnn.runs import Experiment, Row, Section, main, supervised
+from funcnn.runs.options import COUNT
 from funcnn.runs.sections import text_section
 
 
@@ -31,39 +32,47 @@ class Config:
     Attributes:
         text: A text file (UTF-8) to learn instead.
         characters: How many characters of the text to take, from its beginning.
-        context: Characters that the model reads.
-        features: Numbers that a character is embedded as.
-        hidden: Units of the hidden layer.
+        model: What reads the sequences.
+        context: Characters in a sequence, the most that the model reads.
+        features: Numbers that a character is embedded as; all layers of the transformer keep them.
+        heads: Heads of attention in each layer of the transformer; they divide the features.
+        layers: Layers of the transformer.
+        hidden: The size of the recurrent network's state.
         learning_rate: Of Adam, at the first step.
         decay: The rate of step t is that of the first over 1 + decay t.
-        batch_size: Characters a step.
+        batch_size: Sequences a step.
         epochs: Passes over the text.
         seed: The seed of everything random.
     """
 
     text: LocalPath = attrs.field(default=None, converter=absolute)
-    characters: int = 500_000
-    context: int = 16
-    features: int = 16
-    hidden: int = 256
+    characters: int = attrs.field(default=500_000, validator=COUNT)
+    model: Literal["transformer", "gru"] = "transformer"
+    context: int = attrs.field(default=32, validator=COUNT)
+    features: int = 64
+    heads: int = 4
+    layers: int = 2
+    hidden: int = 128
     learning_rate: float = 4e-3
     decay: float = 1e-3
-    batch_size: int = 256
+    batch_size: int = 16
     epochs: int = 5
     seed: int = 0
 
 
 def experiment(config: Config) -> Experiment:
-    """The model that ``config`` describes: a supervised experiment on all places of the text."""
+    """The model that ``config`` describes: a supervised experiment on all sequences of the text."""
     key = fn.Key(config.seed)
     text = help_texts() if config.text is None else config.text.read_text(encoding="utf-8")
     alphabet, codes = np.unique(list(text[: config.characters]), return_inverse=True)
     held_out = codes[len(codes) * 9 // 10 :]
     fits = len(held_out) > config.context
     require(fits, "--characters", "a text of which a tenth is longer than --context", len(codes))
-    train, test = (windows(part, config.context) for part in (codes[: -len(held_out)], held_out))
-    embedded = fn.embedding(len(alphabet), config.features), fn.flatten()
-    model = fn.serial(*embedded, fn.dense(config.hidden), fn.relu(), fn.dense(len(alphabet)))
+    train, test = (sequences(part, config.context) for part in (codes[: -len(held_out)], held_out))
+    blocks = fn.repeat(config.layers, transformer_block(config.features, config.heads))
+    transformer = fn.serial(fn.positions(), blocks, fn.layer_norm())
+    reader = transformer if config.model == "transformer" else fn.recurrent(fn.gru(), config.hidden)
+    model = fn.serial(fn.embedding(len(alphabet), config.features), reader, fn.dense(len(alphabet)))
     learned = supervised(
         model,
         fn.softmax_cross_entropy(),
@@ -88,23 +97,30 @@ def experiment(config: Config) -> Experiment:
     return attrs.evolve(learned, evaluate=evaluate, sections=sections)
 
 
+def transformer_block(features: int, heads: int) -> fn.Layer:
+    """Attention to the places before, then a perceptron at each place; both add to what they read."""
+    attention = fn.serial(fn.layer_norm(), fn.attention(heads, causal=True))
+    perceptron = fn.serial(fn.layer_norm(), fn.dense(4 * features), fn.gelu(approximate=True), fn.dense(features))
+    return fn.serial(fn.residual(attention), fn.residual(perceptron))
+
+
 def help_texts() -> str:
     """The words that ``help()`` shows, without the lines that only draw."""
     lines = (line for topic in topics.values() for line in topic.splitlines() if any(map(str.isalnum, line)))
     return " ".join(" ".join(lines).split())
 
 
-def windows(codes: Array, context: int) -> fn.Batch:
-    """Every character as a target, with the ``context`` before it as inputs."""
-    views = sliding_window_view(codes.astype(np.int32), context + 1)
-    return fn.Batch(views[:, :-1], views[:, -1])
+def sequences(codes: Array, context: int) -> fn.Batch:
+    """The codes cut into consecutive sequences; the target of each code is the next one."""
+    whole = (len(codes) - 1) // context * context
+    return fn.Batch(*(codes[i : i + whole].astype(np.int32).reshape(-1, context) for i in (0, 1)))
 
 
 def continued(model: fn.Layer, params: Params, begin: Array, drawn: Array, temperature: float) -> Array:
-    """The codes ``begin``, and one for each number drawn from [0, 1); a low temperature prefers the likely ones."""
+    """The codes ``begin``, and one for each number drawn from [0, 1), from the latest codes, as many as ``begin``."""
     codes = list(begin)
     for draw in drawn:
-        logits = fn.predict(model, params, np.array([codes[-len(begin) :]]))
+        logits = fn.predict(model, params, np.array([codes[-len(begin) :]]))[:, -1]
         shares = np.cumsum(fn.predict(fn.softmax(), (), logits / temperature))
         codes.append(min(int(np.searchsorted(shares, draw)), len(shares) - 1))
     return np.array(codes)

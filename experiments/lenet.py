@@ -29,6 +29,7 @@ class Config:
         data_dir: A local folder with the dataset's files, instead of $FUNCNN_DATA_DIR or a download.
         activation: The activation after every hidden layer.
         pooling: What is kept of every square of 2 x 2.
+        batch_norm: Normalize the maps of each convolution over the batch (Ioffe and Szegedy 2015).
         learning_rate: The learning rate of the first update.
         decay: The decay of the learning rate: update t has learning_rate / (1 + decay t).
         batch_size: The number of samples an update.
@@ -40,6 +41,7 @@ class Config:
     data_dir: LocalPath = attrs.field(default=None, converter=absolute)
     activation: Literal["relu", "tanh"] = "relu"
     pooling: Literal["max", "average"] = "max"
+    batch_norm: bool = False
     learning_rate: float = attrs.field(default=2e-3, validator=AT_LEAST_0)
     decay: float = attrs.field(default=1e-3, validator=AT_LEAST_0)
     batch_size: int = attrs.field(default=100, validator=COUNT)
@@ -52,10 +54,11 @@ def experiment(config: Config) -> Experiment:
     data = load_data(config.dataset, config.data_dir)
     activation = {"relu": fn.relu(), "tanh": fn.tanh()}[config.activation]
     pool = {"max": fn.max_pool2d(2), "average": fn.avg_pool2d(2)}[config.pooling]
+    norm = (fn.batch_norm(),) if config.batch_norm else ()
     model = fn.serial(
         fn.reshape(28, 28, 1),
-        *(fn.conv2d(6, 5), activation, pool),
-        *(fn.conv2d(16, 5, padding="valid"), activation, pool, fn.flatten()),
+        *(fn.conv2d(6, 5), *norm, activation, pool),
+        *(fn.conv2d(16, 5, padding="valid"), *norm, activation, pool, fn.flatten()),
         *(fn.dense(120), activation, fn.dense(84), activation, fn.dense(len(data.class_names))),
     )
     return supervised(

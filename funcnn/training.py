@@ -11,7 +11,6 @@ random layers draw from (at ``key.at(step)``), the optimizer's state, and the me
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from types import ModuleType
 from typing import Any, TypeAlias
 
 import attrs
@@ -40,9 +39,9 @@ class Batch:
     """Samples along axis 0.
 
     Attributes:
-        inputs: (batch, *in_shape).
+        inputs: (batch, *in_shape), or a tuple of such arrays.
         targets: (batch,) integers, or whatever else the loss takes.
-        weights: (batch,), or ``None`` where all samples count the same.
+        weights: (batch,), or (batch, length) for the positions of sequences; ``None`` where all count the same.
     """
 
     inputs: Array
@@ -162,7 +161,7 @@ class TrainStep:
         if self.penalty is not None:
             measured["penalty"] = self.penalty.value(params)
         del grads, update  # the new params can have its memory, which is still in the cache
-        state = State(state.step + 1, state.key, optimizer_state, frozendict(_scalars(measured, namespace(outputs))))
+        state = State(state.step + 1, state.key, optimizer_state, frozendict(_scalars(measured, outputs)))
         new = apply_updates(params, updates)
         return tree.with_constants(new, whole) if self.model.calibrate else new, state
 
@@ -278,7 +277,7 @@ def evaluate(
         outputs, _ = model.forward(params, piece.inputs, INFERENCE)
         value, _ = loss.forward(outputs, piece.targets, piece.weights)
         values = {name: metric(outputs, piece.targets, piece.weights) for name, metric in metrics.items()}
-        return _scalars({"loss": value, **values}, namespace(outputs))
+        return _scalars({"loss": value, **values}, outputs)
 
     slices = (slice(start, min(start + batch_size, rows)) for start in range(0, rows, batch_size))
     pieces = (tree.map(operator.itemgetter((piece, ...)), batch) for piece in slices)
@@ -332,9 +331,9 @@ def _has_rate(optimizer: AnyOptimizer) -> bool:
     return isinstance(optimizer, Optimizer) and optimizer.learning_rate is not None
 
 
-def _scalars(values: Mapping[str, Any], xp: ModuleType) -> dict[str, Any]:
+def _scalars(values: Mapping[str, Any], outputs: Any) -> dict[str, Any]:
     """Floats on NumPy, elsewhere 0-d arrays of the default floating dtype; refuses what is not one number."""
-    scalars = {}
+    scalars, xp = {}, namespace(tree.leaves(outputs)[0])
     for name, value in values.items():
         value = number(value)
         is_number = isinstance(value, int | float)

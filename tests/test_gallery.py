@@ -23,7 +23,7 @@ QUICK = {
     "autoencoder": "--hidden 4 --code 2 --batch-size 1000",
     "binary_spiral": "--samples 5 --hidden 4",
     "gan": "--hidden 4 --latent 2 --batch-size 8 --steps 5",
-    "language": "--characters 3000 --context 3 --features 2 --hidden 4",
+    "language": "--characters 3000 --context 8 --features 4 --heads 2 --layers 1",
     "lenet": "--batch-size 1000",
     "mnist": "--hidden 4 --batch-size 1000",
     "sine": "--samples 10 --hidden 4",
@@ -70,7 +70,9 @@ def begun(parts, shapes):
     ("name", "words"),
     [(name, "") for name in QUICK if name not in ("lenet", "mnist")]
     + [
+        ("language", "--model gru --hidden 4"),
         ("lenet", "--batch-size 10 --activation tanh --pooling average"),
+        ("lenet", "--batch-size 1000 --batch-norm"),
         ("mnist", "--hidden 8 --epochs 3 --batch-size 500 --validation 0.2 --scaling standard --dropout 0.2"),
         ("mnist", "--hidden --epochs 3 --batch-size 700 --optimizer sgd --momentum 0.9 --l2 1e-4 --max-norm 1.0"),
     ],
@@ -227,16 +229,20 @@ def test_points_are_judged_by_the_modes_they_are_near():
     assert gan.judged(np.tile(gan.MODES[:3], (10, 1))) == {"test/near": 1.0, "test/modes": 3}
 
 
-def test_a_model_of_characters_counts_bits_and_draws_what_it_finds_likely(tmp_path):
+@pytest.mark.parametrize("model", ["transformer", "gru"])
+def test_a_model_of_characters_counts_bits_and_draws_what_it_finds_likely(model, tmp_path):
     """A text of two letters in turn: a bit each before it is learned, and none after."""
-    batch = language.windows(np.array([5, 6, 7, 8]), 2)
-    assert (batch.inputs.tolist(), batch.targets.tolist()) == ([[5, 6], [6, 7]], [7, 8])
     (tmp_path / "text.txt").write_text("ab" * 500, encoding="utf-8")
-    quick = {"context": 2, "features": 2, "hidden": 8, "batch_size": 10, "epochs": 3}
-    experiment = language.experiment(language.Config(text=tmp_path / "text.txt", learning_rate=0.05, **quick))
+    quick = {"context": 4, "features": 8, "hidden": 8, "batch_size": 10, "epochs": 3, "learning_rate": 0.05}
+    experiment = language.experiment(language.Config(text=tmp_path / "text.txt", model=model, **quick))
     *_, progress = stream(experiment)
     assert progress.history[-1]["test/bits"] == progress.history[-1]["test/loss"] / math.log(2) < 0.01
     assert all(section.html.count("ab") > 280 for section in experiment.sections(progress.params))
+
+
+def test_a_text_is_cut_into_sequences_whose_targets_are_one_later():
+    batch = language.sequences(np.arange(8), 3)
+    assert (batch.inputs.tolist(), batch.targets.tolist()) == ([[0, 1, 2], [3, 4, 5]], [[1, 2, 3], [4, 5, 6]])
 
 
 @pytest.mark.parametrize(

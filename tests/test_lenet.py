@@ -14,8 +14,9 @@ def test_it_has_the_sizes_of_the_paper():
     assert fn.tree.size(params) == sum((*convolutions, *dense))
 
 
-def test_it_learns_and_its_model_takes_flat_images(tmp_path):
-    assert main(experiment, Config, arguments=["--epochs", "2", "--out", str(tmp_path)]) == 0
+@pytest.mark.parametrize("words", [[], ["--batch-norm"]])
+def test_it_learns_and_its_model_takes_flat_images(words, tmp_path):
+    assert main(experiment, Config, arguments=[*words, "--epochs", "2", "--out", str(tmp_path)]) == 0
     accuracies = read_run(tmp_path).history["test/accuracy"]
     assert accuracies[-1] > 0.9
     saved, test = fn.load(tmp_path / "model.safetensors"), fn.load_dataset("mnist_5k").test

@@ -13,11 +13,12 @@ import funcnn as fn
 HEAVY = ("matplotlib", "PIL", "tyro", "jax", "torch", "hypothesis", "pooch", "tqdm")
 
 ROOT = Path(__file__).parent.parent
-README, ENGINES = ((ROOT / page).read_text() for page in ("README.md", "docs/engines.md"))
+PAGES = [(ROOT / page).read_text() for page in ("README.md", "docs/engines.md", "docs/experiments.md")]
+README = PAGES[0]
 _, _, OWN_LAYER = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 EXAMPLES = [
     example
-    for page in (README, ENGINES)
+    for page in PAGES
     for example in re.findall(r"```python\n((?:(?!```).)*)```\n\n```text\n(.*?)\n```", page, re.DOTALL)
     if example[0] != OWN_LAYER
 ]
@@ -29,7 +30,7 @@ def fresh(code):
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-@pytest.mark.parametrize(("code", "shown"), EXAMPLES, ids=["ten lines", "engine", "scale"])
+@pytest.mark.parametrize(("code", "shown"), EXAMPLES, ids=["ten lines", "engine", "scale", "padding", "two outputs"])
 def test_an_example_prints_what_is_shown(code, shown):
     printed = fresh(code).strip()
     numbers = re.compile(r"\d+\.\d+")
