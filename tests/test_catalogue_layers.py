@@ -337,7 +337,7 @@ def test_a_small_convolutional_net_learns():
             lambda: fn.concatenate(fn.relu),
             r"concatenate\[0\]: expected a Layer, got <function relu at .*>; call its .*",
         ),
-        (lambda: fn.concatenate(fn.dense(3), fn.dense(2)).init(Key(0), (2, 3)), r"parallel\[0\] dense\(3\): .*"),
+        (lambda: fn.add(fn.dense(3), fn.conv2d(2)).init(Key(0), (2, 3)), r"add\[1\] conv2d\(2, \(3, 3\)\): .*"),
         (
             lambda: fn.parallel(fn.relu()).init(Key(0), ((3,), (4,))),
             r"parallel: expected a tuple of 1 input shapes, got \(\(3,\), \(4,\)\)",
