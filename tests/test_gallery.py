@@ -72,7 +72,7 @@ def begun(parts, shapes):
     + [
         ("language", "--model gru --hidden 4"),
         ("lenet", "--batch-size 10 --activation tanh --pooling average"),
-        ("lenet", "--batch-size 1000 --batch-norm"),
+        ("lenet", "--epochs 1 --batch-norm"),
         ("mnist", "--hidden 8 --epochs 3 --batch-size 500 --validation 0.2 --scaling standard --dropout 0.2"),
         ("mnist", "--hidden --epochs 3 --batch-size 700 --optimizer sgd --momentum 0.9 --l2 1e-4 --max-norm 1.0"),
     ],
