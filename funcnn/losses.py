@@ -205,7 +205,7 @@ def hinge() -> Loss:
 def joint_loss(*losses: Loss, weights: Sequence[float] | None = None) -> Loss:
     """sum_i weights_i loss_i(outputs_i, targets_i), for a model of several outputs (Caruana 1997).
 
-    Outputs and targets are tuples; sample weights are those of every loss, or a tuple too.
+    Outputs and targets are tuples; sample weights are those of every loss.
 
     Args:
         losses: A loss for each output.
@@ -228,15 +228,12 @@ def joint_loss(*losses: Loss, weights: Sequence[float] | None = None) -> Loss:
     fits = isinstance(shares, tuple) and len(shares) == len(losses) and all(is_real(share, low=0) for share in shares)
     require(fits, "joint_loss", f"{len(losses)} weights of at least 0", repr(weights))
 
-    def forward(outputs: Any, targets: Any, weights: Any = None) -> tuple[Array, tuple[Any, ...]]:
-        of_samples = weights if isinstance(weights, tuple | list) else (weights,) * len(losses)
-        for name, given in (("outputs", outputs), ("targets", targets), ("weights", of_samples)):
+    def forward(outputs: Any, targets: Any, weights: Weights = None) -> tuple[Array, tuple[Any, ...]]:
+        for name, given in (("outputs", outputs), ("targets", targets)):
             several = isinstance(given, tuple | list) and len(given) == len(losses)
             require(several, "joint_loss", f"a tuple of {len(losses)} {name}", type(given).__name__)
-        values, residuals = zip(
-            *(loss.forward(*each) for loss, *each in zip(losses, outputs, targets, of_samples, strict=True)),
-            strict=True,
-        )
+        each = zip(losses, outputs, targets, strict=True)
+        values, residuals = zip(*(loss.forward(y, t, weights) for loss, y, t in each), strict=True)
         return sum(share * value for share, value in zip(shares, values, strict=True)), residuals
 
     def vjp(residuals: tuple[Any, ...]) -> tuple[Array, ...]:

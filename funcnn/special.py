@@ -29,8 +29,7 @@ def sigmoid(x: Array) -> Array:
     True
     """
     xp = namespace(x)
-    tail = xp.exp(-xp.abs(x))
-    return xp.where(x < 0, tail, xp.ones_like(tail)) / (1 + tail)
+    return xp.exp(xp.minimum(x, 0)) / (1 + xp.exp(-xp.abs(x)))
 
 
 def softplus(x: Array) -> Array:

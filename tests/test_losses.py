@@ -6,7 +6,7 @@ import optax
 import pytest
 
 import funcnn as fn
-from funcnn import InputError, Key
+from funcnn import InputError, Key, tree
 from funcnn.testing import assert_trees_close, check_loss
 from tests.catalogue import EFFORT, LOSSES, labels, named, soft
 
@@ -59,9 +59,9 @@ def test_jax_gives_the_same_value_and_gradient(loss, draw):
     for weights in (None, np.array([1.0, 2.0, 0.0])):
         arguments = (*draw(Key(0), 3), weights)
         expected, residuals = loss.forward(*arguments)
-        value, theirs = loss.forward(*(None if a is None else jax.numpy.asarray(a) for a in arguments))
+        value, theirs = loss.forward(*tree.map(jax.numpy.asarray, arguments))
         assert float(value) == pytest.approx(float(expected), rel=1e-4)
-        assert np.asarray(loss.vjp(theirs)) == pytest.approx(loss.vjp(residuals), rel=1e-4, abs=1e-5)
+        assert_trees_close(tree.map(np.asarray, loss.vjp(theirs)), loss.vjp(residuals), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(10))

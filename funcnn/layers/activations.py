@@ -79,8 +79,8 @@ def selu() -> Layer:
 def gelu(approximate: bool = False) -> Layer:
     """y = x P(X <= x) for a standard normal X (Hendrycks and Gimpel 2016).
 
-    With ``approximate``, P is (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2, as in GPT-2. The default is exact,
-    as in PyTorch; ``jax.nn.gelu`` approximates unless told otherwise.
+    With ``approximate``, P is (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2, as in GPT-2, which is much faster. The
+    default is exact, as in PyTorch; ``jax.nn.gelu`` approximates unless told otherwise.
     """
     require(isinstance(approximate, bool), "gelu", "True or False for approximate", repr(approximate))
     if not approximate:

@@ -63,9 +63,10 @@ def attention(heads: int, causal: bool = False, weights: Initializer = glorot_un
     def init(key: Key, in_shape: Shapes, *, dtype: Any = np.float32) -> tuple[AttentionParams, Shape]:
         shape, of_weights = in_shape if _are_shapes(in_shape) else (in_shape, None)
         check_init(where, key, shape, dtype)
-        if len(shape) != 2 or shape[1] % heads or of_weights not in (None, shape[:1]):
-            expected = f"inputs (batch, length, features), whose features {heads} divides, and weights (batch, length)"
-            raise InputError(where, expected, repr(in_shape))
+        if len(shape) != 2 or shape[1] % heads:
+            raise InputError(where, f"inputs (batch, length, features), {heads} heads dividing the features", shape)
+        if of_weights not in (None, shape[:1]):
+            raise InputError(where, f"weights (batch, {shape[0]})", of_weights)
         inputs, _ = dense(3 * shape[1], weights).init(key.at("inputs"), shape, dtype=dtype)
         outputs, _ = dense(shape[1], weights).init(key.at("outputs"), shape, dtype=dtype)
         return AttentionParams(inputs, outputs), shape
