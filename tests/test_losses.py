@@ -61,7 +61,7 @@ def test_jax_gives_the_same_value_and_gradient(loss, draw):
         expected, residuals = loss.forward(*arguments)
         value, theirs = loss.forward(*tree.map(jax.numpy.asarray, arguments))
         assert float(value) == pytest.approx(float(expected), rel=1e-4)
-        assert_trees_close(tree.map(np.asarray, loss.vjp(theirs)), loss.vjp(residuals), rtol=1e-4, atol=1e-5)
+        assert tree.allclose(tree.map(np.asarray, loss.vjp(theirs)), loss.vjp(residuals), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -31,9 +31,9 @@ def batch_norm(eps: float = 1e-5) -> Layer:
     """y = scale (x - mean) / sqrt(variance + eps) + offset, feature by feature (Ioffe and Szegedy 2015).
 
     In training mean and variance (biased) are those of the batch, over all axes but the last; at inference they are
-    those in the params, 0 and 1 at first. A training step does not change these: :func:`funcnn.calibrated` computes them
-    from data before the model is evaluated, so a forward pass stays pure (as "precise" batch norm: Wu and Johnson 2021, section 3). In other libraries they are
-    running averages that every forward pass in training changes.
+    those in the params, 0 and 1 at first. A training step does not change these, so a forward pass stays pure:
+    :func:`funcnn.calibrated` computes them from data before the model is evaluated (as "precise" batch norm: Wu and
+    Johnson 2021, section 3). In other libraries they are running averages that every forward pass in training changes.
 
     Inputs are (batch, ..., features); each of the params is (features,).
 
