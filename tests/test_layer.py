@@ -43,5 +43,5 @@ def test_summary_lists_the_innermost_layers():
 
 
 def test_summary_refuses_shapes_that_do_not_fit():
-    with pytest.raises(InputError, match=r"serial\[0\] dense\(2\): expected inputs \(batch, in\)"):
-        fn.summary(fn.serial(fn.dense(2)), (28, 28))
+    with pytest.raises(InputError, match=r"serial\[0\] conv2d\(2, \(3, 3\)\): expected inputs \(batch, height"):
+        fn.summary(fn.serial(fn.conv2d(2)), (28, 28))
