@@ -146,6 +146,6 @@ class Key:
         check_draw("permutation", n=n)
         return self._generator().permutation(n)
 
-    def _generator(self) -> np.random.Generator:
+    def _generator(self) -> "np.random.Generator":  # a string, since NumPy imports its random numbers when first asked
         path = tuple(word for label in self.path for word in words(label))
         return np.random.Generator(np.random.PCG64(np.random.SeedSequence(self.seed, spawn_key=path)))
