@@ -1,4 +1,4 @@
-"""The one error that funcnn raises for input it cannot take.
+"""The one error that funcnn raises for input it cannot take, and the import of a module that may not be installed.
 
 Every message has the same four parts: where it happened, what was expected, what came, and what to do. A
 combinator puts its own place in front, so the message of a nested layer names the whole path to it.
@@ -6,7 +6,9 @@ combinator puts its own place in front, so the message of a nested layer names t
 
 import math
 from collections.abc import Iterable
+from importlib import import_module
 from numbers import Integral, Real
+from types import ModuleType
 
 
 class InputError(ValueError):
@@ -66,3 +68,16 @@ def is_real(value: object, low: float = -math.inf, below: float = math.inf) -> b
         return math.isfinite(value) and low <= float(value) < below
     except OverflowError:  # a whole number beyond all floats
         return False
+
+
+def imported(hint: str, name: str, *others: str) -> ModuleType:
+    """The module ``name``, once it and ``others`` are imported.
+
+    Raises:
+        ModuleNotFoundError: One is not installed; the ``hint`` says what to do.
+    """
+    try:
+        module, *_ = map(import_module, (name, *others))
+        return module
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"{error}; {hint}") from None

@@ -141,9 +141,7 @@ def calibrated(model: Layer, params: Params, inputs: Any, *, batch_size: int = 1
         check_array("calibrated", "inputs", leaf)
     samples = min((leaf.shape[0] if leaf.ndim else 0 for leaf in tree.leaves(inputs)), default=0)
     require(samples > 0, "calibrated", "inputs of at least one sample", "none")
-    starts = range(0, samples, batch_size)
-    batches = [tree.map(lambda leaf, i=i: leaf[i : i + batch_size], inputs) for i in starts]
-    return calibrate(model, params, batches)[0]
+    return calibrate(model, params, [*tree.pieces(inputs, samples, batch_size)])[0]
 
 
 def pullback(

@@ -223,7 +223,7 @@ def joint_loss(*losses: Loss, weights: Sequence[float] | None = None) -> Loss:
     """
     require(len(losses) > 0, "joint_loss", "at least one loss", "none")
     for i, loss in enumerate(losses):
-        require(isinstance(loss, Loss), f"joint_loss[{i}]", "a Loss", repr(loss), "call its constructor")
+        require_loss(f"joint_loss[{i}]", loss)
     shares = (1.0,) * len(losses) if weights is None else weights
     fits = isinstance(shares, tuple) and len(shares) == len(losses) and all(is_real(share, low=0) for share in shares)
     require(fits, "joint_loss", f"{len(losses)} weights of at least 0", repr(weights))
@@ -240,6 +240,12 @@ def joint_loss(*losses: Loss, weights: Sequence[float] | None = None) -> Loss:
         return tuple(share * loss.vjp(own) for share, loss, own in zip(shares, losses, residuals, strict=True))
 
     return Loss(forward, vjp)
+
+
+def require_loss(where: str, loss: object) -> None:
+    """Raise unless it is a loss, rather than its constructor for instance."""
+    if not isinstance(loss, Loss):
+        raise InputError(where, "a Loss", repr(loss), "call its constructor: softmax_cross_entropy()")
 
 
 def class_weights(targets: Int[Array, "batch"], weights: Sequence[float]) -> Float[Array, "batch"]:

@@ -180,13 +180,13 @@ def scan(f: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any, *, rever
     >>> scan(lambda total, x: (total + x, total), np.float64(0), np.array([1, 2, 3]))[1]
     array([0., 1., 3.])
     """
-    arrays = [leaf for leaf in tree.leaves(xs) if hasattr(leaf, "shape")]
+    arrays, rebuilt = _arrays(xs)
     if is_jax_array(arrays[0]):
-        return _jax_scan(f, carry, xs, reverse)
+        return _jax_scan(f, carry, arrays, rebuilt, reverse)
     ys: list[Any] = []
     order = range(arrays[0].shape[0])
     for i in reversed(order) if reverse else order:
-        carry, y = f(carry, tree.map(lambda leaf, i=i: leaf[i, ...] if hasattr(leaf, "shape") else leaf, xs))
+        carry, y = f(carry, rebuilt([leaf[i, ...] for leaf in arrays]))
         ys.append(y)
     return carry, tree.map(_stacked, *(reversed(ys) if reverse else ys))
 
@@ -198,22 +198,26 @@ def _stacked(*leaves: Any) -> Any:
     return xp.stack(leaves) if xp else first
 
 
-def _jax_scan(f: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any, reverse: bool) -> tuple[Any, Any]:
+def _jax_scan(
+    f: Callable[[Any, Any], tuple[Any, Any]],
+    carry: Any,
+    arrays: list[Any],
+    rebuilt: Callable[[list[Any]], Any],
+    reverse: bool,
+) -> tuple[Any, Any]:
     """By the leaves that are arrays, since JAX knows records only once ``funcnn.jax`` is imported."""
     from jax import lax
 
-    whole: list[Callable[[list[Any]], Any]] = []
+    rebuild_y: Callable[[list[Any]], Any]
 
     def flat(leaves: list[Any], x: list[Any]) -> tuple[list[Any], list[Any]]:
-        after, y = f(tree.unflatten(carry, leaves), whole[0](x))
-        arrays, rebuilt = _arrays(y)
-        whole.append(rebuilt)
-        return tree.leaves(after), arrays
+        nonlocal rebuild_y  # what y is like shows when ``f`` is traced
+        after, y = f(tree.unflatten(carry, leaves), rebuilt(x))
+        of_y, rebuild_y = _arrays(y)
+        return tree.leaves(after), of_y
 
-    arrays, rebuilt = _arrays(xs)
-    whole.append(rebuilt)
     last, ys = lax.scan(flat, tree.leaves(carry), arrays, reverse=reverse)
-    return tree.unflatten(carry, last), whole[-1](ys)
+    return tree.unflatten(carry, last), rebuild_y(ys)
 
 
 def _arrays(values: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:

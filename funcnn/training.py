@@ -22,7 +22,7 @@ from funcnn.arrays import Array, default_float, namespace, number
 from funcnn.errors import InputError, is_count, require
 from funcnn.keys import AnyKey, Key, check_key
 from funcnn.layer import INFERENCE, Layer, Mode, Params, Training, check_layer
-from funcnn.losses import Loss
+from funcnn.losses import Loss, require_loss
 from funcnn.metrics import weighted_mean
 from funcnn.optimizers import Optimizer, apply_updates, global_norm
 from funcnn.optimizers.base import Updates
@@ -247,8 +247,7 @@ def per_example_gradients(model: Layer, loss: Loss, params: Params, batch: Batch
     """
     _check_parts("per_example_gradients", model, loss)
     rows = count_rows("per_example_gradients", batch)
-    alone = Batch(batch.inputs, batch.targets)
-    samples = (tree.map(operator.itemgetter((slice(i, i + 1), ...)), alone) for i in range(rows))
+    samples = tree.pieces(Batch(batch.inputs, batch.targets), rows, 1)
     grads = [loss_and_gradient(model, loss, params, sample, mode)[1] for sample in samples]
     return tree.map(lambda *leaves: namespace(leaves[0]).stack(leaves), *grads)
 
@@ -279,8 +278,7 @@ def evaluate(
         values = {name: metric(outputs, piece.targets, piece.weights) for name, metric in metrics.items()}
         return _scalars({"loss": value, **values}, outputs)
 
-    slices = (slice(start, min(start + batch_size, rows)) for start in range(0, rows, batch_size))
-    pieces = (tree.map(operator.itemgetter((piece, ...)), batch) for piece in slices)
+    pieces = tree.pieces(batch, rows, batch_size)
     return weighted_mean((weight, measured(piece)) for piece in pieces if (weight := _total_weight(piece)) > 0)
 
 
@@ -314,8 +312,7 @@ def check_batch(where: str, batch: Any) -> None:
 
 def _check_parts(where: str, model: Any, loss: Any) -> None:
     check_layer(where, model)
-    if not isinstance(loss, Loss):
-        raise InputError(where, "a Loss", repr(loss), "call its constructor: softmax_cross_entropy()")
+    require_loss(where, loss)
 
 
 def check_metrics(where: str, metrics: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ import difflib
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, TypeVar, dataclass_transform
 
 import attrs
@@ -214,6 +214,16 @@ def nodes(kind: type[T], tree: Any) -> list[T]:
     """
     found = optree.tree_leaves(tree, is_leaf=lambda node: isinstance(node, kind), namespace=_NAMESPACE)
     return [node for node in found if isinstance(node, kind)]
+
+
+def pieces(tree: Any, rows: int, size: int) -> Iterator[Any]:
+    """The first ``rows`` rows of all arrays, in trees of ``size`` rows; the last one may have fewer.
+
+    >>> list(pieces({"a": np.arange(3)}, 3, 2))
+    [{'a': array([0, 1])}, {'a': array([2])}]
+    """
+    slices = (slice(start, min(start + size, rows)) for start in range(0, rows, size))
+    return (map(itemgetter((piece, ...)), tree) for piece in slices)
 
 
 def unflatten(template: Any, values: list[Any]) -> Any:

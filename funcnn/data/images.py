@@ -10,7 +10,7 @@ import numpy as np
 from funcnn.annotations import UInt8
 from funcnn.arrays import Array
 from funcnn.data.idx import read_bytes
-from funcnn.errors import InputError, require
+from funcnn.errors import InputError, imported, require
 from funcnn.files import replacing
 
 __all__ = ["image_paths", "read_image", "write_image"]
@@ -63,11 +63,5 @@ def pillow() -> ModuleType:
     Raises:
         ModuleNotFoundError: The extra ``experiments`` is not installed.
     """
-    try:
-        import PIL.Image
-        import PIL.ImageOps
-    except ModuleNotFoundError as error:
-        hint = "images take the extra `experiments`: pip install 'funcnn[experiments]'"
-        raise ModuleNotFoundError(f"{error}; {hint}") from None
-    module: ModuleType = PIL
-    return module
+    hint = "images take the extra `experiments`: pip install 'funcnn[experiments]'"
+    return imported(hint, "PIL", "PIL.Image", "PIL.ImageOps")

@@ -10,7 +10,7 @@ from types import MappingProxyType, ModuleType
 import attrs
 
 from funcnn.data.idx import read_bytes
-from funcnn.errors import InputError
+from funcnn.errors import InputError, imported
 from funcnn.files import replacing
 
 DATA_DIR_VARIABLE = "FUNCNN_DATA_DIR"
@@ -142,10 +142,5 @@ def verified(name: str, file: str, content: bytes, where: str) -> bytes:
 
 
 def _pooch() -> ModuleType:
-    try:
-        import pooch
-    except ModuleNotFoundError as error:
-        hint = "downloads take the extra `experiments`: pip install 'funcnn[experiments]', or give data_dir"
-        raise ModuleNotFoundError(f"{error}; {hint}") from None
-    module: ModuleType = pooch
-    return module
+    hint = "downloads take the extra `experiments`: pip install 'funcnn[experiments]', or give data_dir"
+    return imported(hint, "pooch")

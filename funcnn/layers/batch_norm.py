@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 from funcnn.annotations import Float
-from funcnn.arrays import Array, Shape, as_dtype_of, check_array, check_like, default_float, namespace, widened
-from funcnn.errors import InputError, is_real, require
+from funcnn.arrays import Array, Shape, as_dtype_of, default_float, namespace, widened
+from funcnn.errors import is_real, require
 from funcnn.keys import Key
-from funcnn.layer import INFERENCE, Layer, Mode, Training, check_init, check_params
+from funcnn.layer import INFERENCE, Layer, Mode, Training, check_params
+from funcnn.layers.normalization import check_features, ones_and_zeros, over_batch
 from funcnn.spec import described
 from funcnn.tree import constant, record
 
@@ -43,18 +44,13 @@ def batch_norm(eps: float = 1e-5) -> Layer:
     require(is_real(eps) and eps > 0, "batch_norm", "an eps above 0", repr(eps))
 
     def init(key: Key, in_shape: Shape, *, dtype: Any = np.float32) -> tuple[BatchNormParams, Shape]:
-        check_init("batch_norm", key, in_shape, dtype)  # nothing is drawn
-        require(len(in_shape) > 0, "batch_norm", "inputs (batch, ..., features)", "(batch,)")
-        ones, zeros = (make(in_shape[-1], dtype) for make in (np.ones, np.zeros))
+        ones, zeros = ones_and_zeros("batch_norm", key, in_shape, dtype)
         return BatchNormParams(ones, zeros, zeros, ones), in_shape
 
     def forward(params: BatchNormParams, x: Float[Array, "*shape"], mode: Mode) -> tuple[Float[Array, "*shape"], Any]:
         """The residuals are the normalized inputs, 1 / sqrt(variance + eps), and whether they are the batch's own."""
         check_params("batch_norm()", params, BatchNormParams)
-        check_array("batch_norm()", "inputs", x)
-        if x.ndim < 2 or x.shape[-1] != params.scale.shape[0]:
-            raise InputError("batch_norm()", f"inputs (batch, ..., {params.scale.shape[0]})", x.shape)
-        xp, wide, axes = check_like("batch_norm()", x, params.scale), widened(x), tuple(range(x.ndim - 1))
+        xp, wide, axes = check_features("batch_norm()", x, params.scale), widened(x), tuple(range(x.ndim - 1))
         own = isinstance(mode, Training)
         centred = wide - (xp.mean(wide, axis=axes) if own else params.mean)
         variance = xp.mean(centred * centred, axis=axes) if own else widened(params.variance)
@@ -67,8 +63,7 @@ def batch_norm(eps: float = 1e-5) -> Layer:
     ) -> tuple[BatchNormParams, Float[Array, "*shape"] | None]:
         """In training dx is without its components along 1 and the normalized inputs, over the batch."""
         (normalized, inverse, own), xp, wide = residuals, namespace(dy), widened(dy)
-        axes = tuple(range(dy.ndim - 1))
-        doffset, dscale = xp.sum(wide, axis=axes), xp.sum(wide * normalized, axis=axes)
+        doffset, dscale = over_batch(wide), over_batch(wide * normalized)
         along = widened(params.scale) * inverse
         dmean, dvariance = -doffset * along, -0.5 * dscale * along * inverse
         constants = (xp.zeros_like(dmean), xp.zeros_like(dvariance)) if own else (dmean, dvariance)

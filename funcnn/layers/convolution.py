@@ -79,10 +79,7 @@ def conv2d(
 
     def init(key: Key, in_shape: Shape, *, dtype: Any = np.float32) -> tuple[Conv2dParams, Shape]:
         image, channels = _image_shape(where, key, in_shape, dtype)
-        params = Conv2dParams(
-            weights=weights(key.at("weights"), (*windows.size, channels, features), dtype),
-            biases=biases(key.at("biases"), (features,), dtype),
-        )
+        params = _drawn(key, (*windows.size, channels, features), dtype, weights, biases)
         padded = tuple(size + sum(pad) for size, pad in zip(image, windows.pads(image), strict=True))
         windows.check(where, padded)
         return params, (*windows.counts(padded), features)
@@ -107,7 +104,7 @@ def conv2d(
         rows = xp.reshape(dy, (-1, features))
         dparams = Conv2dParams(
             weights=xp.reshape(xp.reshape(seen, (-1, seen.shape[3])).T @ rows, params.weights.shape),
-            biases=xp.sum(xp.sum(dy, axis=0), axis=(0, 1)),  # the images first: 0.1 ms instead of 1.6 for LeNet's first
+            biases=_over_images(dy),
         )
         return dparams, windows.spread(dy, params.weights, x.shape[1:3]) if need_dx else None
 
@@ -154,11 +151,7 @@ def conv2d_transpose(
 
     def init(key: Key, in_shape: Shape, *, dtype: Any = np.float32) -> tuple[Conv2dParams, Shape]:
         image, channels = _image_shape(where, key, in_shape, dtype)
-        params = Conv2dParams(
-            weights=weights(key.at("weights"), (*windows.size, channels, features), dtype),
-            biases=biases(key.at("biases"), (features,), dtype),
-        )
-        return params, (*grown(image), features)
+        return _drawn(key, (*windows.size, channels, features), dtype, weights, biases), (*grown(image), features)
 
     def forward(params: Conv2dParams, x: X, mode: Mode) -> tuple[Y, X]:
         del mode  # deterministic
@@ -173,10 +166,7 @@ def conv2d_transpose(
         seen = windows.columns(dy)
         seen = xp.reshape(seen, (-1, seen.shape[3]))
         dweights = xp.reshape(seen.T @ xp.reshape(x, (-1, channels)), (height, width, features, channels))
-        dparams = Conv2dParams(
-            weights=xp.moveaxis(dweights, 3, 2),
-            biases=xp.sum(xp.sum(dy, axis=0), axis=(0, 1)),
-        )
+        dparams = Conv2dParams(weights=xp.moveaxis(dweights, 3, 2), biases=_over_images(dy))
         if not need_dx:
             return dparams, None
         return dparams, xp.reshape(seen @ xp.reshape(xp.moveaxis(params.weights, 2, 3), (-1, channels)), x.shape)
@@ -273,6 +263,17 @@ def _windows(name: str, features: Any, kernel: Any, stride: Any, padding: Any, w
     check_initializer(f"{name} weights", weights)
     check_initializer(f"{name} biases", biases)
     return Windows(_pair(name, "kernel", kernel), _pair(name, "stride", stride), padding)
+
+
+def _drawn(key: Key, shape: Shape, dtype: Any, weights: Initializer, biases: Initializer) -> Conv2dParams:
+    """The params of a convolution whose weights have this shape."""
+    return Conv2dParams(weights(key.at("weights"), shape, dtype), biases(key.at("biases"), shape[3:], dtype))
+
+
+def _over_images(dy: Array) -> Array:
+    """The sum for each channel, over the images first: 0.1 ms instead of 1.6 for the first layer of LeNet."""
+    xp = namespace(dy)
+    return xp.sum(xp.sum(dy, axis=0), axis=(0, 1))
 
 
 def _check_images(where: str, x: Array, channels: int) -> None:

@@ -1,5 +1,6 @@
 """Normalization over the features of each sample, which depends on no other sample of the batch."""
 
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -62,19 +63,14 @@ def _norm(name: str, kind: type[Any], eps: float) -> Layer:
     where, centred = f"{name}()", kind is LayerNormParams
 
     def init(key: Key, in_shape: Shape, *, dtype: Any = np.float32) -> tuple[Any, Shape]:
-        check_init(name, key, in_shape, dtype)  # nothing is drawn
-        require(len(in_shape) > 0, name, "inputs (batch, ..., features)", "(batch,)")
-        scale, offset = np.ones(in_shape[-1], dtype), np.zeros(in_shape[-1], dtype)
+        scale, offset = ones_and_zeros(name, key, in_shape, dtype)
         return kind(scale, offset) if centred else kind(scale), in_shape
 
     def forward(params: Any, x: Same, mode: Mode) -> tuple[Same, tuple[Array, Array]]:
         """The residuals are the normalized inputs, and one over what they were divided by."""
         del mode  # deterministic
         check_params(where, params, kind)
-        check_array(where, "inputs", x)
-        if x.ndim < 2 or x.shape[-1] != params.scale.shape[0]:
-            raise InputError(where, f"inputs (batch, ..., {params.scale.shape[0]})", x.shape)
-        check_like(where, x, params.scale)
+        check_features(where, x, params.scale)
         wide = widened(x)
         normalized, inverse = _normalized(eps, _centred(wide) if centred else wide)
         y = normalized * params.scale
@@ -83,8 +79,8 @@ def _norm(name: str, kind: type[Any], eps: float) -> Layer:
     def vjp(params: Any, residuals: tuple[Array, Array], dy: Same, *, need_dx: bool = True) -> tuple[Any, Same | None]:
         """dx is dy scale times that inverse, without its components along the normalized inputs and, if centred, 1."""
         normalized, inverse = residuals
-        dscale = as_dtype_of(params.scale, _over_batch(dy * normalized))
-        dparams = kind(dscale, as_dtype_of(params.scale, _over_batch(dy))) if centred else kind(dscale)
+        dscale = as_dtype_of(params.scale, over_batch(dy * normalized))
+        dparams = kind(dscale, as_dtype_of(params.scale, over_batch(dy))) if centred else kind(dscale)
         if not need_dx:
             return dparams, None
         g = widened(dy) * params.scale
@@ -95,11 +91,26 @@ def _norm(name: str, kind: type[Any], eps: float) -> Layer:
     return Layer(init, forward, vjp)
 
 
+def ones_and_zeros(name: str, key: Key, in_shape: Shape, dtype: Any) -> tuple[Array, Array]:
+    """What scale and offset begin with, once it is known that inputs have features; nothing is drawn."""
+    check_init(name, key, in_shape, dtype)
+    require(len(in_shape) > 0, name, "inputs (batch, ..., features)", "(batch,)")
+    return np.ones(in_shape[-1], dtype), np.zeros(in_shape[-1], dtype)
+
+
+def check_features(where: str, x: Array, scale: Array) -> ModuleType:
+    """The namespace of ``x``, once it is known to have a feature for each element of ``scale``, and its dtype."""
+    check_array(where, "inputs", x)
+    if x.ndim < 2 or x.shape[-1] != scale.shape[0]:
+        raise InputError(where, f"inputs (batch, ..., {scale.shape[0]})", x.shape)
+    return check_like(where, x, scale)
+
+
 def _centred(x: Array) -> Array:
     return x - namespace(x).mean(x, axis=-1, keepdims=True)
 
 
-def _over_batch(dy: Array) -> Array:
+def over_batch(dy: Array) -> Array:
     """The sum over all axes but the last."""
     return namespace(dy).sum(dy, axis=tuple(range(dy.ndim - 1)))
 

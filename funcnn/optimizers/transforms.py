@@ -231,16 +231,17 @@ def lookahead(optimizer: Optimizer, times: int = 5, rate: float = 0.5) -> Optimi
 
     def update(updates: Updates, state: LookaheadState, params: Params) -> tuple[Updates, LookaheadState]:
         updates, inner = optimizer.update(updates, state.inner, params)
-        pulled = by_leaf(
-            2,
-            lambda u, param, slow: (slow + rate * (param + u - slow) - param, slow + rate * (param + u - slow)),
-            updates,
-            params,
-            state.slow,
-        )
+        waiting = updates, LookaheadState(state.count + 1, state.slow, inner)
         due = state.count + 1 == times
-        updates, slow = _chosen(due, pulled, (updates, state.slow))
-        return updates, LookaheadState(_chosen(due, 0 * state.count, state.count + 1), slow, inner)
+        if due is False:  # known, not traced: the slow params stay
+            return waiting
+
+        def pull(u: Array, param: Array, slow: Array) -> tuple[Array, Array]:
+            slow = slow + rate * (param + u - slow)
+            return slow - param, slow
+
+        pulled, slow = by_leaf(2, pull, updates, params, state.slow)
+        return _chosen(due, (pulled, LookaheadState(0 * state.count, slow, inner)), waiting)  # type: ignore[no-any-return]
 
     return Optimizer(init, update, _inner_rate(optimizer))
 

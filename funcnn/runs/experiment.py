@@ -222,7 +222,7 @@ def supervised(
         return fn.calibrated(model, params, train.inputs)
 
     def evaluated(params: Params) -> Row:
-        params = ready(params)
+        params = ready(params) if evaluate else params
         numbers = {name: fn.evaluate(model, loss, params, each, metrics=of_outputs) for name, each in evaluate.items()}
         return {f"{name}/{metric}": value for name, found in numbers.items() for metric, value in found.items()}
 

@@ -1,6 +1,5 @@
 """How a law is tried: on random cases, the smallest failing one reported."""
 
-import importlib
 from collections.abc import Callable, Collection, Mapping
 from types import ModuleType
 from typing import Any, TypeAlias
@@ -10,6 +9,7 @@ import numpy as np
 
 from funcnn import tree
 from funcnn.arrays import Array, Shape, Shapes
+from funcnn.errors import imported
 from funcnn.keys import Key
 from funcnn.layer import Params
 from funcnn.spec import from_plain, to_plain
@@ -150,11 +150,6 @@ def repeated(values: Any, times: Array) -> Any:
     return tree.map(lambda leaf: np.repeat(leaf, times, axis=0), values)
 
 
-def single_rows(values: Any, batch: int) -> list[Any]:
-    """The samples as ``batch`` batches of one."""
-    return [tree.map(lambda leaf, i=i: leaf[i : i + 1], values) for i in range(batch)]
-
-
 def randomized(params: Params, key: Key) -> Params:
     """Random values in place of all of ``params``: zero biases would sit exactly on the kink of a ReLU.
 
@@ -176,7 +171,4 @@ def extra(name: str) -> ModuleType:
     Raises:
         ModuleNotFoundError: It is not installed; the message says how to.
     """
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"{error}; this takes the extra `test`: pip install 'funcnn[test]'") from None
+    return imported("this takes the extra `test`: pip install 'funcnn[test]'", name)

@@ -20,7 +20,6 @@ from funcnn.testing.laws import (
     hold,
     normal_inputs,
     randomized,
-    single_rows,
     spec_law,
 )
 from funcnn.testing.purity import assert_pure, assert_trees_alike, assert_trees_close, ensure
@@ -129,7 +128,7 @@ def layer_laws(layer: Layer, in_shape: Shapes, *, inputs: Inputs = normal_inputs
 
     def rows(case: Case) -> None:
         params, x, _ = drawn(case)
-        singles = [predict(layer, params, row) for row in single_rows(x, case.batch)]
+        singles = [predict(layer, params, row) for row in tree.pieces(x, case.batch, 1)]
         together = tree.map(lambda *leaves: np.concatenate(leaves), *singles)
         assert_trees_close(predict(layer, params, x), together, rtol=1e-9, atol=1e-9)
 

@@ -19,7 +19,6 @@ from funcnn.testing.laws import (
     as_dtype,
     hold,
     repeated,
-    single_rows,
     spec_law,
     spoiled,
     weighted,
@@ -86,7 +85,7 @@ def loss_laws(loss: Loss, draw: Draw, *, jax: bool = False) -> Laws:
 
     def mean(case: Case) -> None:
         pair = draw(case.key, case.batch)
-        values = [loss.forward(*row)[0] for row in single_rows(pair, case.batch)]
+        values = [loss.forward(*row)[0] for row in tree.pieces(pair, case.batch, 1)]
         assert_close(loss.forward(*pair)[0], np.mean(values))
 
     def assert_close(value: Array, expected: Any) -> None:
