@@ -38,6 +38,7 @@ LAYERS = [
     (fn.conv2d(1, 3, stride=3), (7, 7, 1)),
     (fn.conv2d(2, 3, padding="valid"), (4, 5, 1)),
     (fn.conv2d(2, 1), (3, 3, 2)),
+    (fn.conv2d(26, 2), (4, 5, 1)),  # too wide for whole rows
     (fn.conv2d_transpose(2, (2, 3), stride=2), (2, 3, 3)),
     (fn.conv2d_transpose(3, (1, 3), padding="valid", stride=(2, 1)), (3, 2, 1)),
     (fn.max_pool2d(), (4, 5, 2)),

@@ -26,6 +26,7 @@ from funcnn.errors import InputError, is_count, is_one_of, require
 from funcnn.initializers import Initializer, check_initializer, he_normal, zeros
 from funcnn.keys import Key
 from funcnn.layer import Layer, Mode, Residuals, Training, check_init, check_params
+from funcnn.layers.banded import banded, rows_or, unbanded
 from funcnn.layers.windows import Padding, Pair, Windows
 from funcnn.spec import described
 from funcnn.tree import record
@@ -89,24 +90,26 @@ def conv2d(
         check_params("conv2d", params, Conv2dParams)
         _check_images(where, x, params.weights.shape[2])
         xp = check_like(where, x, params.weights)
-        seen = windows.columns(x)
-        y = xp.reshape(seen, (-1, seen.shape[3])) @ xp.reshape(params.weights, (-1, features))
+        rows = rows_or(windows, x, features)
+        seen, kernel = rows.columns(x), banded(params.weights, windows, rows)
+        y = xp.reshape(seen, (-1, seen.shape[3])) @ xp.reshape(kernel, (-1, kernel.shape[3]))
+        y = xp.reshape(y, (*seen.shape[:2], seen.shape[2] * kernel.shape[3] // features, features))
         y += params.biases
         kept = isinstance(mode, Training) and isinstance(seen, np.ndarray) and seen.nbytes <= _KEPT_BYTES
-        return xp.reshape(y, (*seen.shape[:3], features)), (x, seen if kept else None)
+        return y, (x, seen if kept else None)
 
     def vjp(
         params: Conv2dParams, residuals: tuple[X, Array | None], dy: Y, *, need_dx: bool = True
     ) -> tuple[Conv2dParams, X | None]:
         """dW is the windows' transpose times dy, db the sum of dy, and dx lays dy W^T back on the windows."""
         xp, (x, seen) = namespace(dy), residuals
-        seen = windows.columns(x) if seen is None else seen
-        rows = xp.reshape(dy, (-1, features))
-        dparams = Conv2dParams(
-            weights=xp.reshape(xp.reshape(seen, (-1, seen.shape[3])).T @ rows, params.weights.shape),
-            biases=_over_images(dy),
-        )
-        return dparams, windows.spread(dy, params.weights, x.shape[1:3]) if need_dx else None
+        rows = rows_or(windows, x, features)
+        seen, kernel = rows.columns(x) if seen is None else seen, banded(params.weights, windows, rows)
+        by_window = xp.reshape(dy, (*seen.shape[:3], kernel.shape[3]))
+        dkernel = xp.reshape(seen, (-1, seen.shape[3])).T @ xp.reshape(by_window, (-1, kernel.shape[3]))
+        dweights = unbanded(xp.reshape(dkernel, kernel.shape), windows, rows)
+        dparams = Conv2dParams(weights=dweights, biases=_over_images(dy))
+        return dparams, rows.spread(by_window, kernel, x.shape[1:3]) if need_dx else None
 
     return Layer(init, forward, vjp)
 

@@ -63,7 +63,10 @@ class Windows:
         """Those of images (batch, height, width, channels): (batch, rows, columns, *size, channels)."""
         self.check("windows", x.shape[1:3])
         xp, (down, across) = namespace(x), self.slices(x.shape[1:3])
-        beside = xp.stack([x[:, :, columns, :] for columns in across], axis=3)  # what follows is copied in longer runs
+        if self.size[1] == x.shape[2]:
+            beside = x[:, :, None, :, :]
+        else:
+            beside = xp.stack([x[:, :, columns, :] for columns in across], axis=3)  # the rest is copied in longer runs
         return xp.stack([beside[:, rows, ...] for rows in down], axis=3)
 
     def columns(self, x: Array) -> Array:
