@@ -75,6 +75,7 @@ OWN: dict[str, dict[str, Any]] = {
     "groups": {"optimizers": (("*", fn.sgd(0.1)),)},
     "attention": {"weights": fn.initializers.glorot_uniform()},
     "joint_loss": {"weights": None},
+    "masked": {"mask": np.ones(2, bool)},
     "max_norm": {"mask": "*weights"},
 }
 """Those of one function alone."""

@@ -4,6 +4,7 @@ import re
 
 import jax
 import numpy as np
+import optax
 import pytest
 
 import funcnn as fn
@@ -206,6 +207,42 @@ def test_frozen_params_stay_bit_for_bit():
     after = fn.apply_updates(params, updates)
     assert tree.equal(after[0], params[0])
     assert not np.any(after[2].weights == params[2].weights)
+
+
+@pytest.mark.parametrize("engine", [lambda update: update, jax.jit], ids=["numpy", "jax"])
+def test_pruned_weights_stay_zero_whatever_their_gradients(engine):
+    params = {"w": np.where(kept := Key(0).normal((4, 3)) > 0, Key(1).normal((4, 3)), 0), "b": np.ones(3, np.float32)}
+    optimizer = fn.chain(fn.adam(0.1), fn.masked({"w": kept, "b": np.ones(3, bool)}))
+    update, state = engine(optimizer.update), optimizer.init(params)
+    grads = {"w": np.where(kept, Key(2).normal((4, 3)), np.float32(np.nan)), "b": np.ones(3, np.float32)}
+    updates, _ = update(grads, state, params)
+    after = fn.apply_updates(params, to_numpy(updates))
+    assert (after["w"][~kept] == 0).all()
+    assert (after["w"][kept] != params["w"][kept]).all()
+    assert (after["b"] != params["b"]).all()
+
+
+@pytest.mark.parametrize("mask", [np.ones(3, bool), (np.ones(3, bool),)], ids=["another shape", "another tree"])
+def test_a_mask_of_other_params_is_refused(mask):
+    with pytest.raises(fn.InputError, match=r"masked|optimizer"):
+        fn.masked(mask).update(np.ones(2), (), np.ones(2))
+    with pytest.raises(fn.InputError, match=r"masked.*a boolean array, got float64"):
+        fn.masked(np.ones(2))
+
+
+def test_lookahead_takes_the_steps_of_optax():
+    param, optimizer = Key(0).normal((5,), np.float64), fn.lookahead(fn.adam(0.1), 3, 0.4)
+    state, peer = optimizer.init(param), optax.lookahead(optax.adam(0.1), 3, 0.4)
+    with jax.enable_x64(True):
+        theirs = optax.LookaheadParams.init_synced(jax.numpy.asarray(param))
+        peer_state = peer.init(theirs)
+        for grads in draws(param, 10):
+            updates, state = optimizer.update(grads, state, param)
+            param = fn.apply_updates(param, updates)
+            changes, peer_state = peer.update(jax.numpy.asarray(grads), peer_state, theirs)
+            theirs = optax.apply_updates(theirs, changes)
+            assert param == pytest.approx(np.asarray(theirs.fast), rel=1e-6)
+            assert state.slow == pytest.approx(np.asarray(theirs.slow), rel=1e-6)
 
 
 def test_max_norm_holds_after_every_update():

@@ -1,4 +1,4 @@
-"""Losses, activations and optimizers beside those of SciPy, PyTorch and ONNX, where installed."""
+"""Losses, layers and optimizers beside those of SciPy, PyTorch and ONNX, where installed."""
 
 import numpy as np
 import pytest
@@ -88,6 +88,48 @@ def test_activations_are_those_of_torch():
         theirs = getattr(torch, name, None) or getattr(torch.nn.functional, name)
         expected = theirs(torch.tensor(x), **options.get(name, {})).numpy()
         assert fn.predict(getattr(fn, name)(), (), x) == pytest.approx(expected, rel=1e-5, abs=1e-6), name
+
+
+def test_batch_norm_is_that_of_torch():
+    """In training by the batch; calibrated, by what momentum=None keeps of one batch."""
+    torch = pytest.importorskip("torch")
+    layer, x, dy = fn.batch_norm(), 3 * KEY.normal((64, 5), np.float64) + 1, KEY.at("dy").normal((64, 5), np.float64)
+    params = fn.layers.BatchNormParams(*KEY.at("params").normal((2, 5), np.float64), np.zeros(5), np.ones(5))
+    peer = torch.nn.BatchNorm1d(5, momentum=None, dtype=torch.float64)
+    peer.weight.data, peer.bias.data = torch.tensor(params.scale), torch.tensor(params.offset)
+    tensor = torch.tensor(x, requires_grad=True)
+    theirs = peer(tensor)
+    theirs.backward(torch.tensor(dy))
+    y, residuals = layer.forward(params, x, fn.Training(KEY))
+    dparams, dx = layer.vjp(params, residuals, dy)
+    ours = (y, dx, dparams.scale, dparams.offset)
+    for found, expected in zip(ours, (theirs, tensor.grad, peer.weight.grad, peer.bias.grad), strict=True):
+        assert found == pytest.approx(expected.detach().numpy(), rel=1e-9, abs=1e-12)
+    calibrated = fn.calibrated(layer, params, x)
+    assert calibrated.mean == pytest.approx(peer.running_mean.numpy(), rel=1e-9)
+    assert calibrated.variance * 64 / 63 == pytest.approx(peer.running_var.numpy(), rel=1e-9)  # theirs is unbiased
+
+
+def test_gru_is_that_of_torch():
+    torch = pytest.importorskip("torch")
+    layer, x, dy = fn.recurrent(fn.gru(), 3), KEY.normal((4, 7, 2), np.float64), KEY.normal((4, 7, 3), np.float64)
+    params = fn.tree.map(lambda leaf: KEY.normal(leaf.shape, np.float64), layer.init(KEY, (7, 2))[0])
+    peer = torch.nn.GRU(2, 3, batch_first=True, dtype=torch.float64)
+    ours = {"ih": params.inputs, "hh": params.state}
+    for name, affine in ours.items():
+        getattr(peer, f"weight_{name}_l0").data = torch.tensor(affine.weights.T.copy())
+        getattr(peer, f"bias_{name}_l0").data = torch.tensor(affine.biases)
+    tensor = torch.tensor(x, requires_grad=True)
+    theirs, _ = peer(tensor)
+    theirs.backward(torch.tensor(dy))
+    y, residuals = layer.forward(params, x, fn.INFERENCE)
+    dparams, dx = layer.vjp(params, residuals, dy)
+    assert y == pytest.approx(theirs.detach().numpy(), rel=1e-9, abs=1e-12)
+    assert dx == pytest.approx(tensor.grad.numpy(), rel=1e-9, abs=1e-12)
+    for name, affine in {"ih": dparams.inputs, "hh": dparams.state}.items():
+        weights, biases = getattr(peer, f"weight_{name}_l0").grad, getattr(peer, f"bias_{name}_l0").grad
+        assert affine.weights == pytest.approx(weights.numpy().T, rel=1e-9, abs=1e-12), name
+        assert affine.biases == pytest.approx(biases.numpy(), rel=1e-9, abs=1e-12), name
 
 
 LARGE = [[0, 1, 2, 3], [10000, 10001, 10002, 10003]]

@@ -14,7 +14,7 @@ import numpy as np
 from toolz import compose
 
 from funcnn import special, tree
-from funcnn.arrays import Array, as_dtype_of, check_floating, namespace, number, widened
+from funcnn.arrays import Array, as_dtype_of, check_array, check_floating, namespace, number, widened
 from funcnn.errors import is_count, is_real, require
 from funcnn.layer import Params
 from funcnn.optimizers.base import (
@@ -33,7 +33,7 @@ from funcnn.tree import record
 
 __all__ = ["AccumulationState", "AverageState", "LookaheadState", "SkipState", "accumulate", "add_decayed_weights"]
 __all__ += ["averaged", "clip", "clip_by_global_norm", "exponential_moving_average", "freeze", "global_norm"]
-__all__ += ["lookahead", "max_norm", "skip_if_not_finite"]
+__all__ += ["lookahead", "masked", "max_norm", "skip_if_not_finite"]
 
 
 @record
@@ -116,6 +116,37 @@ def add_decayed_weights(rate: float, mask: str = "*") -> Optimizer:
 def freeze(mask: str) -> Optimizer:
     """No update under ``mask``; at the end of a chain, so that nothing comes after it."""
     return _masked("freeze", mask, lambda update, param: namespace(update).zeros_like(update))
+
+
+def masked(mask: Updates) -> Optimizer:
+    """The updates where ``mask``, a tree of boolean arrays like the params, is true, and 0 elsewhere.
+
+    At the end of a chain, it leaves weights that were pruned at 0 (Han et al. 2015), whatever their gradients. It has no
+    spec, since arrays are no plain data.
+
+    Raises:
+        InputError: A leaf of the mask is no boolean array; at an update, it is not like the params.
+
+    >>> from funcnn import chain, sgd
+    >>> optimizer, params = chain(sgd(1.0), masked(np.array([True, False]))), np.zeros(2)
+    >>> optimizer.update(np.array([1.0, np.nan]), optimizer.init(params), params)[0]
+    array([-1.,  0.])
+    """
+    for path, leaf in tree.leaves_with_paths(mask):
+        check_array("masked", f"mask {path}".rstrip(), leaf)
+        require(str(leaf.dtype).endswith("bool"), f"masked {path}".rstrip(), "a boolean array", leaf.dtype)
+
+    def kept(update: Array, param: Array, chosen: Array) -> tuple[Array]:
+        xp = namespace(update)
+        return (xp.where(chosen != 0, update, xp.zeros_like(update)),)
+
+    def update(updates: Updates, params: Params) -> Updates:
+        check_floating_leaves(params)
+        require(tree.same_structure(mask, params), "masked", "params with the tree of the mask", "another tree")
+        numbers = tree.map(lambda leaf, param: namespace(param).asarray(leaf, dtype=param.dtype), mask, params)
+        return by_leaf(1, kept, updates, params, numbers)[0]
+
+    return stateless(update)
 
 
 @described
