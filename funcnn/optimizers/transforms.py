@@ -121,8 +121,8 @@ def freeze(mask: str) -> Optimizer:
 def masked(mask: Updates) -> Optimizer:
     """The updates where ``mask``, a tree of boolean arrays like the params, is true, and 0 elsewhere.
 
-    At the end of a chain, it leaves weights that were pruned at 0 (Han et al. 2015), whatever their gradients. It has no
-    spec, since arrays are no plain data.
+    At the end of a chain, it leaves weights that were pruned at 0 (Han et al. 2015), whatever their gradients. It
+    has no spec, since arrays are no plain data.
 
     Raises:
         InputError: A leaf of the mask is no boolean array; at an update, it is not like the params.
