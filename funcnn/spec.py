@@ -39,13 +39,16 @@ class Spec:
         return self.constructor(*bound.args, **bound.kwargs)
 
     def __str__(self) -> str:
-        """The call as one would write it: required arguments by position, the others by name, defaults left out."""
+        """The call as one would write it: required arguments and the learning rate by position, others by name.
+
+        Defaults are left out, but for the learning rate.
+        """
         written: list[str] = []
         for name, parameter in inspect.signature(self.constructor).parameters.items():
             value = self.arguments[name]
             if parameter.kind is parameter.VAR_POSITIONAL:
                 written.extend(map(repr, value))
-            elif parameter.default is parameter.empty:
+            elif parameter.default is parameter.empty or name == "learning_rate":
                 written.append(repr(value))
             elif repr(value) != repr(parameter.default):
                 written.append(f"{name}={value!r}")

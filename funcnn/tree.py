@@ -38,7 +38,7 @@ def _as_views(cls: type, fields: list[Any]) -> list[Any]:
     for field in fields:
         if field.converter is not None:
             raise TypeError(f"{cls.__name__}.{field.name}: a record's field has no converter, it is mapped over")
-    return [field.evolve(converter=readonly) for field in fields]
+    return [field.evolve(converter=readonly, repr=shown) for field in fields]
 
 
 @dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(attrs.field,))
@@ -53,12 +53,42 @@ def record(cls: type[T]) -> type[T]:
     ...     left: np.ndarray
     ...     right: np.ndarray
     >>> doubled = map(lambda x: 2 * x, Pair(np.ones(2), np.zeros(1)))
+    >>> doubled
+    Pair(left=float64 (2,), right=float64 (1,))
     >>> doubled.left
     array([2., 2.])
     """
     frozen: Any = attrs.frozen(cls, eq=False, field_transformer=_as_views)
+    frozen._repr_html_ = _table
     register(frozen)
     return frozen  # type: ignore[no-any-return]
+
+
+class _Text(str):
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
+def shown(tree: Any) -> str:
+    """The repr of a tree, with dtype and shape of its arrays instead of their numbers.
+
+    >>> shown({"weights": np.zeros((784, 128), np.float32), "step": 3})
+    "{'weights': float32 (784, 128), 'step': 3}"
+    """
+    return repr(map(lambda leaf: _Text(_leaf(leaf)), tree))
+
+
+def _leaf(leaf: Any) -> str:
+    return kind(leaf) if getattr(leaf, "ndim", 0) else repr(leaf)
+
+
+def _table(node: Any) -> str:
+    """What a notebook shows of a record: the path of every leaf, and what it is."""
+    from html import escape  # 10 ms that an import of funcnn does without
+
+    cells = [(escape(path), escape(_leaf(leaf))) for path, leaf in leaves_with_paths(node)]
+    rows = "".join(f"<tr><td>{path}</td><td>{leaf}</td></tr>" for path, leaf in cells)
+    return f"<table><caption>{type(node).__name__}</caption>{rows}</table>"
 
 
 def constant() -> Any:

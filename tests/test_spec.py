@@ -34,7 +34,7 @@ from tests.catalogue import (
 def test_repr_reads_like_the_call():
     assert repr(fn.serial(fn.dense(128), fn.relu(), fn.dense(10))) == "serial(dense(128), relu(), dense(10))"
     assert repr(fn.dense(features=3, weights=normal(0.01))) == "dense(3, weights=normal(0.01))"
-    assert repr(fn.adam()) == repr(fn.adam(1e-3)) == "adam()"
+    assert repr(fn.adam()) == repr(fn.adam(1e-3)) == "adam(0.001)"
 
 
 def test_arguments_become_plain_values_that_nobody_can_change():

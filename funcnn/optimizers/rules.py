@@ -96,8 +96,8 @@ def adam(learning_rate: Rate = 1e-3, beta1: float = 0.9, beta2: float = 0.999, e
 
     It equals ``chain(scale_by_adam(beta1, beta2, eps), scale_by_learning_rate(learning_rate))`` in one pass less.
 
-    >>> adam(1e-3)
-    adam()
+    >>> adam()
+    adam(0.001)
     """
     return _adam("adam", beta1, beta2, eps, schedule=as_schedule("adam", learning_rate))
 
