@@ -1,0 +1,3 @@
+"""ONNX."""
+from funcnn.onnx.graph import translates as translates
+from funcnn.onnx.writing import export as export
