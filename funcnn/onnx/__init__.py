@@ -1,3 +1,4 @@
 """ONNX."""
 from funcnn.onnx.graph import translates as translates
 from funcnn.onnx.writing import export as export
+from funcnn.onnx.reading import load as load

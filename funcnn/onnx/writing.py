@@ -39,7 +39,7 @@ def export(
 
     The batch axis is free, all other sizes are those of ``in_shape``. The arrays stand under their paths in ``params``,
     ``0.weights`` for instance; the kernels of convolutions are laid out as ONNX has them. Input and output are ``x``
-    and ``y``, or ``x0``, ``x1`` and so on for tuples. Scaling and class names are metadata, each as a JSON text.
+    and ``y``, or ``x0``, ``x1`` and so on for tuples. The metadata are ``scaling``, and ``class_names`` as a JSON list.
 
     Args:
         path: The file, by habit ``*.onnx``.
@@ -66,7 +66,8 @@ def export(
         producer_name="funcnn",
         producer_version=__version__,
     )
-    onnx.helper.set_model_props(proto, {"scaling": json.dumps(scaling), "class_names": json.dumps(names)})
+    known = {"scaling": scaling or "", "class_names": json.dumps(names) if names else ""}
+    onnx.helper.set_model_props(proto, {name: text for name, text in known.items() if text})
     try:
         onnx.checker.check_model(proto, full_check=True)
         written = proto.SerializeToString()
