@@ -1,8 +1,8 @@
 """A graph of ONNX operators as plain data, and how a layer becomes a part of it.
 
-A translation is a function that adds the operators of one layer to a graph. It is registered for the layer's constructor,
-as the constructor itself is by ``@described``. Nothing here needs the package ``onnx``, so a module with layers of one's
-own does not need it either.
+A translation is a function that adds the operators of one layer to a graph. It is registered for the constructor of the
+layer, as the constructor itself is by ``@described``. Nothing here needs the package ``onnx``, so a module with layers
+of one's own does not need it either.
 """
 
 import itertools
@@ -121,7 +121,9 @@ class Graph:
                 return self._constant(given.name, given.array)
             case _:
                 array = np.asarray(given)
-                return self._constant(self.fresh("constant"), array.astype(np.float32) if array.dtype.kind == "f" else array)
+                return self._constant(
+                    self.fresh("constant"), array.astype(np.float32) if array.dtype.kind == "f" else array
+                )
 
     def _constant(self, name: str, array: Array) -> str:
         self.constants[name] = array
@@ -131,8 +133,8 @@ class Graph:
 def translates(constructor: Callable[..., Layer]) -> Callable[[T], T]:
     """Register what is decorated as the translation of the layers that a described constructor makes.
 
-    It is called with the graph, the params, whose leaves are :class:`Weights`, the inputs, a :class:`Value` or a tuple of
-    them, and the arguments of the constructor by their names. It gives the name of the outputs, or a tuple of names.
+    It is called with the graph, the params, whose leaves are :class:`Weights`, the inputs, a :class:`Value` or a tuple
+    of them, and the arguments of the constructor by name. It gives the name of the outputs, or a tuple of names.
 
     Raises:
         InputError: ``constructor`` is not decorated by ``@described``.

@@ -70,6 +70,7 @@ def _reshape(graph: Graph, params: Any, x: Value, shape: Sequence[int]) -> str:
 
 @translates(dense)
 def dense_nodes(graph: Graph, params: Any, x: Value | str, **arguments: Any) -> str:
+    """x W + b."""
     return graph.node("Add", graph.node("MatMul", x, params.weights), params.biases)
 
 
@@ -103,9 +104,7 @@ def _conv2d(graph: Graph, params: Any, x: Value, stride: int | Pair, padding: Pa
 
 
 @translates(conv1d)
-def _conv1d(
-    graph: Graph, params: Any, x: Value, stride: int, padding: Padding, causal: bool, **arguments: Any
-) -> str:
+def _conv1d(graph: Graph, params: Any, x: Value, stride: int, padding: Padding, causal: bool, **arguments: Any) -> str:
     (kernel, *_), weights = params.weights.shape[1:], Weights(params.weights.name, params.weights.array[0])
     _, along = Windows((1, kernel), (1, stride), padding).pads((1, x.shape[0]))
     pads = (kernel - 1, 0) if causal else along

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
-from typing import Any, TypeAlias
+from typing import Any
 
 import attrs
 import numpy as np
@@ -13,20 +13,15 @@ from funcnn.errors import InputError
 from funcnn.layer import Layer
 from funcnn.layers import activations as act
 from funcnn.layers.batch_norm import BatchNormParams, batch_norm
-from funcnn.layers.combinators import add, concatenate
-from funcnn.layers.convolution import Conv2dParams, avg_pool2d, conv2d, max_pool2d
-from funcnn.layers.convolution1d import conv1d
+from funcnn.layers.combinators import add, concatenate, identity
 from funcnn.layers.dense import DenseParams, dense
 from funcnn.layers.dropout import dropout
 from funcnn.layers.embedding import EmbeddingParams, embedding
 from funcnn.layers.normalization import LayerNormParams, RMSNormParams, layer_norm, rms_norm
-from funcnn.layers.resampling import global_avg_pool
-from funcnn.layers.windows import Pair, Windows
-from funcnn.onnx.progress import Node, Progress, channels_last, features, in_a_row, lined, plain
+from funcnn.onnx.images import IMAGES
+from funcnn.onnx.progress import Node, Operator, Progress, biases_like, channels_last, features, in_a_row, lined, plain
 
 __all__ = ["MERGES", "OPERATORS"]
-
-Operator: TypeAlias = Callable[[Node, Progress], Progress]
 
 
 def _affine(node: Node, progress: Progress, weights: Array, biases: Array) -> Progress:
@@ -36,18 +31,12 @@ def _affine(node: Node, progress: Progress, weights: Array, biases: Array) -> Pr
     return progress.then(dense(weights.shape[1]), DenseParams(weights[np.argsort(order)], biases))
 
 
-def _biases(node: Node, biases: Array, features: int) -> Array:
-    fits = biases.size in (1, features) and biases.size == (biases.shape or (1,))[-1]
-    node.check(fits, f"biases ({features},)", biases.shape)
-    return np.broadcast_to(biases.ravel(), (features,)).copy()
-
-
 def _gemm(node: Node, progress: Progress) -> Progress:
     node.check(not node.attributes.get("transA"), "rows of samples", "columns (transA)")
     weights = node.constant(1) * progress.value.dtype.type(node.number("alpha", 1))
     weights = weights.T if node.attributes.get("transB") else weights
     biases = node.constant(2, np.zeros(1, weights.dtype)) * weights.dtype.type(node.number("beta", 1))
-    return _affine(node, progress, weights, _biases(node, biases, weights.shape[-1]))
+    return _affine(node, progress, weights, biases_like(node, biases, weights.shape[-1]))
 
 
 def _matmul(node: Node, progress: Progress) -> Progress:
@@ -58,91 +47,11 @@ def _matmul(node: Node, progress: Progress) -> Progress:
 def _bias(node: Node, progress: Progress) -> Progress:
     """An Add of a constant: biases of the dense layer before it."""
     more = next(constant for constant in node.constants if constant is not None)
-    layer, params = progress.layers[-1] if progress.layers else (None, None)
-    fits = isinstance(params, DenseParams) and np.array_equal(progress.index, plain(progress.shape))
-    node.check(fits, "a bias behind a product with weights", f"a constant {more.shape}")
-    whole = attrs.evolve(params, biases=params.biases + _biases(node, more, len(params.biases)))
-    return attrs.evolve(progress, layers=(*progress.layers[:-1], (layer, whole)))
-
-
-def _conv(node: Node, progress: Progress) -> Progress:
-    progress = channels_last(node, progress)
-    weights = np.moveaxis(node.constant(1), (0, 1), (-1, -2))
-    *size, _, features = weights.shape
-    rank = len(size)
-    node.check(rank in (1, 2), "windows of one or two axes", rank)
-    node.check(node.attributes.get("group", 1) == 1, "one group", node.attributes.get("group"))
-    biases = _biases(node, node.constant(2, np.zeros(1, weights.dtype)), features)
-    stride = tuple(node.attributes.get("strides", (1,) * rank))
-    image, (kernel, steps) = progress.shape[:-1], (_two(size), _two(stride))
-    kinds = {"same": Windows(kernel, steps, "same").pads(_two(image)), "valid": [(0, 0), (0, 0)]}
-    if rank == 1:
-        kinds["causal"] = [(0, 0), (size[0] - 1, 0)]
-    pads = _pads(node, rank)
-    kind = next((kind for kind, those in kinds.items() if those == pads or kind == pads), None)
-    node.check(kind is not None, f"pads {' or '.join(map(str, kinds.values()))}", pads, "no layer pads so")
-    if rank == 1:
-        how: dict[str, Any] = {"causal": True} if kind == "causal" else {"padding": kind}
-        layer, params = conv1d(features, size[0], stride=stride[0], **how), Conv2dParams(weights[None], biases)
-    else:
-        layer = conv2d(features, _short(size), stride=_short(stride), padding=kind)
-        params = Conv2dParams(np.ascontiguousarray(weights), biases)
-    return _channels_first(progress.then(layer, params))
-
-
-def _channels_first(progress: Progress) -> Progress:
-    return attrs.evolve(progress, index=np.moveaxis(plain(progress.shape), -1, 0))
-
-
-def _pads(node: Node, rank: int) -> Any:
-    """Before and after, by height and width; or the name of a way to pad."""
-    node.check(set(node.attributes.get("dilations", [1])) == {1}, "no dilation", node.attributes.get("dilations"))
-    match node.attributes.get("auto_pad", b"NOTSET"):
-        case b"SAME_UPPER":
-            return "same"
-        case b"VALID":
-            return "valid"
-        case b"NOTSET":
-            pads = [*node.attributes.get("pads", [0] * 2 * rank)]
-            return [(0, 0)] * (2 - rank) + [*zip(pads[:rank], pads[rank:], strict=True)]
-        case other:
-            raise InputError(node.place, "auto_pad NOTSET, VALID or SAME_UPPER", other)
-
-
-def _two(sizes: Sequence[int]) -> Pair:
-    """Height and width; a sequence is an image of one row."""
-    return (1, sizes[0]) if len(sizes) == 1 else (sizes[0], sizes[1])
-
-
-def _short(pair: Sequence[int]) -> int | Pair:
-    return pair[0] if pair[0] == pair[1] else (pair[0], pair[1])
-
-
-def _pool(constructor: Callable[..., Layer]) -> Operator:
-    def pool(node: Node, progress: Progress) -> Progress:
-        size = tuple(node.attributes["kernel_shape"])
-        node.check(len(size) == 2, "windows of two axes", size)
-        node.check(not node.attributes.get("ceil_mode"), "windows inside the image", "ceil_mode")
-        pads = _pads(node, 2)
-        node.check(pads in ([(0, 0), (0, 0)], "valid"), "no pads", pads, "no pool of funcnn pads")
-        stride = tuple(node.attributes.get("strides", (1, 1)))
-        options = {} if stride == size else {"stride": _short(stride)}
-        return _channels_first(channels_last(node, progress).then(constructor(_short(size), **options)))
-
-    return pool
-
-
-def _mean(node: Node, progress: Progress) -> Progress:
-    """The mean over all axes but the batch and one."""
-    rank = progress.index.ndim
-    axes = node.attributes.get("axes") or node.constants[1:] and node.constant(1).tolist() or range(2, rank + 1)
-    axes = {axis - 1 if axis > 0 else rank + axis for axis in axes}
-    kept = [*({*range(rank)} - axes)]
-    node.check(rank > 1 and len(kept) == 1, "a mean over all axes but batch and channels", f"{len(axes)} of {rank} axes")
-    done = lined(node, progress, *sorted(axes), *kept).then(global_avg_pool())
-    if not node.attributes.get("keepdims", 1):
-        return done
-    return attrs.evolve(done, index=np.expand_dims(done.index, sorted(axes)))
+    *before, (layer, params) = progress.layers or [(identity(), None)]
+    if not isinstance(params, DenseParams) or not np.array_equal(progress.index, plain(progress.shape)):
+        raise InputError(node.place, "a bias behind a product with weights", f"a constant {more.shape}")
+    whole = attrs.evolve(params, biases=params.biases + biases_like(node, more, len(params.biases)))
+    return attrs.evolve(progress, layers=(*before, (layer, whole)))
 
 
 def _batch_norm(node: Node, progress: Progress) -> Progress:
@@ -234,33 +143,31 @@ def _rearranged(node: Node, progress: Progress) -> Progress:
     sizes = [size if isinstance(size, int) else -1 for size in node.shape[1:]]
     open_ = sizes.count(-1)
     known = open_ == 0 or (open_ == 1 and node.shape[0] == node.batch is not None)
-    fits = known and (math.prod(sizes) == progress.index.size if not open_ else progress.index.size % math.prod(sizes) == 0)
+    fits = known and (
+        math.prod(sizes) == progress.index.size if not open_ else progress.index.size % math.prod(sizes) == 0
+    )
     node.check(fits, "a shape (batch, ...) of as many elements", node.shape)
     return attrs.evolve(progress, index=progress.index.reshape(sizes))
 
 
 OPERATORS: Mapping[str, Operator] = {
+    **IMAGES,
     "Add": _bias,
-    "AveragePool": _pool(avg_pool2d),
     "BatchNormalization": _batch_norm,
     "Cast": _cast,
     "Concat": _same,
-    "Conv": _conv,
     "Dropout": _dropout,
     "Elu": _elementwise(act.elu, alpha=1.0),
     "Flatten": _rearranged,
     "Gather": _gather,
     "Gelu": _gelu,
     "Gemm": _gemm,
-    "GlobalAveragePool": _mean,
     "Identity": _same,
     "LayerNormalization": _norm(layer_norm, LayerNormParams),
     "LeakyRelu": _elementwise(act.leaky_relu, alpha=0.01),
     "LogSoftmax": _softmax(act.log_softmax),
     "MatMul": _matmul,
-    "MaxPool": _pool(max_pool2d),
     "RMSNormalization": _norm(rms_norm, RMSNormParams),
-    "ReduceMean": _mean,
     "Relu": _elementwise(act.relu),
     "Reshape": _rearranged,
     "Selu": _selu,
@@ -273,14 +180,17 @@ OPERATORS: Mapping[str, Operator] = {
     "Transpose": _transpose,
     "Unsqueeze": _rearranged,
 }
-"""What is done for an operator with one input that is data."""
+"""By the name of the operator."""
 
 
 def _added(node: Node, start: Progress, parts: Sequence[Progress]) -> Progress:
-    one = parts[0]
-    alike = all(part.shape == one.shape and np.array_equal(part.index, one.index) for part in parts)
-    node.check(alike, "branches of one shape and order", [part.index.shape for part in parts])
-    return _together(add, start, parts, one.index)
+    def alike(part: Progress) -> bool:
+        return part.shape == parts[0].shape and np.array_equal(part.index, parts[0].index)
+
+    if not all(map(alike, parts)):
+        parts = [lined(node, part, *range(part.index.ndim)) for part in parts]
+    node.check(all(map(alike, parts)), "branches of one shape", [part.index.shape for part in parts])
+    return _together(add, start, parts, parts[0].index)
 
 
 def _concatenated(node: Node, start: Progress, parts: Sequence[Progress]) -> Progress:
@@ -303,7 +213,9 @@ def _multiplied(node: Node, start: Progress, parts: Sequence[Progress]) -> Progr
     return start.then(act.silu())
 
 
-def _together(constructor: Callable[..., Layer], start: Progress, parts: Sequence[Progress], index: Any = None) -> Progress:
+def _together(
+    constructor: Callable[..., Layer], start: Progress, parts: Sequence[Progress], index: Any = None
+) -> Progress:
     """The layer of layers that the branches make."""
     layers, params = zip(*(in_a_row(part.layers) for part in parts), strict=True)
     return start.then(constructor(*layers), params, index)

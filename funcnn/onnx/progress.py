@@ -6,8 +6,8 @@ either finds them in order, or takes its weights in the order of funcnn's.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import attrs
 import numpy as np
@@ -18,7 +18,8 @@ from funcnn.layer import Layer, Params, predict
 from funcnn.layers.combinators import identity, serial
 from funcnn.layers.shapes import flatten, reshape
 
-__all__ = ["Node", "Progress", "begun", "channels_last", "features", "in_a_row", "lined", "plain"]
+__all__ = ["Node", "Operator", "Progress", "begun", "biases_like", "channels_last", "ended", "features", "in_a_row"]
+__all__ += ["lined", "plain"]
 
 
 @attrs.frozen(eq=False)
@@ -52,7 +53,7 @@ class Node:
 
     def axis(self, rank: int, otherwise: int = -1) -> int:
         """The attribute ``axis``, counted among the ``rank`` axes behind the batch."""
-        axis = self.attributes.get("axis", otherwise)
+        axis: int = self.attributes.get("axis", otherwise)
         self.check(axis != 0 and axis != -rank - 1, "an axis behind the batch", axis)
         return axis - 1 if axis > 0 else rank + axis
 
@@ -88,6 +89,10 @@ class Progress:
         return Progress((*self.layers, (layer, params)), value, index, self.in_shape)
 
 
+Operator: TypeAlias = Callable[[Node, Progress], Progress]
+"""What is done for an operator with one input that is data."""
+
+
 def begun(shape: Shape, dtype: Any) -> Progress:
     """Where reading begins: nothing but an input."""
     return Progress((), np.zeros((1, *shape), dtype), plain(shape), shape)
@@ -97,7 +102,9 @@ def in_a_row(layers: Sequence[tuple[Layer, Params]]) -> tuple[Layer, Params]:
     """Layers and their params as one."""
     if len(layers) == 1:
         return layers[0]
-    return (serial(*(layer for layer, _ in layers)), tuple(params for _, params in layers)) if layers else (identity(), ())
+    return (
+        (serial(*(layer for layer, _ in layers)), tuple(params for _, params in layers)) if layers else (identity(), ())
+    )
 
 
 def plain(shape: Shape) -> Array:
@@ -114,7 +121,9 @@ def lined(node: Node, progress: Progress, *order: int) -> Progress:
         return Progress((), np.zeros((1, *shape), progress.value.dtype), index, shape)
     ordered = np.array_equal(progress.index, index)
     node.check(ordered, "values in the order that the layer reads", "others", "funcnn has the channels of images last")
-    return progress if progress.shape == shape else progress.then(reshape(*shape), (), index)
+    if progress.shape == shape:
+        return progress
+    return progress.then(flatten() if len(shape) == 1 else reshape(*shape), (), index)
 
 
 def channels_last(node: Node, progress: Progress) -> Progress:
@@ -129,3 +138,18 @@ def features(node: Node, progress: Progress) -> tuple[Progress, Array]:
         return lined(node, progress, *range(progress.index.ndim)), np.arange(progress.index.shape[-1])
     flat = len(progress.shape) == 1
     return progress if flat else progress.then(flatten(), (), progress.index), progress.index
+
+
+def biases_like(node: Node, biases: Array, features: int) -> Array:
+    """Biases (features,), of which ONNX may have one for all, or axes of length one."""
+    fits = biases.size in (1, features) and biases.size == (biases.shape or (1,))[-1]
+    node.check(fits, f"biases ({features},)", biases.shape)
+    return np.broadcast_to(biases.ravel(), (features,)).copy()
+
+
+def ended(name: str, progress: Progress) -> Progress:
+    """Values that are a model's outputs: as ONNX has them, or images with the channels last."""
+    several = progress.index.ndim > 1
+    images = several and np.array_equal(progress.index, np.moveaxis(plain(progress.shape), -1, 0))
+    output = Node(f"output {name!r}", (), {}, (), None)
+    return progress if images else lined(output, progress, *range(progress.index.ndim))

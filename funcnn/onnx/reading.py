@@ -19,7 +19,7 @@ from funcnn.checkpoint import SavedModel
 from funcnn.data.datasets import SCALINGS
 from funcnn.errors import InputError, imported, require
 from funcnn.onnx.operators import MERGES, OPERATORS
-from funcnn.onnx.progress import Node, Progress, begun, in_a_row
+from funcnn.onnx.progress import Node, Progress, begun, ended, in_a_row
 from funcnn.onnx.writing import HINT, OPSET
 
 __all__ = ["load"]
@@ -52,7 +52,8 @@ def load(path: str | Path, *, output: str | None = None) -> SavedModel:
     try:
         proto = _read(onnx, Path(path))
         source = Source.of(onnx, proto.graph)
-        found = source.followed(source.begun(), source.input, source.chosen(output))
+        name = source.chosen(output)
+        found = ended(name, source.followed(source.begun(), source.input, name))
         model, params = in_a_row(found.layers)
         scaling, class_names = _metadata(proto)
     except InputError as error:
@@ -70,7 +71,9 @@ def _read(onnx: ModuleType, path: Path) -> Any:
         hint = "the file is damaged, or its external data are not beside it"
         raise InputError("file", "a whole ONNX model", _line(error), hint) from error
     opset = _opset(proto)
-    require(_OLDEST <= opset <= OPSET, "file", f"opset {_OLDEST} to {OPSET}", opset, "export it again with one of these")
+    require(
+        _OLDEST <= opset <= OPSET, "file", f"opset {_OLDEST} to {OPSET}", opset, "export it again with one of these"
+    )
     try:
         onnx.checker.check_model(proto, full_check=True)
         return onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
@@ -163,8 +166,8 @@ class Source:
     def sizes(self, name: str) -> tuple[int | str | None, ...]:
         """The shape of a value, with names or ``None`` for sizes that are not fixed."""
         kind = self.kinds.get(name)
-        tensor = kind is not None and kind.HasField("tensor_type") and kind.tensor_type.HasField("shape")
-        require(tensor, f"value {name!r}", "a tensor of known rank", "another" if kind else "nothing known")
+        if kind is None or not kind.HasField("tensor_type") or not kind.tensor_type.HasField("shape"):
+            raise InputError(f"value {name!r}", "a tensor of known rank", "another kind of value, or rank")
         return tuple(
             size.dim_value if size.HasField("dim_value") else size.dim_param or None
             for size in kind.tensor_type.shape.dim
@@ -180,11 +183,12 @@ class Source:
 
     def begun(self) -> Progress:
         """Where reading begins."""
-        batch, *sizes = self.sizes(self.input) or (None, None)
-        fixed = all(isinstance(size, int) for size in sizes)
-        require(fixed, f"input {self.input!r}", "sizes that are known behind the batch", (batch, *sizes))
+        batch, *behind = self.sizes(self.input) or (None, None)
+        sizes = tuple(size for size in behind if isinstance(size, int))
+        known = len(sizes) == len(behind)
+        require(known, f"input {self.input!r}", "sizes that are known behind the batch", (batch, *behind))
         dtype = self.onnx.helper.tensor_dtype_to_np_dtype(self.kinds[self.input].tensor_type.elem_type)
-        return begun(tuple(sizes), dtype)
+        return begun(sizes, dtype)
 
     def followed(self, progress: Progress, start: str, end: str) -> Progress:
         """The progress at ``start``, carried on to ``end``."""
@@ -199,15 +203,14 @@ class Source:
         node, data = self.producers[name], self.data(self.producers[name])
         word = f"{node.domain}.{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
         place = f"{word} {node.name or name!r}"
-        known: Mapping[str, Any] = OPERATORS if len(data) == 1 else MERGES
-        covered = word in known and name == node.output[0]
-        how = "" if word not in {**OPERATORS, **MERGES} else " of such inputs"
+        covered = word in (OPERATORS if len(data) == 1 else MERGES) and name == node.output[0]
+        how = " of such inputs" if word in {**OPERATORS, **MERGES} else ""
         require(covered, place, "an operator that funcnn has a layer for", f"{word}{how}")
         require(name not in self.read, place, "branches that meet once", "some that cross")
         self.read.add(name)
         at = self._node(place, node)
         if len(data) == 1:
-            return OPERATORS[word](at, progress)  # type: ignore[no-any-return]
+            return OPERATORS[word](at, progress)
         branch = attrs.evolve(progress, layers=(), in_shape=None)
         return MERGES[word](at, progress, [self.followed(branch, self.above[name], each) for each in data])
 

@@ -60,7 +60,7 @@ def _recurrent(graph: Graph, params: Any, x: Value, cell: Layer, features: int) 
     at = Value(graph.fresh("x"), x.array[:, 0, ...])
     body = graph.body((state, at))
     after = translated(body, cell, params, (at, state))
-    outputs = [Value(body.node("Identity", after), after.array) for _ in range(2)]
+    outputs = tuple(Value(body.node("Identity", after), after.array) for _ in range(2))
     batch = graph.node("Shape", x, start=0, end=1)
     start = graph.node("Expand", state.array, graph.node("Concat", batch, [features], axis=0))
     loop = {"body": attrs.evolve(body, outputs=outputs), "num_scan_inputs": 1}
