@@ -50,7 +50,7 @@ def _bias(node: Node, progress: Progress) -> Progress:
     *before, (layer, params) = progress.layers or [(identity(), None)]
     if not isinstance(params, DenseParams) or not np.array_equal(progress.index, plain(progress.shape)):
         raise InputError(node.place, "a bias behind a product with weights", f"a constant {more.shape}")
-    whole = attrs.evolve(params, biases=params.biases + biases_like(node, more, len(params.biases)))
+    whole = DenseParams(params.weights, params.biases + biases_like(node, more, len(params.biases)))
     return attrs.evolve(progress, layers=(*before, (layer, whole)))
 
 

@@ -209,10 +209,15 @@ class Source:
         require(name not in self.read, place, "branches that meet once", "some that cross")
         self.read.add(name)
         at = self._node(place, node)
-        if len(data) == 1:
-            return OPERATORS[word](at, progress)
-        branch = attrs.evolve(progress, layers=(), in_shape=None)
-        return MERGES[word](at, progress, [self.followed(branch, self.above[name], each) for each in data])
+        try:
+            if len(data) == 1:
+                done = OPERATORS[word](at, progress)
+            else:
+                branch = attrs.evolve(progress, layers=(), in_shape=None)
+                done = MERGES[word](at, progress, [self.followed(branch, self.above[name], each) for each in data])
+        except InputError as error:
+            raise error if error.where == place else error.within(place) from None
+        return done
 
     def _node(self, place: str, node: Any) -> Node:
         """An operator as the rules read it."""
