@@ -100,6 +100,7 @@ def test_train_may_be_left_out(whole, tmp_path):
         ("reproduce ", "--tolerance"),
         ("sweep ", "--vary"),
         ("compare ", "RUN..."),
+        ("export ", "RUN Its folder, or a model in it. (required)"),
     ],
 )
 def test_every_verb_has_help(capsys, verb, option):

@@ -136,16 +136,12 @@ def translates(constructor: Callable[..., Layer]) -> Callable[[T], T]:
     It is called with the graph, the params, whose leaves are :class:`Weights`, the inputs, a :class:`Value` or a tuple
     of them, and the arguments of the constructor by name. It gives the name of the outputs, or a tuple of names.
 
+        @fn.onnx.translates(scaled_tanh)
+        def _(graph, params, x, scale):
+            return graph.node("Mul", scale, graph.node("Tanh", x))
+
     Raises:
         InputError: ``constructor`` is not decorated by ``@described``.
-
-    >>> import funcnn as fn
-    >>> @fn.described
-    ... def scaled_tanh(scale):
-    ...     return fn.elementwise(lambda x: scale * np.tanh(x), lambda y: scale - y * y / scale, of="y")
-    >>> @translates(scaled_tanh)
-    ... def _(graph, params, x, scale):
-    ...     return graph.node("Mul", scale, graph.node("Tanh", x))
     """
     name = getattr(constructor, "__name__", "")
     known = constructors().get(name) is constructor

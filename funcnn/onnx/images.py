@@ -88,8 +88,8 @@ def _averaged(node: Node, progress: Progress, axes: set[int], keep: bool) -> Pro
 
 def _resize(node: Node, progress: Progress) -> Progress:
     names = ("mode", "coordinate_transformation_mode", "nearest_mode")
-    how = tuple(node.attributes.get(name, b"").decode() for name in names)
-    node.check(how == ("nearest", "asymmetric", "floor"), "mode nearest, asymmetric and floor", how)
+    how = tuple(node.attributes.get(name) for name in names)
+    node.check(how == (b"nearest", b"asymmetric", b"floor"), "mode nearest, asymmetric and floor", how)
     fixed = len(node.shape) == 4 and all(isinstance(size, int) for size in node.shape[1:])
     node.check(fixed, "images of a size that is known", node.shape)
     times = np.array(node.shape[1:], float) / progress.index.shape

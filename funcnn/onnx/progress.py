@@ -83,7 +83,8 @@ class Progress:
 
     def then(self, layer: Layer, params: Params = (), index: Array | None = None) -> "Progress":
         """With one layer more; its outputs lie as before if they keep the shape, else as ONNX's, unless told."""
-        value = predict(layer, params, self.value)
+        with np.errstate(all="ignore"):  # zeros are no real input
+            value = predict(layer, params, self.value)
         if index is None:
             index = self.index if value.shape == self.value.shape else plain(value.shape[1:])
         return Progress((*self.layers, (layer, params)), value, index, self.in_shape)

@@ -49,8 +49,8 @@ def load(path: str | Path, *, output: str | None = None) -> SavedModel:
         ModuleNotFoundError: The extra ``onnx`` is not installed.
     """
     onnx = imported(HINT, "onnx", "onnx.checker", "onnx.reference", "onnx.shape_inference")
+    proto = _read(onnx, Path(path))
     try:
-        proto = _read(onnx, Path(path))
         source = Source.of(onnx, proto.graph)
         name = source.chosen(output)
         found = ended(name, source.followed(source.begun(), source.input, name))
@@ -58,27 +58,29 @@ def load(path: str | Path, *, output: str | None = None) -> SavedModel:
         scaling, class_names = _metadata(proto)
     except InputError as error:
         raise error.within(f"{path}:") from None
+    except Exception as error:  # whatever is said of a graph that was damaged
+        raise InputError(str(path), "a graph that funcnn can read", repr(error)) from error
     versions = {proto.producer_name or "producer": proto.producer_version, "opset": str(_opset(proto))}
     return SavedModel(model, params, found.in_shape, scaling, class_names, tree.frozendict(versions))
 
 
 def _read(onnx: ModuleType, path: Path) -> Any:
     """A whole model with the shapes of its values, of an opset that is known here."""
-    require(path.is_file(), "file", "an ONNX model", "no such file")
+    where = str(path)
+    require(path.is_file(), where, "an ONNX model", "no such file")
     try:
         proto = onnx.load(path)
     except Exception as error:  # of several kinds, of protobuf and of the operating system
         hint = "the file is damaged, or its external data are not beside it"
-        raise InputError("file", "a whole ONNX model", _line(error), hint) from error
+        raise InputError(where, "a whole ONNX model", _line(error), hint) from error
     opset = _opset(proto)
-    require(
-        _OLDEST <= opset <= OPSET, "file", f"opset {_OLDEST} to {OPSET}", opset, "export it again with one of these"
-    )
+    known = _OLDEST <= opset <= OPSET
+    require(known, where, f"a model of opset {_OLDEST} to {OPSET}", opset, "export it again with one of these")
     try:
         onnx.checker.check_model(proto, full_check=True)
         return onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
     except Exception as error:
-        raise InputError("file", "a model that onnx.checker takes", _line(error)) from error
+        raise InputError(where, "a model that onnx.checker takes", _line(error)) from error
 
 
 def _opset(proto: Any) -> int:

@@ -93,5 +93,9 @@ def of_sklearn():
 
 
 if __name__ == "__main__":
-    pairs = {f"{name}.{axis}": array for name, *both in (*of_torch(), *of_sklearn()) for axis, array in zip("xy", both)}
+    pairs = {
+        f"{name}.{axis}": array
+        for name, *both in (*of_torch(), *of_sklearn())
+        for axis, array in zip("xy", both, strict=True)
+    }
     np.savez_compressed(HERE / "pairs.npz", **{name: array.astype(np.float32) for name, array in pairs.items()})
