@@ -47,6 +47,27 @@ def test_onnxruntime_gives_what_a_layer_gives_and_arrays_have_their_paths(path, 
     assert {name for name, _ in tree.leaves_with_paths(params)} <= names
 
 
+WINDOWS = [
+    *(fn.conv2d(2, (k, 3), stride=(s, 2), padding=p) for k in (1, 2, 4) for s in (1, 2, 3) for p in ("same", "valid")),
+    *(
+        fn.conv2d_transpose(2, (k, 3), stride=(s, 2), padding=p)
+        for k in (1, 4)
+        for s in (1, 3)
+        for p in ("same", "valid")
+    ),
+    *(pool((k, 2), stride=(s, 1)) for pool in (fn.max_pool2d, fn.avg_pool2d) for k in (1, 3) for s in (1, 2)),
+    *(fn.conv1d(2, k, stride=s, causal=causal) for k in (1, 2, 5) for s in (1, 2) for causal in (False, True)),
+]
+
+
+@pytest.mark.parametrize("layer", WINDOWS, ids=named)
+def test_windows_are_the_same_in_onnxruntime_and_loaded_again(path, layer):
+    in_shape = (9, 3) if layer.spec.name == "conv1d" else (7, 8, 3)
+    params, x = drawn(layer, in_shape, Key.normal)
+    assert exported(path, layer, params, in_shape, x) < NEAR
+    assert loaded(path, layer, params, x) < NEAR
+
+
 @settings(max_examples=-(-settings.default.max_examples // 4))
 @given(case=cases())
 def test_a_random_architecture_is_the_same_in_onnxruntime_and_loaded_again(tmp_path_factory, case):

@@ -84,6 +84,11 @@ def written(path, inputs, body, shapes, *, outputs="float[N,K] y", opset=20):
 IMAGE = {"k": (4, 2, 3, 3)}
 KNOWN = {
     "dense behind images": ("2,5,4", "a = Conv<pads=[1,1,1,1]>(x, k) b = Flatten(a) y = MatMul(b, w)", {"w": (80, 3)}),
+    "as many features as an image has": (
+        "2,4,4",
+        "a = Conv(x, k) b = Flatten(a) c = MatMul(b, s) d = Add(c, o) e = Gemm(d, s) y = MatMul(e, w)",
+        {"s": (16, 16), "o": (16,), "w": (16, 2)},
+    ),
     "norms of images laid flat": (
         "2,4,4",
         "a = Conv(x, k) b = Flatten(a) c = LayerNormalization(b, s, o) d = BatchNormalization(c, s, o, o, s) "
@@ -189,6 +194,30 @@ REFUSED = {
         "Relu 'a': expected branches that meet once",
     ),
     "computed weights": ("3", "a = Relu(x) y = MatMul(x, a)", {}, "MatMul"),
+    "a softmax over samples": (
+        "3",
+        "y = Softmax<axis=0>(x)",
+        {},
+        "Softmax 'y': expected an axis behind the batch, got 0",
+    ),
+    "a product in another order": (
+        "3,3",
+        "a = Transpose<perm=[0,2,1]>(x) b = Sigmoid(a) c = Mul(x, b) y = Flatten(c)",
+        {},
+        "Mul 'c': expected x sigmoid",
+    ),
+    "a cast in a branch": (
+        "3",
+        "a = Cast<to=7>(x) b = Cast<to=1>(a) c = Tanh(x) y = Add(b, c)",
+        {},
+        "Cast 'a': expected float32, got int64",
+    ),
+    "a bias of every position": (
+        "3",
+        "a = MatMul(x, w) b = Add(a, o) y = Flatten(b)",
+        {"w": (3, 2), "o": (1, 1, 2)},
+        "Add 'b': expected outputs",
+    ),
     "a slope": ("3", "y = LeakyRelu<alpha=2.0>(x)", {}, r"LeakyRelu 'y' leaky_relu: expected a slope in \[0, 1\)"),
     "a constant output": (
         "3",

@@ -70,13 +70,13 @@ _TRANSLATIONS: dict[str, Translation] = {}
 
 @attrs.frozen(eq=False)
 class Graph:
-    """A graph that grows while a model is translated: the one thing here that changes.
+    """A graph that grows while a model is translated: nodes and constants are added to it.
 
     Attributes:
         nodes: The operators, each behind those that it reads.
         constants: The arrays that they read, by name; a graph and the bodies of its loops have them in common.
-        inputs: What a body of a loop takes, and
-        outputs: what it gives, by name.
+        inputs: What it takes.
+        outputs: What it gives.
     """
 
     nodes: list[Node] = attrs.field(factory=list)
@@ -103,9 +103,9 @@ class Graph:
         self.nodes.append(Node(operator, names, outputs, attributes))
         return outputs
 
-    def body(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...] = ()) -> "Graph":
-        """The graph of a loop's body, which reads the same constants."""
-        return Graph([], self.constants, inputs, outputs, self._numbers)
+    def body(self, *inputs: Value) -> "Graph":
+        """The graph of a loop's body, which reads the same constants; its outputs are to be set."""
+        return Graph(constants=self.constants, inputs=inputs, numbers=self._numbers)
 
     def fresh(self, word: str) -> str:
         """A name that no other value has."""
@@ -121,9 +121,8 @@ class Graph:
                 return self._constant(given.name, given.array)
             case _:
                 array = np.asarray(given)
-                return self._constant(
-                    self.fresh("constant"), array.astype(np.float32) if array.dtype.kind == "f" else array
-                )
+                array = array.astype(np.float32) if array.dtype.kind == "f" else array
+                return self._constant(self.fresh("constant"), array)
 
     def _constant(self, name: str, array: Array) -> str:
         self.constants[name] = array

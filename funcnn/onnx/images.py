@@ -12,7 +12,7 @@ from funcnn.layers.convolution import Conv2dParams, avg_pool2d, conv2d, conv2d_t
 from funcnn.layers.convolution1d import conv1d
 from funcnn.layers.resampling import global_avg_pool, upsample2d
 from funcnn.layers.windows import Pair, Windows
-from funcnn.onnx.progress import Node, Operator, Progress, biases_like, channels_last, lined, plain
+from funcnn.onnx.progress import Node, Operator, Progress, biases_like, channels_last, lined
 
 __all__ = ["IMAGES"]
 
@@ -41,11 +41,9 @@ def _conv_transpose(node: Node, progress: Progress) -> Progress:
     stride = _stride(node, 2)
     grown = [n * step for n, step in zip(progress.shape[:-1], stride, strict=True)]
     same, pads = _pads(node, _two(size), _two(stride), _two(grown))
-    more, gaps = (
-        node.attributes.get("output_padding", [0, 0]),
-        [max(step - n, 0) for n, step in zip(size, stride, strict=True)],
-    )
-    node.check([*more] == gaps, f"output_padding {gaps}", more)
+    gaps = [max(step - n, 0) for n, step in zip(size, stride, strict=True)]
+    more = [*node.attributes.get("output_padding", [0, 0])]
+    node.check(more == gaps, f"output_padding {gaps}", more)
     layer = conv2d_transpose(features, _short(size), stride=_short(stride), **_padding(node, same, pads))
     return _channels_first(progress.then(layer, Conv2dParams(np.ascontiguousarray(weights), biases)))
 
@@ -56,10 +54,11 @@ def _pool(constructor: Callable[..., Layer]) -> Operator:
         stride = _stride(node, len(size))
         node.check(len(size) == 2, "windows of two axes", size)
         node.check(not node.attributes.get("ceil_mode"), "windows inside the image", "ceil_mode")
-        _, pads = _pads(node, _two(size), _two(stride), (1, 1))
+        progress = channels_last(node, progress)
+        _, pads = _pads(node, _two(size), _two(stride), _two(progress.shape[:-1]))
         node.check(pads == _NONE, "no pads", pads, "no pool of funcnn pads")
         options = {} if stride == size else {"stride": _short(stride)}
-        return _channels_first(channels_last(node, progress).then(constructor(_short(size), **options)))
+        return _channels_first(progress.then(constructor(_short(size), **options)))
 
     return pool
 
@@ -79,10 +78,9 @@ def _mean(node: Node, progress: Progress) -> Progress:
 def _averaged(node: Node, progress: Progress, axes: set[int], keep: bool) -> Progress:
     """The mean over all axes but one."""
     kept = sorted({*range(progress.index.ndim)} - axes)
-    node.check(
-        len(kept) == 1 and len(axes) > 0, "a mean over all axes but batch and channels", f"one that keeps {kept}"
-    )
-    done = lined(node, progress, *sorted(axes), *kept).then(global_avg_pool())
+    fits = len(kept) == 1 and len(axes) > 0
+    node.check(fits, "a mean over all axes but batch and channels", f"one that keeps {kept}")
+    done = lined(node, progress, *sorted(axes), *kept).then(global_avg_pool()).ordered()
     return attrs.evolve(done, index=np.expand_dims(done.index, sorted(axes))) if keep else done
 
 
@@ -97,8 +95,7 @@ def _resize(node: Node, progress: Progress) -> Progress:
     grown = [axis for axis in range(3) if axis != kept]
     whole = times[kept] == 1 and times[grown[0]] == times[grown[1]] == int(times[grown[0]])
     node.check(whole, "height and width times one whole number", times.tolist())
-    done = lined(node, progress, *grown, kept).then(upsample2d(int(times[grown[0]])))
-    return attrs.evolve(done, index=plain(done.shape).transpose(np.argsort([*grown, kept])))
+    return lined(node, progress, *grown, kept).then(upsample2d(int(times[grown[0]]))).ordered(*grown, kept)
 
 
 IMAGES: Mapping[str, Operator] = {
@@ -147,7 +144,7 @@ def _padding(node: Node, same: list[Pair], pads: list[Pair]) -> dict[str, Any]:
 
 def _channels_first(progress: Progress) -> Progress:
     """Outputs that ONNX has as (batch, channels, ...)."""
-    return attrs.evolve(progress, index=np.moveaxis(plain(progress.shape), -1, 0))
+    return progress.ordered(*range(1, len(progress.shape)), 0)
 
 
 def _two(sizes: Sequence[int]) -> Pair:

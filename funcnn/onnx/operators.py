@@ -3,11 +3,13 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
+from operator import itemgetter
 from typing import Any
 
 import attrs
 import numpy as np
 
+from funcnn import tree
 from funcnn.arrays import Array
 from funcnn.errors import InputError
 from funcnn.layer import Layer
@@ -28,7 +30,7 @@ def _affine(node: Node, progress: Progress, weights: Array, biases: Array) -> Pr
     node.check(weights.ndim == 2, "weights (in, out)", weights.shape)
     progress, order = features(node, progress)
     node.check(len(weights) == order.size, f"weights ({order.size}, out)", weights.shape)
-    return progress.then(dense(weights.shape[1]), DenseParams(weights[np.argsort(order)], biases))
+    return progress.then(dense(weights.shape[1]), DenseParams(weights[np.argsort(order)], biases)).ordered()
 
 
 def _gemm(node: Node, progress: Progress) -> Progress:
@@ -56,11 +58,13 @@ def _bias(node: Node, progress: Progress) -> Progress:
 
 def _batch_norm(node: Node, progress: Progress) -> Progress:
     node.check(not node.attributes.get("training_mode"), "a graph for inference", "training_mode")
-    several = progress.index.ndim > 1
-    progress, order = (channels_last(node, progress), ...) if several else features(node, progress)
-    order = order if order is ... else np.argsort(order)
-    params = BatchNormParams(*(node.constant(i)[order] for i in range(1, 5)))
-    return progress.then(batch_norm(node.number("epsilon", 1e-5)), params, progress.index)
+    params = BatchNormParams(*(node.constant(i) for i in range(1, 5)))
+    if progress.index.ndim > 1:
+        progress = channels_last(node, progress)
+    else:
+        progress, order = features(node, progress)
+        params = tree.map(itemgetter(np.argsort(order)), params)
+    return progress.then(batch_norm(node.number("epsilon", 1e-5)), params)
 
 
 def _norm(constructor: Callable[[float], Layer], kind: type[Any]) -> Operator:
@@ -79,9 +83,9 @@ def _norm(constructor: Callable[[float], Layer], kind: type[Any]) -> Operator:
 def _softmax(constructor: Callable[[], Layer]) -> Operator:
     def softmax(node: Node, progress: Progress) -> Progress:
         rank = progress.index.ndim
-        if rank == 1:
-            return features(node, progress)[0].then(constructor())
         axis = node.axis(rank)
+        if rank == 1:  # in any order
+            return features(node, progress)[0].then(constructor())
         return lined(node, progress, *(i for i in range(rank) if i != axis), axis).then(constructor())
 
     return softmax
@@ -115,13 +119,13 @@ def _gather(node: Node, progress: Progress) -> Progress:
     table = node.constant(0)
     node.check(table.ndim == 2 and node.attributes.get("axis", 0) == 0, "rows of a table (n, features)", table.shape)
     progress = lined(node, progress, *range(progress.index.ndim))
-    return progress.then(embedding(*table.shape), EmbeddingParams(table))
+    return progress.then(embedding(*table.shape), EmbeddingParams(table)).ordered()
 
 
 def _cast(node: Node, progress: Progress) -> Progress:
     """Inputs may be given as what they are cast to; later, only a cast that changes nothing is one."""
     dtype = node.attributes["to"]
-    if not progress.layers:
+    if not progress.layers and progress.in_shape is not None:
         return attrs.evolve(progress, value=progress.value.astype(dtype))
     node.check(progress.value.dtype == dtype, progress.value.dtype.name, np.dtype(dtype).name)
     return progress
@@ -140,12 +144,11 @@ def _transpose(node: Node, progress: Progress) -> Progress:
 
 def _rearranged(node: Node, progress: Progress) -> Progress:
     """Another shape, of which one size may be left to compute if the first one is the batch's."""
-    sizes = [size if isinstance(size, int) else -1 for size in node.shape[1:]]
-    open_ = sizes.count(-1)
-    known = open_ == 0 or (open_ == 1 and node.shape[0] == node.batch is not None)
-    fits = known and (
-        math.prod(sizes) == progress.index.size if not open_ else progress.index.size % math.prod(sizes) == 0
-    )
+    sizes = [size if isinstance(size, int) else None for size in node.shape[1:]]
+    if sizes.count(None) == 1 and node.shape[0] == node.batch is not None:
+        left = progress.index.size // math.prod(size for size in sizes if size)
+        sizes = [left if size is None else size for size in sizes]
+    fits = None not in sizes and math.prod(size for size in sizes if size) == progress.index.size
     node.check(fits, "a shape (batch, ...) of as many elements", node.shape)
     return attrs.evolve(progress, index=progress.index.reshape(sizes))
 
@@ -190,7 +193,7 @@ def _added(node: Node, start: Progress, parts: Sequence[Progress]) -> Progress:
     if not all(map(alike, parts)):
         parts = [lined(node, part, *range(part.index.ndim)) for part in parts]
     node.check(all(map(alike, parts)), "branches of one shape", [part.index.shape for part in parts])
-    return _together(add, start, parts, parts[0].index)
+    return attrs.evolve(_together(add, start, parts), index=parts[0].index)
 
 
 def _concatenated(node: Node, start: Progress, parts: Sequence[Progress]) -> Progress:
@@ -200,25 +203,23 @@ def _concatenated(node: Node, start: Progress, parts: Sequence[Progress]) -> Pro
         parts = [features(node, part)[0] for part in parts]
         offsets = accumulate((part.index.size for part in parts), initial=0)
         index = np.concatenate([part.index + offset for part, offset in zip(parts, offsets, strict=False)])
-        return _together(concatenate, start, parts, index)
+        return attrs.evolve(_together(concatenate, start, parts), index=index)
     order = [*(i for i in range(rank) if i != axis), axis]
-    done = _together(concatenate, start, [lined(node, part, *order) for part in parts])
-    return attrs.evolve(done, index=plain(done.shape).transpose(np.argsort(order)))
+    return _together(concatenate, start, [lined(node, part, *order) for part in parts]).ordered(*order)
 
 
 def _multiplied(node: Node, start: Progress, parts: Sequence[Progress]) -> Progress:
     """x sigmoid(x)."""
     made = sorted(repr(in_a_row(part.layers)[0]) for part in parts)
-    node.check(made == ["identity()", "sigmoid()"], "x sigmoid(x)", f"the product of {' and '.join(made)}")
+    fits = made == ["identity()", "sigmoid()"] and all(np.array_equal(part.index, start.index) for part in parts)
+    node.check(fits, "x sigmoid(x)", f"the product of {' and '.join(made)}")
     return start.then(act.silu())
 
 
-def _together(
-    constructor: Callable[..., Layer], start: Progress, parts: Sequence[Progress], index: Any = None
-) -> Progress:
+def _together(constructor: Callable[..., Layer], start: Progress, parts: Sequence[Progress]) -> Progress:
     """The layer of layers that the branches make."""
     layers, params = zip(*(in_a_row(part.layers) for part in parts), strict=True)
-    return start.then(constructor(*layers), params, index)
+    return start.then(constructor(*layers), params)
 
 
 MERGES: Mapping[str, Callable[[Node, Progress, Sequence[Progress]], Progress]] = {

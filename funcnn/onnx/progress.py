@@ -81,13 +81,16 @@ class Progress:
     def shape(self) -> Shape:
         return tuple(self.value.shape[1:])
 
-    def then(self, layer: Layer, params: Params = (), index: Array | None = None) -> "Progress":
-        """With one layer more; its outputs lie as before if they keep the shape, else as ONNX's, unless told."""
+    def then(self, layer: Layer, params: Params = ()) -> "Progress":
+        """With one layer more, whose outputs lie as its inputs do, unless the next call is one of those below."""
         with np.errstate(all="ignore"):  # zeros are no real input
             value = predict(layer, params, self.value)
-        if index is None:
-            index = self.index if value.shape == self.value.shape else plain(value.shape[1:])
-        return Progress((*self.layers, (layer, params)), value, index, self.in_shape)
+        return attrs.evolve(self, layers=(*self.layers, (layer, params)), value=value)
+
+    def ordered(self, *order: int) -> "Progress":
+        """With values that lie as ONNX's do with their axes in this order; as they are, unless told."""
+        index = plain(self.shape)
+        return attrs.evolve(self, index=index.transpose(np.argsort(order)) if order else index)
 
 
 Operator: TypeAlias = Callable[[Node, Progress], Progress]
@@ -103,9 +106,10 @@ def in_a_row(layers: Sequence[tuple[Layer, Params]]) -> tuple[Layer, Params]:
     """Layers and their params as one."""
     if len(layers) == 1:
         return layers[0]
-    return (
-        (serial(*(layer for layer, _ in layers)), tuple(params for _, params in layers)) if layers else (identity(), ())
-    )
+    if not layers:
+        return identity(), ()
+    made, params = zip(*layers, strict=True)
+    return serial(*made), params
 
 
 def plain(shape: Shape) -> Array:
@@ -116,15 +120,14 @@ def plain(shape: Shape) -> Array:
 def lined(node: Node, progress: Progress, *order: int) -> Progress:
     """Values that lie as ONNX's do with their axes in this order; what is only read may come in any."""
     shape = tuple(progress.index.shape[axis] for axis in order)
-    index = plain(shape).transpose(np.argsort(order))
     untouched = not progress.layers and progress.in_shape is not None
-    if untouched and np.array_equal(progress.index, plain(progress.in_shape or ())):
-        return Progress((), np.zeros((1, *shape), progress.value.dtype), index, shape)
-    ordered = np.array_equal(progress.index, index)
-    node.check(ordered, "values in the order that the layer reads", "others", "funcnn has the channels of images last")
+    if untouched and np.array_equal(progress.index, plain(progress.shape)):
+        return begun(shape, progress.value.dtype).ordered(*order)
+    fits = np.array_equal(progress.index, plain(shape).transpose(np.argsort(order)))
+    node.check(fits, "values in the order that the layer reads", "others", "funcnn has the channels of images last")
     if progress.shape == shape:
         return progress
-    return progress.then(flatten() if len(shape) == 1 else reshape(*shape), (), index)
+    return progress.then(flatten() if len(shape) == 1 else reshape(*shape))
 
 
 def channels_last(node: Node, progress: Progress) -> Progress:
@@ -137,8 +140,7 @@ def features(node: Node, progress: Progress) -> tuple[Progress, Array]:
     node.check(progress.index.ndim > 0, "inputs (batch, ..., features)", "(batch,)")
     if progress.index.ndim > 1:
         return lined(node, progress, *range(progress.index.ndim)), np.arange(progress.index.shape[-1])
-    flat = len(progress.shape) == 1
-    return progress if flat else progress.then(flatten(), (), progress.index), progress.index
+    return progress if len(progress.shape) == 1 else progress.then(flatten()), progress.index
 
 
 def biases_like(node: Node, biases: Array, features: int) -> Array:
@@ -150,7 +152,7 @@ def biases_like(node: Node, biases: Array, features: int) -> Array:
 
 def ended(name: str, progress: Progress) -> Progress:
     """Values that are a model's outputs: as ONNX has them, or images with the channels last."""
-    several = progress.index.ndim > 1
-    images = several and np.array_equal(progress.index, np.moveaxis(plain(progress.shape), -1, 0))
-    output = Node(f"output {name!r}", (), {}, (), None)
-    return progress if images else lined(output, progress, *range(progress.index.ndim))
+    rank = progress.index.ndim
+    if len(progress.shape) == rank > 1 and np.array_equal(progress.index, progress.ordered(*range(1, rank), 0).index):
+        return progress
+    return lined(Node(f"output {name!r}", (), {}, (), None), progress, *range(rank))

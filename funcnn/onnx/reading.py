@@ -219,6 +219,9 @@ class Source:
                 done = MERGES[word](at, progress, [self.followed(branch, self.above[name], each) for each in data])
         except InputError as error:
             raise error if error.where == place else error.within(place) from None
+        found = ("batch", *done.index.shape)
+        sizes = [n if isinstance(size, str | None) else size for n, size in zip(found, at.shape, strict=False)][1:]
+        at.check((len(found), found[1:]) == (len(at.shape), tuple(sizes)), f"outputs {at.shape}", found)
         return done
 
     def _node(self, place: str, node: Any) -> Node:

@@ -58,7 +58,7 @@ def _recurrent(graph: Graph, params: Any, x: Value, cell: Layer, features: int) 
     """A loop along axis 1 that carries the state, from zeros."""
     state = Value(graph.fresh("state"), np.zeros((1, features), x.array.dtype))
     at = Value(graph.fresh("x"), x.array[:, 0, ...])
-    body = graph.body((state, at))
+    body = graph.body(state, at)
     after = translated(body, cell, params, (at, state))
     outputs = tuple(Value(body.node("Identity", after), after.array) for _ in range(2))
     batch = graph.node("Shape", x, start=0, end=1)

@@ -94,7 +94,7 @@ def _zeros(model: Layer, params: Params, in_shape: Shapes) -> Any:
     def zeros(shape: Shapes) -> Any:
         return np.zeros((1, *shape), np.float32) if all(map(is_size, shape)) else tuple(map(zeros, shape))
 
-    floats, refusal = zeros(in_shape), None
+    floats, refusals = zeros(in_shape), []
     for dtypes in product((np.float32, np.int64), repeat=len(tree.leaves(floats))):
         found = [leaf.astype(dtype) for leaf, dtype in zip(tree.leaves(floats), dtypes, strict=True)]
         x = tree.unflatten(floats, found)
@@ -102,10 +102,10 @@ def _zeros(model: Layer, params: Params, in_shape: Shapes) -> Any:
             with np.errstate(all="ignore"):
                 predict(model, params, x)
         except InputError as error:
-            refusal = refusal or error
+            refusals.append(error)
         else:
             return x
-    raise refusal or InputError("export", "a model that takes an input", in_shape)
+    raise refusals[0]
 
 
 def _proto(onnx: Any, name: str, graph: Graph, constants: bool = True) -> Any:
