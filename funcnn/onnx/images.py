@@ -90,12 +90,12 @@ def _resize(node: Node, progress: Progress) -> Progress:
     node.check(how == (b"nearest", b"asymmetric", b"floor"), "mode nearest, asymmetric and floor", how)
     fixed = len(node.shape) == 4 and all(isinstance(size, int) for size in node.shape[1:])
     node.check(fixed, "images of a size that is known", node.shape)
-    times = np.array(node.shape[1:], float) / progress.index.shape
-    kept = int(np.argmin(times))
-    grown = [axis for axis in range(3) if axis != kept]
-    whole = times[kept] == 1 and times[grown[0]] == times[grown[1]] == int(times[grown[0]])
-    node.check(whole, "height and width times one whole number", times.tolist())
-    return lined(node, progress, *grown, kept).then(upsample2d(int(times[grown[0]]))).ordered(*grown, kept)
+    times = (np.array(node.shape[1:], float) / progress.index.shape).tolist()
+    kept = times.index(min(times))
+    down, right = (axis for axis in range(3) if axis != kept)
+    whole = times[kept] == 1 and times[down] == times[right] == int(times[down])
+    node.check(whole, "height and width times one whole number", times)
+    return lined(node, progress, down, right, kept).then(upsample2d(int(times[down]))).ordered(down, right, kept)
 
 
 IMAGES: Mapping[str, Operator] = {

@@ -60,7 +60,7 @@ def load(path: str | Path, *, output: str | None = None) -> SavedModel:
         raise error.within(f"{path}:") from None
     except Exception as error:  # whatever is said of a graph that was damaged
         raise InputError(str(path), "a graph that funcnn can read", repr(error)) from error
-    versions = {proto.producer_name or "producer": proto.producer_version, "opset": str(_opset(proto))}
+    versions = {str(proto.producer_name) or "producer": proto.producer_version, "opset": str(_opset(proto))}
     return SavedModel(model, params, found.in_shape, scaling, class_names, tree.frozendict(versions))
 
 
