@@ -105,7 +105,8 @@ def _conv2d(graph: Graph, params: Any, x: Value, stride: int | Pair, padding: Pa
 
 @translates(conv1d)
 def _conv1d(graph: Graph, params: Any, x: Value, stride: int, padding: Padding, causal: bool, **arguments: Any) -> str:
-    (kernel, *_), weights = params.weights.shape[1:], Weights(params.weights.name, params.weights.array[0])
+    weights = Weights(params.weights.name, params.weights.array[0])
+    kernel = weights.shape[0]
     _, along = Windows((1, kernel), (1, stride), padding).pads((1, x.shape[0]))
     pads = (kernel - 1, 0) if causal else along
     weights = weights.transposed(2, 1, 0)

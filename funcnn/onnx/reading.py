@@ -219,9 +219,11 @@ class Source:
                 done = MERGES[word](at, progress, [self.followed(branch, self.above[name], each) for each in data])
         except InputError as error:
             raise error if error.where == place else error.within(place) from None
-        found = ("batch", *done.index.shape)
-        sizes = [n if isinstance(size, str | None) else size for n, size in zip(found, at.shape, strict=False)][1:]
-        at.check((len(found), found[1:]) == (len(at.shape), tuple(sizes)), f"outputs {at.shape}", found)
+        found, expected = done.index.shape, at.shape[1:]
+        alike = len(found) == len(expected) and all(
+            n == size or not isinstance(size, int) for n, size in zip(found, expected, strict=True)
+        )
+        at.check(alike, f"outputs {at.shape}", (at.batch, *found))
         return done
 
     def _node(self, place: str, node: Any) -> Node:

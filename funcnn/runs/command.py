@@ -159,9 +159,14 @@ class Again:
 _flat: Any = tyro.conf.OmitArgPrefixes
 _OPTIONS = _flat[Options], Options()
 _DEVICES = _flat[Devices], ALONE
-_MODEL = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN", help="Its folder, or a model in it.")]
-_FILE = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FILE", help="What to write: model.onnx.")]
-_RUN = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN", help="The folder of the run.")], attrs.NOTHING
+
+
+def _positional(name: str, text: str) -> tuple[Any, Any]:
+    return Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar=name, help=text)], attrs.NOTHING
+
+
+_RUN = _positional("RUN", "The folder of the run.")
+_MODEL, _FILE = _positional("RUN", "Its folder, or a model in it."), _positional("FILE", "The ONNX file to write.")
 
 
 @attrs.frozen
@@ -225,7 +230,7 @@ class Program:
         return compare(tyro.cli(Comparison, prog=f"{self.prog} compare", args=words))
 
     def export(self, words: Sequence[str]) -> int:
-        command = self._parsed("export", words, run=(_MODEL, attrs.NOTHING), file=(_FILE, attrs.NOTHING))
+        command = self._parsed("export", words, run=_MODEL, file=_FILE)
         saved = load(command.run / "model.safetensors" if command.run.is_dir() else command.run)
         model, params, in_shape = saved.model, saved.params, saved.in_shape
         export(command.file, model, params, in_shape, scaling=saved.scaling, class_names=saved.class_names)
