@@ -10,10 +10,10 @@ import pytest
 
 import funcnn as fn
 
-HEAVY = ("matplotlib", "PIL", "tyro", "jax", "torch", "hypothesis", "pooch", "tqdm")
+HEAVY = ("matplotlib", "PIL", "tyro", "jax", "torch", "hypothesis", "pooch", "tqdm", "onnx", "funcnn.onnx")
 
 ROOT = Path(__file__).parent.parent
-PAGES = [(ROOT / page).read_text() for page in ("README.md", "docs/engines.md", "docs/experiments.md")]
+PAGES = [(ROOT / page).read_text() for page in ("README.md", "docs/engines.md", "docs/experiments.md", "docs/use.md")]
 README = PAGES[0]
 _, _, OWN_LAYER = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 EXAMPLES = [
@@ -24,15 +24,17 @@ EXAMPLES = [
 ]
 
 
-def fresh(code):
+def fresh(code, folder=ROOT):
     """What ``code`` prints in a fresh interpreter, with warnings as errors."""
     command = [sys.executable, "-W", "error", "-c", code]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder).stdout
 
 
-@pytest.mark.parametrize(("code", "shown"), EXAMPLES, ids=["ten lines", "engine", "scale", "padding", "two outputs"])
-def test_an_example_prints_what_is_shown(code, shown):
-    printed = fresh(code).strip()
+@pytest.mark.parametrize(
+    ("code", "shown"), EXAMPLES, ids=["ten lines", "engine", "scale", "padding", "two outputs", "elsewhere"]
+)
+def test_an_example_prints_what_is_shown(code, shown, tmp_path):
+    printed = fresh(code, tmp_path).strip()
     numbers = re.compile(r"\d+\.\d+")
     assert numbers.sub("N", printed) == numbers.sub("N", shown.strip())
     found, expected = ([float(number) for number in numbers.findall(text)] for text in (printed, shown))
