@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import signal
+import stat
 import subprocess
 import threading
 import time
@@ -43,10 +44,12 @@ def whole(tmp_path_factory, without_pictures):
 
 
 def failing(function, first, error, torn=False, times=10**9):
-    """``function`` that raises at some of its calls, when it has done half of its work or all."""
+    """``function`` that raises at some of its calls on files, when it has done half of its work or all."""
     calls = []
 
     def fail(target, *args):
+        if isinstance(target, int) and stat.S_ISDIR(os.fstat(target).st_mode):
+            return function(target, *args)
         calls.append(target)
         if not first < len(calls) <= first + times:
             return function(target, *args)
