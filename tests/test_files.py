@@ -1,7 +1,6 @@
 """Files are whole or not there."""
 
 import os
-import shutil
 import stat
 import subprocess
 import sys
@@ -45,7 +44,9 @@ def test_a_block_that_fails_or_writes_nothing_leaves_the_old_file(tmp_path):
 
 def test_the_file_and_then_its_folder_are_synced(tmp_path, monkeypatch):
     calls, fsync, rename = [], os.fsync, os.replace
-    monkeypatch.setattr(os, "fsync", lambda file: calls.append(os.readlink(f"/proc/self/fd/{file}")) or fsync(file))
+    monkeypatch.setattr(
+        os, "fsync", lambda file: calls.append(str(Path(f"/proc/self/fd/{file}").readlink())) or fsync(file)
+    )
     monkeypatch.setattr(os, "replace", lambda *paths: calls.append("rename") or rename(*paths))
     write(tmp_path / "a.txt")
     part, *others = calls
@@ -158,9 +159,8 @@ def test_where_folders_cannot_be_synced_files_are_written_all_the_same(tmp_path,
 
 
 def test_no_descriptor_is_left(tmp_path):
-    before = len(os.listdir("/proc/self/fd"))
+    before = len([*Path("/proc/self/fd").iterdir()])
     write(tmp_path / "a.txt")
     with pytest.raises(FileNotFoundError), replacing(tmp_path / "b.txt"):
         pass
-    assert len(os.listdir("/proc/self/fd")) == before
-    shutil.rmtree(tmp_path)
+    assert len([*Path("/proc/self/fd").iterdir()]) == before

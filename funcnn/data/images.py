@@ -1,4 +1,4 @@
-"""Image files: pixels out of the usual formats by Pillow, and grey pixels into a file. Pillow is imported here alone."""
+"""Image files: pixels out of six formats by Pillow, and grey pixels into a file. Pillow is imported here alone."""
 
 import io
 import os
@@ -39,19 +39,17 @@ def read_image(path: str | Path) -> UInt8[Array, "height width 4"]:
             :data:`PIXELS_A_BYTE` allow, which its header says before any memory is taken; or too many for this machine.
         ModuleNotFoundError: The extra ``experiments`` is not installed.
     """
-    fits = os.path.isfile(path) or not os.path.exists(path)  # noqa: PTH112, PTH110 a Path's raise for odd names
+    fits = os.path.isfile(path) or not os.path.exists(path)  # noqa: PTH110, PTH113 a Path's raise for odd names
     require(fits, str(path), "an image", "a folder, a pipe or a device")
     pil, content = pillow(), read_bytes(path)
     require(bool(content), str(path), "an image", "an empty file")
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), in_memory(path):
             warnings.simplefilter("ignore")  # what Pillow finds odd but can read is none of the user's business
             warnings.simplefilter("error", pil.Image.DecompressionBombWarning)
             image, most = pil.Image.open(io.BytesIO(content), formats=FORMATS), PIXELS + PIXELS_A_BYTE * len(content)
-            width, height = image.size
-            require(
-                width * height <= most, str(path), f"at most {most} pixels", f"{width} x {height}", "make it smaller"
-            )
+            size = f"{image.width} x {image.height}"
+            require(image.width * image.height <= most, str(path), f"at most {most} pixels", size, "make it smaller")
             with _quiet() if image.format == "TIFF" else nullcontext():
                 image = pil.ImageOps.exif_transpose(image)
             if image.mode.startswith(("I", "F")):
@@ -62,13 +60,24 @@ def read_image(path: str | Path) -> UInt8[Array, "height width 4"]:
             return np.asarray(image.convert("RGBA"))
     except InputError:
         raise
-    except MemoryError as error:
-        raise InputError(str(path), "an image that fits into memory", "too many pixels", "make it smaller") from error
     except pil.UnidentifiedImageError as error:
         got = "a file of another kind, or a damaged one"
         raise InputError(str(path), f"an image ({', '.join(FORMATS)})", got) from error
     except Exception as error:  # what Pillow raises for damaged files is of many types
         raise InputError(str(path), "a whole image", str(error) or repr(error)) from error
+
+
+@contextmanager
+def in_memory(path: str | Path) -> Iterator[None]:
+    """Inside, an image's file is named where memory ends.
+
+    Raises:
+        InputError: It does.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        raise InputError(str(path), "an image that fits into memory", "too many pixels", "make it smaller") from error
 
 
 @contextmanager
