@@ -181,7 +181,7 @@ def written(name: str, write: Write, call: str = "", number: int = 1, code: int 
 
 def without_waiting() -> AbstractContextManager[object]:
     """Inside, no attempt waits for the disk."""
-    return mock.patch.object(os, "fsync", lambda file: None)
+    return mock.patch.object(os, "fsync")
 
 
 def require(fits: bool, fault: str) -> None:

@@ -137,10 +137,10 @@ def test_what_killed_writers_left_is_removed(whole, folder):
 
 
 def test_killed_runs_end_with_the_bytes_of_one_that_was_not(capsys):
-    main(Command(QUICK[-1:], kills=1, longest=0.5))
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if "kills, " in line]
+    main(Command(QUICK[-1:], kills=2, sweeps=0, shared=0, longest=0.5))
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if " kills (" in line]
     assert line.startswith("experiments.sine")
-    assert ": 1 kills, " in line
+    assert ": 2 kills (" in line
 
 
 def test_a_run_may_wait_for_another_one(whole, tmp_path):
