@@ -31,7 +31,7 @@ QUICK = (
     "experiments.gan --hidden 8 --steps 50 --epochs 3",
     "experiments.sine --samples 100 --hidden 8 --epochs 3",
 )
-SWEPT = "experiments.sine sweep --samples 100 --hidden 8 --epochs 40 --seeds 0 1 2 3 --workers 2"
+SWEPT = "experiments.sine sweep --samples 100 --hidden 8 --epochs 8 --checkpoint-every 50 --seeds 0 1 2 3 --workers 2"
 SHARED = "experiments.mnist --hidden 16 --dropout 0.2 --batch-size 100 --epochs 60 --engine jax --processes 2"
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
@@ -147,12 +147,11 @@ def endure(experiment: str, parent: Path, command: Command) -> None:
 def endure_sweep(parent: Path, command: Command) -> None:
     """Kill workers of a sweep, and the sweep itself; what fails or is left is begun again by the same command."""
     chance, kills, sweeps = Chance("sweep"), Counter[str](), 0
-    every = ["--checkpoint-every", str(command.checkpoint_every)]
-    ended(begun([*shlex.split(SWEPT), *every, "--out", str(parent / "whole")]))
+    ended(begun([*shlex.split(SWEPT), "--out", str(parent / "whole")]))
     while kills.total() < command.sweeps:
         sweeps, folder = sweeps + 1, parent / f"sweep-{sweeps}"
         while True:
-            run = begun([*shlex.split(SWEPT), *every, "--out", str(folder)])
+            run = begun([*shlex.split(SWEPT), "--out", str(folder)])
             while run.poll() is None and kills.total() < command.sweeps:
                 wait_for_writes(run, folder)
                 time.sleep(chance.seconds(command.longest))
