@@ -82,7 +82,7 @@ def test_a_hostile_folder_starts_nothing_and_reaches_nobody(tmp_path, without_pi
     words = [sys.executable, "-c", ALONE, friendly, hostile]
     run = subprocess.run(words, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
     *printed, seen = run.stdout.splitlines()
-    git = [event for event in eval(seen) if event[0] == "subprocess.Popen" and event[1].startswith("['git', '-C'")]
+    git = [event for event in eval(seen) if event[0] == "subprocess.Popen" and event[1].startswith("['git', '-c'")]
     assert [event for event in eval(seen) if event not in git] == []
     assert all(str(hostile) not in command for _, command in git)  # it asks for the commit of the code
     assert "\x1b" not in run.stdout + run.stderr.replace(os.linesep, "")
