@@ -7,13 +7,16 @@ whole; nothing stands beside it, no descriptor is open, and the error was raised
 writer, called again, writes the new file.
 """
 
+import atexit
 import errno
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from functools import cache, partial
+from itertools import cycle
 from pathlib import Path
 from unittest import mock
 
@@ -47,6 +50,7 @@ Write = Callable[[Path, int], None]
 def finished() -> tuple[Path, files.Plan, object]:
     """The folder of a run, its plan and its last progress."""
     parent = Path(tempfile.mkdtemp(prefix="faults-"))
+    atexit.register(shutil.rmtree, parent)
     with mock.patch.object(Figure, "savefig", no_pictures):
         outcome = carried_out(regression(), parent / "run")
     return outcome.folder, files.read_plan(outcome.folder), outcome.progress
@@ -202,7 +206,7 @@ def row(name: str, write: Write, every: int = 1) -> Iterator[tuple[str, str]]:
 
 def whole_run(places: int = 8) -> Iterator[tuple[str, str]]:
     """The same of a whole run, in which each call fails at so many times, from the first to the last."""
-    begin = partial(carried_out, regression(), options=Options(checkpoint_every=2))
+    begin, codes = partial(carried_out, regression(), options=Options(checkpoint_every=2)), cycle(ERRORS.values())
     with (
         without_waiting(),
         mock.patch.object(Figure, "savefig", no_pictures),
@@ -212,8 +216,8 @@ def whole_run(places: int = 8) -> Iterator[tuple[str, str]]:
         with faulty(Calls(Path(parent).resolve() / "counted")) as calls:
             begin(calls.folder)
         for call in CALLS:
-            for place, number in enumerate(np.linspace(1, calls.made[call], places).astype(int).tolist()):
-                folder, code = Path(parent).resolve() / f"{call} {place}", [*ERRORS.values()][place % len(ERRORS)]
+            for number in np.linspace(1, calls.made[call], places).astype(int).tolist():
+                folder, code = Path(parent).resolve() / f"{call} {number}", next(codes)
                 with suppress(OSError, fn.InputError), faulty(Calls(folder, call, number, code)):
                     begin(folder)
                 begin(folder)

@@ -11,7 +11,7 @@ KEPT = []
 
 
 def memory(number, folder):
-    KEPT.append(np.ones(2**17))  # a MiB
+    KEPT.append(np.ones(2**19))  # 4 MiB
 
 
 def descriptors(number, folder):
@@ -36,7 +36,7 @@ def threads(number, folder):
 @pytest.mark.parametrize("leak", [memory, descriptors, threads])
 def test_a_planted_leak_is_noticed(leak):
     try:
-        flat, text = soak(range(30), leak)
+        flat, text = soak(range(15), leak)
     finally:
         while KEPT:
             getattr(KEPT.pop(), "close", lambda: None)()
@@ -45,7 +45,7 @@ def test_a_planted_leak_is_noticed(leak):
 
 
 def test_what_does_not_grow_is_flat():
-    assert soak(range(30), lambda number, folder: None)[0]
+    assert soak(range(9), lambda number, folder: None)[0]
     row = {"memory": 1e8, "descriptors": 8, "threads": 3}
     assert verdict([{**row, "memory": 1e8 + 3e6 * (number < 10)} for number in range(30)])[0]
     assert not verdict([{**row, "memory": 1e8 + 6e5 * number} for number in range(30)])[0]
