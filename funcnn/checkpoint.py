@@ -26,6 +26,7 @@ from funcnn.errors import InputError, is_one_of, require
 from funcnn.files import replacing
 from funcnn.keys import Key, ShapeKey
 from funcnn.layer import Layer, Params
+from funcnn.reading import check_ends
 from funcnn.spec import from_plain, to_plain
 from funcnn.version import __version__
 
@@ -186,12 +187,13 @@ def _check_digest(path: str | Path, signed: Any, header: Mapping[str, Any], arra
 
 def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Array]]:
     """The header and the arrays of a file."""
-    require(Path(path).exists(), str(path), "a saved model", "no such file")
-    require(Path(path).is_file(), str(path), "a file", "something else")  # a pipe would keep its reader waiting
+    check_ends(path)
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 it is no dict
+    except FileNotFoundError:
+        raise InputError(str(path), "a saved model", "no such file") from None
     except (SafetensorError, OSError, AttributeError, TypeError, ValueError) as error:  # or what NumPy does not have
         hint = "the file is damaged, get it again"
         raise InputError(str(path), "a whole safetensors file", str(error), hint) from error

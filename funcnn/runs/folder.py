@@ -21,6 +21,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,7 +32,7 @@ from filelock import FileLock, Timeout
 
 from funcnn import tree
 from funcnn.checkpoint import load_tree, save_tree
-from funcnn.errors import InputError, require
+from funcnn.errors import InputError, is_size, require
 from funcnn.files import is_leftover, replacing
 from funcnn.keys import Key
 from funcnn.runs.environment import RESUMED
@@ -184,12 +185,17 @@ def read_environment(folder: Path) -> dict[str, Any]:
 
 def read_history(folder: Path) -> Sequence[Row]:
     """The rows of the finished epochs."""
-    return read_rows(folder / "history.csv", "epoch")
+    path = folder / "history.csv"
+    rows = read_rows(path, "epoch", "step")
+    ends = [0, *(row["step"] for row in rows)]
+    fits = all(before < after for before, after in pairwise(ends))
+    require(fits, f"{path} step", "steps that grow from epoch to epoch", ends[1:], "undo what was changed by hand")
+    return rows
 
 
 def read_steps(folder: Path) -> Sequence[Row]:
     """The rows of the recorded steps."""
-    return read_rows(folder / "steps.csv", "step")
+    return read_rows(folder / "steps.csv", "step", "samples")
 
 
 def read_digest(folder: Path) -> str | None:
@@ -208,16 +214,28 @@ def is_complete(folder: Path, plan: Plan) -> bool:
 
 
 def read_progress(folder: Path, first: Progress) -> tuple[Progress, Sequence[Row]]:
-    """Where the run in ``folder`` stands, at ``first`` without a checkpoint, and all rows of the steps up to there."""
+    """Where the run in ``folder`` stands, at ``first`` without a checkpoint, and all rows of the steps up to there.
+
+    Raises:
+        InputError: A file is damaged, or the checkpoint is that of another run: of another config, or another key.
+    """
     path, steps = folder / "checkpoint.safetensors", read_steps(folder)
     if not path.exists():
         return first, ()
-    kept = load_tree(path, _kept(first))
+    identity = _identity(folder, first)
+    kept = load_tree(path, _kept(first, identity))
+    hint = "undo what was changed by hand, or begin another run"
+    require(kept["run"] == identity, str(path), "a checkpoint of this config and key", "that of another run", hint)
+    for name in ("epochs", "steps"):
+        require(is_size(kept[name]), f"{path}: {name}", "a whole number of at least 0", kept[name])
     history, rows = read_history(folder)[: kept["epochs"]], steps[: kept["steps"]]
-    fits = (len(rows), len(history)) == (kept["steps"], kept["epochs"])
+    ends = [0, 0, *(int(row["step"]) for row in history)]
+    fits = (len(rows), len(history)) == (kept["steps"], kept["epochs"]) and ends[-1] <= len(rows)
     expected = f"the rows of {kept['steps']} steps and {kept['epochs']} epochs, as the checkpoint"
     require(fits, str(folder), expected, f"{len(rows)} steps and {len(history)} epochs")
-    ends = [0, 0, *(int(row["step"]) for row in history)]
+    if rows:
+        known = ["samples", "step", *sorted(kept["state"].metrics)]
+        require({*known} == {*rows[0]}, str(folder / "steps.csv"), f"the columns {', '.join(known)}", sorted(rows[0]))
     latest = ends[-1] if len(rows) > ends[-1] else ends[-2]  # where the latest epoch begins
     return Progress(kept["params"], kept["state"], history, rows[latest:], len(rows)), rows
 
@@ -229,6 +247,7 @@ def recorder(folder: Path, experiment: Experiment, first: Progress) -> tuple[Pro
         fits = np.asarray(leaf).dtype.kind in "biufcV" or isinstance(leaf, str | Key)
         require(fits, path, "an array of numbers, a number, a text or a Key, which can be saved", kind)
     start, rows = read_progress(folder, first)
+    identity = _identity(folder, first)
     recorded = start.step
     if (folder / "steps.csv").exists():
         write_rows(folder / "steps.csv", rows)  # without others, or half a one, beyond the checkpoint
@@ -240,7 +259,7 @@ def recorder(folder: Path, experiment: Experiment, first: Progress) -> tuple[Pro
         write_rows(folder / "history.csv", progress.history)
         if experiment.save and not progress.within_epoch and best_epoch(experiment, progress.history) == epochs:
             experiment.save(folder / "best.safetensors", progress.params)
-        save_tree(folder / "checkpoint.safetensors", _kept(progress))
+        save_tree(folder / "checkpoint.safetensors", _kept(progress, identity))
 
     return start, record
 
@@ -278,7 +297,18 @@ def _new(path: Path, number: int = 1) -> Path:
     return folder
 
 
-def _kept(progress: Progress) -> dict[str, Any]:
+def _kept(progress: Progress, identity: str) -> dict[str, Any]:
     """What a checkpoint holds."""
     counts = {"epochs": len(progress.history), "steps": progress.step}
-    return {"params": progress.params, "state": progress.state, **counts}
+    return {"params": progress.params, "state": progress.state, **counts, "run": identity}
+
+
+def _identity(folder: Path, first: Progress) -> str:
+    """The SHA-256 of what tells the run in ``folder`` from others: what config.json has, but for what may change when
+    a run is resumed, and the keys that the run begins with.
+    """
+    values = attrs.asdict(read_plan(folder)) if (folder / "config.json").exists() else {"config": {}}
+    plan = {name: value for name, value in values.items() if name not in ("epochs", "formats", "step")}
+    plan["config"] = {name: value for name, value in values["config"].items() if name != "epochs"}
+    keys = [repr(leaf) for leaf in tree.leaves({"params": first.params, "state": first.state}) if isinstance(leaf, Key)]
+    return hashlib.sha256(json.dumps([plan, keys], sort_keys=True).encode()).hexdigest()
