@@ -24,6 +24,9 @@ MOST_PARTS, DEEPEST = 10_000, 100
 """Of how many described things one may be made that :func:`from_plain` builds, and how deep its data may be nested."""
 
 
+_signature = functools.cache(inspect.signature)
+
+
 @attrs.frozen(eq=False)
 class Spec:
     """A constructor and the arguments of one call, each by its parameter's name, defaults included.
@@ -41,14 +44,14 @@ class Spec:
 
     def build(self) -> "Described":
         """Call the constructor again."""
-        signature = inspect.signature(self.constructor)
+        signature = _signature(self.constructor)
         bound = inspect.BoundArguments(signature, dict(self.arguments))
         return self.constructor(*bound.args, **bound.kwargs)
 
     def __str__(self) -> str:
         """The call as one would write it: required arguments by position, the others by name, defaults left out."""
         written: list[str] = []
-        for name, parameter in inspect.signature(self.constructor).parameters.items():
+        for name, parameter in _signature(self.constructor).parameters.items():
             value = self.arguments[name]
             if parameter.kind is parameter.VAR_POSITIONAL:
                 written.extend(map(repr, value))
@@ -226,7 +229,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self.unknown: list[str] = []
-        self.parts = 0
+        self.described = self.parts = 0
 
     def read(self, plain: Plain, path: str, depth: int) -> Callable[[], Any]:
         """The function that builds what ``plain`` describes; notes as unknown what no registered constructor takes."""
@@ -234,10 +237,12 @@ class _Reader:
         require(depth <= DEEPEST, "from_plain", f"data that are at most {DEEPEST} deep", "deeper ones")
         match plain:
             case {"name": str(name), "arguments": dict(arguments), **rest} if not rest:
+                self.described += 1
+                _check_parts(self.described, name)
                 if name not in _CONSTRUCTORS:
                     self.unknown.append(f"{name!r} at {place}")
                 else:
-                    surplus = arguments.keys() - inspect.signature(_CONSTRUCTORS[name]).parameters
+                    surplus = arguments.keys() - _signature(_CONSTRUCTORS[name]).parameters
                     self.unknown.extend(f"argument {argument!r} of {name} at {place}" for argument in sorted(surplus))
                 parts = {key: self.read(part, f"{path}.{key}", depth + 1) for key, part in arguments.items()}
                 return lambda: self.built(name, {key: part() for key, part in parts.items()})
@@ -257,6 +262,10 @@ class _Reader:
         except TypeError as error:
             raise InputError("from_plain", f"the arguments of {name}", arguments, str(error)) from error
         self.parts += count_parts(made) - count_parts(tuple(arguments.values()))
-        expected = f"at most {MOST_PARTS:,} layers and other parts"
-        require(self.parts <= MOST_PARTS, "from_plain", expected, f"{self.parts:,} or more, with {name}")
+        _check_parts(self.parts, name)
         return made
+
+
+def _check_parts(parts: int, name: str) -> None:
+    expected = f"at most {MOST_PARTS:,} layers and other parts"
+    require(parts <= MOST_PARTS, "from_plain", expected, f"{parts:,} or more, with {name}")

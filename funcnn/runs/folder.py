@@ -18,6 +18,7 @@ import errno
 import hashlib
 import json
 import re
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -27,7 +28,9 @@ from typing import Any, TypeVar
 
 import attrs
 import numpy as np
+from cattrs import transform_error
 from cattrs.preconf.json import make_converter
+from cattrs.v import format_exception
 from filelock import FileLock, Timeout
 
 from funcnn import tree
@@ -35,7 +38,8 @@ from funcnn.checkpoint import load_tree, save_tree
 from funcnn.errors import InputError, is_size, require
 from funcnn.files import is_leftover, replacing
 from funcnn.keys import Key
-from funcnn.runs.environment import RESUMED
+from funcnn.reading import check_ends
+from funcnn.runs.environment import Environment
 from funcnn.runs.experiment import Experiment, Row
 from funcnn.runs.options import Options
 from funcnn.runs.rows import append_rows, read_rows, write_rows
@@ -43,7 +47,21 @@ from funcnn.runs.stream import Progress, best_epoch, has_ended
 
 T = TypeVar("T")
 
-CONVERTER = make_converter(forbid_extra_keys=True, detailed_validation=False)
+CONVERTER = make_converter(forbid_extra_keys=True)
+
+
+def _exact(value: Any, kind: Any) -> Any:
+    """A value of exactly this kind: cattrs would make a text of a number, and a number of a text."""
+    if type(value) is kind or (kind is float and type(value) is int):
+        return kind(value)
+    raise TypeError(f"{reprlib.repr(value)} is no {kind.__name__}")
+
+
+for _kind in (bool, int, float, str):
+    CONVERTER.register_structure_hook(_kind, _exact)
+
+DEEPEST = 100
+"""How deep a JSON file of a run may be nested."""
 
 
 def _check_formats(plan: Any, attribute: Any, formats: Mapping[str, str]) -> None:
@@ -163,23 +181,27 @@ def read_plan_of(folder: Path, name: str, version: int, hint: str) -> Plan:
 
 def structured(where: str, values: Any, kind: type[T]) -> T:
     """The record of ``kind`` that plain data describe."""
+    known = ", ".join(field.name for field in attrs.fields(kind))  # type: ignore[arg-type]
+    expected = f"an object with the fields {known}, as this version writes it"
+    require(isinstance(values, Mapping), where, expected, type(values).__name__)
     try:
         return CONVERTER.structure(values, kind)
-    except InputError as error:
-        raise error.within(where) from None
     except Exception as error:  # whatever a wrong value causes
-        known = ", ".join(field.name for field in attrs.fields(kind))  # type: ignore[arg-type]
-        raise InputError(where, f"a config with the fields {known}, as this version writes it", error) from error
+        faults = "; ".join(transform_error(error, format_exception=_told))
+        raise InputError(where, expected, faults) from error
+
+
+def _told(error: BaseException, kind: type | None) -> str:
+    return str(error) if isinstance(error, InputError | TypeError) else format_exception(error, kind)
 
 
 def read_environment(folder: Path) -> dict[str, Any]:
     """Where the run ran; empty where there is no file."""
     path = folder / "environment.json"
-    found = _read_json(path) if path.exists() else {}
-    require(isinstance(found, dict), str(path), "an object, as this version writes it", type(found).__name__)
-    for name, kind in {RESUMED: list, "data": dict, "jax": dict}.items():
-        fits = isinstance(found.get(name, kind()), kind)
-        require(fits, f"{path} {name}", f"a {kind.__name__}, as this version writes it", repr(found.get(name)))
+    if not path.exists():
+        return {}
+    found = _read_json(path)
+    structured(str(path), found, Environment)
     return dict(found)
 
 
@@ -203,6 +225,7 @@ def read_digest(folder: Path) -> str | None:
     path = folder / "digest.txt"
     if not path.exists():
         return None
+    check_ends(path)
     text = path.read_text(errors="replace").strip()
     require(re.fullmatch("[0-9a-f]{64}", text) is not None, str(path), "a SHA-256", repr(text[:64]))
     return text
@@ -281,10 +304,18 @@ def digest(progress: Progress) -> str:
 
 
 def _read_json(path: Path) -> Any:
+    check_ends(path)
     try:
-        return json.loads(path.read_text())
+        values = json.loads(path.read_text())
     except (ValueError, RecursionError) as error:
         raise InputError(str(path), "JSON as this version writes it", error) from error
+    require(_is_shallow(values, DEEPEST), str(path), f"JSON that is at most {DEEPEST} deep", "deeper one")
+    return values
+
+
+def _is_shallow(values: Any, depth: int) -> bool:
+    parts = values.values() if isinstance(values, dict) else values if isinstance(values, list) else ()
+    return depth > 0 and all(_is_shallow(part, depth - 1) for part in parts)
 
 
 def _new(path: Path, number: int = 1) -> Path:
