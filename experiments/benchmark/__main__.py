@@ -1,6 +1,7 @@
 """funcnn beside its peers, on the same work, in turn: ``python -m experiments.benchmark``."""
 
 import os
+import reprlib
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from experiments.benchmark.installed import installed_bytes
 from experiments.benchmark.peers import PEERS
 from experiments.benchmark.tables import Results, disagreements, seconds, text
 from experiments.benchmark.workloads import GROWTH, INSTALLED_SIZE, NAMES
-from funcnn.errors import InputError, is_count, require
+from funcnn.errors import is_count, require
 from funcnn.runs import folder as files
 from funcnn.runs.command import guarded
 from funcnn.runs.environment import environment
@@ -119,11 +120,13 @@ def read(path: Path) -> Results:
     Raises:
         InputError: It holds none.
     """
-    content = path.read_bytes()
-    try:
-        return files.CONVERTER.loads(content, Results)
-    except Exception as error:  # whatever a wrong value causes
-        raise InputError(str(path), "a benchmark.json as this version writes it", error) from error
+    results = files.structured(str(path), files.read_json(path), Results)
+    environment = results.environment
+    fits = isinstance(environment.get("processor"), str) and is_count(environment.get("threads"))
+    require(fits, f"{path} environment", "a processor and its threads", reprlib.repr(environment))
+    peers = {*results.sizes, *(measurement.peer for measurement in results.measurements)}
+    require(peers <= PEERS.keys(), f"{path} peers", f"some of {', '.join(PEERS)}", sorted(peers - PEERS.keys()))
+    return results
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

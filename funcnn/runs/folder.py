@@ -164,11 +164,26 @@ def write_json(path: Path, values: Any) -> None:
         part.write_text(CONVERTER.dumps(values, indent=2) + "\n")
 
 
+def read_json(path: Path) -> Any:
+    """Plain data, nested no deeper than they need to be.
+
+    Raises:
+        InputError: The file cannot be read, or is not JSON.
+    """
+    check_ends(path)
+    try:
+        values = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(str(path), "JSON as this version writes it", error) from error
+    require(_is_shallow(values, DEEPEST), str(path), f"JSON that is at most {DEEPEST} deep", "deeper one")
+    return values
+
+
 def read_plan(folder: Path) -> Plan:
     """What runs in the folder."""
     path = folder / "config.json"
     require(path.exists(), str(folder), "the folder of a run", "no config.json in it")
-    return structured(str(path), _read_json(path), Plan)
+    return structured(str(path), read_json(path), Plan)
 
 
 def read_plan_of(folder: Path, name: str, version: int, hint: str) -> Plan:
@@ -200,7 +215,7 @@ def read_environment(folder: Path) -> dict[str, Any]:
     path = folder / "environment.json"
     if not path.exists():
         return {}
-    found = _read_json(path)
+    found = read_json(path)
     structured(str(path), found, Environment)
     return dict(found)
 
@@ -301,16 +316,6 @@ def digest(progress: Progress) -> str:
     for row in progress.history:
         sha.update(repr({name: value for name, value in row.items() if name != "seconds"}).encode())
     return sha.hexdigest()
-
-
-def _read_json(path: Path) -> Any:
-    check_ends(path)
-    try:
-        values = json.loads(path.read_text())
-    except (ValueError, RecursionError) as error:
-        raise InputError(str(path), "JSON as this version writes it", error) from error
-    require(_is_shallow(values, DEEPEST), str(path), f"JSON that is at most {DEEPEST} deep", "deeper one")
-    return values
 
 
 def _is_shallow(values: Any, depth: int) -> bool:
