@@ -86,8 +86,8 @@ def run(
 ) -> Outcome:
     """Carry ``experiment`` out in ``folder``, from where the folder stands; all that it leaves is there.
 
-    An interrupt and a loss that is not finite end the run with what was learned saved. What is saved has params that are
-    known to give a finite loss.
+    An interrupt and a loss that is not finite end the run with what was learned saved. What is saved has params that
+    are known to give a finite loss.
 
     Args:
         experiment: What runs.

@@ -91,8 +91,8 @@ def of_plain(random: Random, values: object) -> object:
             return [values]
         case 1:
             return nested(random, values)
-        case 2 if isinstance(values, int | float) and math.isfinite(values):
-            return random.choice((values + 1, -values, values * 1.0, str(values), values * 1000))
+        case 2 if type(values) is int or (type(values) is float and math.isfinite(values)):
+            return random.choice((values + 1, -values, values % 97 * 1.0, hex(int(values)), values * 1000))
         case _:
             return random.choice(ODD)
 
@@ -161,7 +161,7 @@ def of_arrays(random: Random, arrays: dict[str, np.ndarray]) -> dict[str, np.nda
             with np.errstate(all="ignore"):
                 return assoc(arrays, name, array.real.astype(random.choice(TYPES)))
         case 4:
-            return assoc(arrays, name, np.full(random.choice([(), (0,), (2, 3), (1,) * 9]), math.nan, array.dtype))
+            return assoc(arrays, name, np.ones(random.choice([(), (0,), (2, 3), (1,) * 9]), array.dtype))
         case _:
             return assoc(arrays, name, np.full_like(array, random.choice((0, 1))))
 

@@ -27,6 +27,9 @@ from tests.small_experiments import regression
 DEFLATED = 1100
 """A byte of a gzip file stands for 1,032 bytes at most."""
 
+PICTURE = 2**29
+"""What 2**24 pixels take, which any image may have, in colours and with their grey values."""
+
 
 def targets(scratch: Path) -> list[Target]:
     """All targets; they write their inputs into ``scratch``, a folder of their own."""
@@ -116,8 +119,8 @@ def _data(scratch: Path) -> list[Target]:
     of_folder = _restored(folder / "a" / "0.png", lambda: load_folder(folder, fn.Key(0)))
     return [
         Target("idx", tuple(arrays), of_zipped, _written(path, read_idx), DEFLATED),
-        Target("image", tuple(pictures), of_zipped, _written(scratch / "image", read_as_mnist), DEFLATED),
-        Target("images", tuple(pictures), of_zipped, of_folder, DEFLATED, every=20),
+        Target("image", tuple(pictures), of_zipped, _written(scratch / "image", read_as_mnist), DEFLATED, PICTURE),
+        Target("images", tuple(pictures), of_zipped, of_folder, DEFLATED, PICTURE, every=20),
     ]
 
 

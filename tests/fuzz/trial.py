@@ -14,9 +14,7 @@ import attrs
 from funcnn import InputError
 
 SECONDS, BYTES, TIMES = 2.0, 1 << 26, 40
-"""The law: no longer than this, and at most 64 MB and so many bytes for each byte of the input."""
-
-CORPUS = Path(__file__).parents[1] / "corpus"
+"""The law: no longer than this, of the processor's time, and at most 64 MB and so many bytes for each of the input."""
 
 
 @attrs.frozen(eq=False)
@@ -29,6 +27,7 @@ class Target:
         mutate: ``mutate(random, content)``, another input.
         read: ``read(content)``: gives what it likes, or raises an :class:`funcnn.InputError`.
         times: How many bytes of memory each byte of an input may take.
+        constant: How many bytes any input may take.
         every: In how many rounds it has its turn once, as it is slow.
     """
 
@@ -37,6 +36,7 @@ class Target:
     mutate: Callable[..., bytes]
     read: Callable[[bytes], Any]
     times: int = TIMES
+    constant: int = BYTES
     every: int = 1
 
 
@@ -51,9 +51,9 @@ def tried(target: Target, content: bytes) -> str | None:
         raise TooLongError
 
     before, found = _memory(reset=True), None
-    handler = signal.signal(signal.SIGALRM, stop)
-    began = time.perf_counter()
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    handler = signal.signal(signal.SIGPROF, stop)
+    began = time.process_time()
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
         target.read(content)
     except InputError:
@@ -62,11 +62,11 @@ def tried(target: Target, content: bytes) -> str | None:
         place = traceback.extract_tb(error.__traceback__)[-1]
         found = f"{type(error).__name__} at {Path(place.filename).name}:{place.lineno}"
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, handler)
-    if found is None and time.perf_counter() - began > SECONDS:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, handler)
+    if found is None and time.process_time() - began > SECONDS:
         found = "TooLongError"
-    if found is None and _memory() - before > BYTES + target.times * len(content):
+    if found is None and _memory() - before > target.constant + target.times * len(content):
         found = "more memory than the law allows"
     return found and f"{target.name}: {found}"
 
