@@ -87,10 +87,20 @@ def by_coverage(atheris: Any, session: Session, seed: int, folder: Path) -> None
 
     def mutate(data: bytes, size: int, seed: int) -> bytes:
         random = Random(seed)
-        i = data[0] % len(session.targets) if data else random.randrange(len(session.targets))
-        return (bytes([i]) + changed(random, session.targets[i], data[1:]))[:size]
+        i, content = data[0] % len(session.targets) if data else 0, data[1:]
+        if random.random() < 0.3:  # or all the time would go to the target with the most code
+            i = random.randrange(len(session.targets))
+            content = random.choice(session.targets[i].seeds)
+        return (bytes([i]) + changed(random, session.targets[i], content))[:size]
 
-    options = [sys.argv[0], str(folder), f"-seed={seed + 1}", f"-max_len={LONGEST + 1}", "-verbosity=0", "-timeout=60"]
+    options = [
+        sys.argv[0],
+        str(folder),
+        f"-seed={seed + 1}",
+        f"-max_len={LONGEST + 1}",
+        "-verbosity=0",
+        "-timeout=3600",
+    ]
     options += ["-rss_limit_mb=0", "-handle_int=0"]
     atheris.Setup(options, take, custom_mutator=mutate)
     atheris.Fuzz()
