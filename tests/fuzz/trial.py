@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import attrs
 
 from funcnn import InputError
+from funcnn.arrays import release_freed_memory
 
 SECONDS, BYTES, TIMES = 2.0, 1 << 26, 40
 """The law: no longer than this, of the processor's time, and at most 64 MB and so many bytes for each of the input."""
@@ -51,6 +52,9 @@ def tried(target: Target, content: bytes) -> str | None:
         raise TooLongError
 
     before, found = _memory(reset=True), None
+    if before > 2 * target.constant:  # what is free already would hide what this one takes
+        release_freed_memory()
+        before = _memory(reset=True)
     handler = signal.signal(signal.SIGPROF, stop)
     began = time.process_time()
     signal.setitimer(signal.ITIMER_PROF, SECONDS)
