@@ -76,7 +76,7 @@ def save(
         class_names: The name of each label.
 
     Raises:
-        InputError: A part of the model was made by hand, or the params are not those of the model.
+        InputError: A part of the model was made by hand, it has more than 10,000 parts, or the params are not its own.
     """
     known = scaling is None or is_one_of(scaling, SCALINGS)
     require(known, "save", f"a scaling of {', '.join(SCALINGS)}, or None", repr(scaling))
@@ -104,15 +104,15 @@ def load(path: str | Path) -> SavedModel:
 
     Raises:
         InputError: The file is missing, truncated or no funcnn model, names a constructor that is not registered,
-            or has other arrays than its architecture; every mismatch is listed with its path.
+            or has other arrays than its architecture; every mismatch is listed with its path. What is refused costs
+            time and memory of the order of the file, however large the model that it describes.
     """
     values, arrays = _read(path)
     signed = values.pop(_DIGEST, None)
     header = headers.header(str(path), headers.ModelHeader, values)
-    names = ", ".join(_dtypes(arrays))
-    require(
-        header.dtype in _dtypes(arrays), f"{path}: header dtype", f"that of its arrays, {names}", repr(header.dtype)
-    )
+    dtypes = _dtypes(arrays)
+    expected = f"that of its arrays, {', '.join(dtypes)}"
+    require(header.dtype in dtypes, f"{path}: header dtype", expected, repr(header.dtype))
     try:
         model, in_shape = from_plain(header.model), from_plain(header.in_shape)
         params = _restored("params", _template(model, in_shape, header.dtype), arrays, {})

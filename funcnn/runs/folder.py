@@ -3,7 +3,7 @@
     config.json               the experiment's name and version, the config, how it runs, and when it ends
     environment.json          versions, machine, BLAS, commit, data
     steps.csv, history.csv    a step, an epoch a row
-    checkpoint.safetensors    where the run stands: params and state
+    checkpoint.safetensors    where the run stands: params and state, and the hash of which run it is
     model.safetensors         the last good model, if the experiment saves one
     best.safetensors          the model after the epoch at which the watched column is least
     history.png, report.html  pictures
@@ -165,10 +165,10 @@ def write_json(path: Path, values: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Plain data, nested no deeper than they need to be.
+    """Plain data, at most :data:`DEEPEST` deep.
 
     Raises:
-        InputError: The file cannot be read, or is not JSON.
+        InputError: The file cannot be read, is not JSON, or is deeper.
     """
     check_ends(path)
     try:
@@ -195,7 +195,11 @@ def read_plan_of(folder: Path, name: str, version: int, hint: str) -> Plan:
 
 
 def structured(where: str, values: Any, kind: type[T]) -> T:
-    """The record of ``kind`` that plain data describe."""
+    """The record of ``kind`` that plain data describe.
+
+    Raises:
+        InputError: Fields are missing, unknown, or of another kind; all are listed, each with its path.
+    """
     known = ", ".join(field.name for field in attrs.fields(kind))  # type: ignore[arg-type]
     expected = f"an object with the fields {known}, as this version writes it"
     require(isinstance(values, Mapping), where, expected, type(values).__name__)
