@@ -20,7 +20,7 @@ from tests.catalogue import LAYERS
 from tests.resigned import resigned, signed
 
 SECONDS, BYTES, TIMES = 2.0, 1 << 23, 40
-"""The law of reading: no longer than this, of the processor's time, and at most 8 MB and so many bytes for each byte."""
+"""The law of reading: no longer than this, of processor time, and at most 8 MB and so many times the file's size."""
 
 
 def within_the_law(read, path):
