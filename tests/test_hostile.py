@@ -71,8 +71,8 @@ MODELS = {
     "three times 1,000": (nested(1000, 3), [3], "from_plain: expected at most 10,000 layers and other parts, got "),
     "10,000 at a time": (serial(*[nested(9999, 1)] * 500), [3], "from_plain: expected at most 10,000 layers and other"),
     "ten, six times": (nested(10, 6), [3], "from_plain: expected at most 10,000 layers and other parts, got "),
-    "120 a level": (
-        serial(*[serial(*[RELU] * 120)] * 120),
+    "101 a level": (
+        serial(*[serial(*[RELU] * 101)] * 101),
         [3],
         "from_plain: expected at most 10,000 layers and other",
     ),
@@ -124,8 +124,8 @@ def test_the_law_catches_a_reader_that_draws_params(path, monkeypatch):
     with pytest.raises(AssertionError, match="bytes"):
         within_the_law(lambda path: fn.dense(10**6).init(Key(0), (3,)), path)
     monkeypatch.setattr(f"{__name__}.SECONDS", 0.05)
-    with pytest.raises(AssertionError, match=r"^0\.\d s"):
-        within_the_law(lambda path: sum(range(10**7)), path)
+    with pytest.raises(AssertionError, match=r"^\d\.\d s"):
+        within_the_law(lambda path: sum(range(5 * 10**5)), path)
 
 
 @described
