@@ -137,10 +137,10 @@ def test_what_killed_writers_left_is_removed(whole, folder):
 
 
 def test_killed_runs_end_with_the_bytes_of_one_that_was_not(capsys):
-    main(Command(QUICK[-1:], kills=1, longest=0.5))
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if "kills, " in line]
+    main(Command(QUICK[-1:], kills=2, sweeps=0, shared=0, longest=0.5))
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if " kills (" in line]
     assert line.startswith("experiments.sine")
-    assert ": 1 kills, " in line
+    assert ": 2 kills (" in line
 
 
 def test_a_run_may_wait_for_another_one(whole, tmp_path):
@@ -247,18 +247,25 @@ def test_what_is_ignored_stays_ignored_and_all_handlers_are_as_before():
     assert [*map(signal.getsignal, ENDINGS)] == before
 
 
-@pytest.mark.parametrize("module", ["experiments.mnist", "funcnn.runs"])
-def test_ctrl_c_during_imports_is_told_on_one_line(module):
-    """As soon as the first of them, which takes long, is on its way."""
-    loading = f"import sys; sys.argv = ['-m']; sys.path[:0] = {sys.path!r}; import runpy, signal, threading, time\n"
-    loading += "def end():\n    while 'tyro' not in sys.modules:\n        time.sleep(0.001)\n"
-    loading += "    signal.raise_signal(signal.SIGINT)\nthreading.Thread(target=end).start()\n"
-    loading += (
-        f"signal.signal(signal.SIGINT, signal.default_int_handler)\nrunpy.run_module({module!r}, run_name='__main__')"
-    )
-    run = subprocess.run([sys.executable, "-c", loading], capture_output=True, text=True)
-    assert (run.stdout, run.stderr) == ("", "interrupted\n")
-    assert run.returncode == -signal.SIGINT
+INTERRUPTING = """
+import runpy, signal, sys, threading, time
+
+def end():
+    while "tyro" not in sys.modules:
+        time.sleep(0.001)
+    signal.raise_signal(signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+module, sys.argv = sys.argv[1], ["-m", "compare"]
+threading.Thread(target=end).start()
+runpy.run_module(module, run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize(("module", "status"), [("experiments.mnist", -signal.SIGINT), ("funcnn.runs", 130)])
+def test_ctrl_c_during_imports_is_told_on_one_line(module, status):
+    run = subprocess.run([sys.executable, "-c", INTERRUPTING, module], capture_output=True, text=True, env=HERE)
+    assert (run.stdout, run.stderr, run.returncode) == ("", "interrupted\n", status)
 
 
 def test_a_second_ctrl_c_loses_nothing(tmp_path):

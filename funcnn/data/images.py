@@ -19,8 +19,8 @@ from funcnn.reading import read_bytes
 __all__ = ["image_paths", "read_image", "write_image"]
 
 
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
-"""What is read. Pillow knows others, of which some (EPS) start a program, whatever the file's name."""
+PLUGINS = {"PNG": "Png", "JPEG": "Jpeg", "BMP": "Bmp", "GIF": "Gif", "WEBP": "WebP", "TIFF": "Tiff"}
+"""What is read, and by which module of Pillow. Of the others that it has, EPS starts a program, whatever the name."""
 
 PIXELS, PIXELS_A_BYTE = 2**24, 16
 """An image has at most so many pixels, and so many more for each byte of its file: 50 megapixels in 2 MB, not in 200
@@ -47,7 +47,7 @@ def read_image(path: str | Path) -> UInt8[Array, "height width 4"]:
         with warnings.catch_warnings(), in_memory(path):
             warnings.simplefilter("ignore")  # what Pillow finds odd but can read is none of the user's business
             warnings.simplefilter("error", pil.Image.DecompressionBombWarning)
-            image, most = pil.Image.open(io.BytesIO(content), formats=FORMATS), PIXELS + PIXELS_A_BYTE * len(content)
+            image, most = pil.Image.open(io.BytesIO(content), formats=[*PLUGINS]), PIXELS + PIXELS_A_BYTE * len(content)
             size = f"{image.width} x {image.height}"
             require(image.width * image.height <= most, str(path), f"at most {most} pixels", size, "make it smaller")
             with _quiet() if image.format == "TIFF" else nullcontext():
@@ -62,7 +62,7 @@ def read_image(path: str | Path) -> UInt8[Array, "height width 4"]:
         raise
     except pil.UnidentifiedImageError as error:
         got = "a file of another kind, or a damaged one"
-        raise InputError(str(path), f"an image ({', '.join(FORMATS)})", got) from error
+        raise InputError(str(path), f"an image ({', '.join(PLUGINS)})", got) from error
     except Exception as error:  # what Pillow raises for damaged files is of many types
         raise InputError(str(path), "a whole image", str(error) or repr(error)) from error
 
@@ -117,4 +117,5 @@ def pillow() -> ModuleType:
         ModuleNotFoundError: The extra ``experiments`` is not installed.
     """
     hint = "images take the extra `experiments`: pip install 'funcnn[experiments]'"
-    return imported(hint, "PIL", "PIL.Image", "PIL.ImageOps")
+    plugins = (f"PIL.{name}ImagePlugin" for name in PLUGINS.values())  # or else an image may have all others imported
+    return imported(hint, "PIL", "PIL.Image", "PIL.ImageOps", *plugins)

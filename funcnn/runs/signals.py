@@ -1,14 +1,10 @@
-"""How signals end a command: Ctrl-C, TERM and HUP alike, in order, and without a traceback."""
+"""How signals end a command: Ctrl-C, TERM and HUP alike, in order."""
 
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Any
-
-from funcnn.runs.text import say
 
 ENDINGS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 """What a user, a batch system and a terminal that is closed send, as far as the platform knows them."""
@@ -27,22 +23,6 @@ def uninterrupted() -> Iterator[None]:
     """None of the signals does anything inside: a second one must not lose what the first one saves."""
     with _handled(ENDINGS, signal.SIG_IGN):
         yield
-
-
-def quiet_imports() -> None:
-    """Have Ctrl-C end this process with one line, also before :func:`funcnn.runs.main` is called.
-
-    For the first lines of a package or module that is started by ``python -m``: what Python itself does before, and
-    what a script imports before it calls ``main``, ends with a traceback still.
-    """
-
-    def told(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if issubclass(kind, KeyboardInterrupt):
-            say("interrupted", error=True)  # and Python ends by the signal, which shells call status 130
-        else:
-            sys.__excepthook__(kind, error, trace)
-
-    sys.excepthook = told
 
 
 @contextmanager
