@@ -13,7 +13,7 @@ from funcnn import tree
 from funcnn.arrays import Array, Shapes
 from funcnn.checkpoint import save
 from funcnn.data.batches import row_tables, take_rows
-from funcnn.errors import InputError, is_count, is_real, require
+from funcnn.errors import InputError, is_count, is_real, require, validator
 from funcnn.keys import check_key
 from funcnn.layer import Params
 from funcnn.metrics import weighted_mean
@@ -79,20 +79,12 @@ def means(steps: Sequence[Row]) -> Row:
     return weighted_mean(rows)
 
 
-def _field(expected: str, fits: Callable[[Any], bool]) -> Callable[[Any, Any, Any], None]:
-    """A validator: raise unless the value of a field fits."""
-
-    def check(experiment: Any, attribute: Any, value: Any) -> None:
-        require(fits(value), f"Experiment {attribute.name}", expected, repr(value))
-
-    return check
-
-
 def _check_watch(experiment: Any, attribute: Any, value: Any) -> None:
     hint = "name the column that is to get less"
     require(value is None or experiment.watch is not None, "Experiment patience", "a column to watch", "none", hint)
 
 
+_field = partial(validator, "Experiment {}")
 _FUNCTION = _field("a function", callable)
 _COUNT = _field("a positive whole number", is_count)
 _COUNT_OR_NONE = _field("a positive whole number or None", lambda value: value is None or is_count(value))
