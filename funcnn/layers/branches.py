@@ -9,7 +9,8 @@ a tuple                 ``joined``,       ``parallel``
 ======================= ================= =================
 
 These are closed under ``serial``: :func:`add` is ``fork``, then ``summed``; :func:`concatenate` is ``fork``, then
-``joined``; :func:`residual` adds :func:`funcnn.identity`. The forward pass of :func:`fork` is the ``juxt`` of its stages.
+``joined``; :func:`residual` adds :func:`funcnn.identity`. The forward pass of :func:`fork` is the ``juxt`` of its
+stages.
 """
 
 import operator

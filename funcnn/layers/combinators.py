@@ -1,8 +1,8 @@
 """Layers one after another: a combinator gives a :class:`Layer` again, so nesting needs no special case.
 
 The forward pass of :func:`serial` is the ``pipe`` of its stages. A layer with its params and residuals is a *pullback*,
-``(dparams, dy) -> (dparams, dx)``; the VJP is the ``pipe`` of the pullbacks in reverse. So ``serial`` is associative, and
-:func:`identity` is its unit, bit for bit, for layers that draw nothing: what one draws depends on its place.
+``(dparams, dy) -> (dparams, dx)``; the VJP is the ``pipe`` of the pullbacks in reverse. So ``serial`` is associative,
+and :func:`identity` is its unit, bit for bit, for layers that draw nothing: what one draws depends on its place.
 """
 
 from collections.abc import Callable, Sequence

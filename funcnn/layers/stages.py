@@ -52,10 +52,12 @@ def located(name: str, i: int, function: Callable[..., Any], *args: Any, **kwarg
 
 
 def check_layers(name: str, layers: tuple[Layer, ...]) -> None:
+    """Raise unless all are layers, and there is one at least, but for ``serial``."""
     require(len(layers) > 0 or name == "serial", name, "at least one layer", "none")
     for i, layer in enumerate(layers):
         require(isinstance(layer, Layer), f"{name}[{i}]", "a Layer", repr(layer), "call its constructor: relu()")
 
 
 def any_calibrates(layers: Iterable[Layer]) -> bool:
+    """Whether one of them computes statistics from data."""
     return any(layer.calibrate is not None for layer in layers)
