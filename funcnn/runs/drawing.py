@@ -20,7 +20,6 @@ from funcnn.errors import is_one_of, require
 from funcnn.layer import Params, Part, outline
 from funcnn.runs.experiment import Section
 from funcnn.runs.sections import rendered
-from funcnn.spec import to_plain
 
 LAYERS = (
     *("dense", "conv2d", "max_pool2d", "avg_pool2d", "batch_norm", "softmax", "log_softmax"),
@@ -34,7 +33,7 @@ MOST_BYTES = 1_000_000
 
 
 def drawing_section(
-    model: fn.Layer, params: Params, in_shape: Shape, scaling: str, class_names: Sequence[str], title: str = "Draw"
+    model: fn.Layer, params: Params, in_shape: Shape, scaling: str, class_names: Sequence[str]
 ) -> Section:
     """A paper to draw on with mouse, finger or keys, what the model sees of the drawing, and its probabilities.
 
@@ -44,28 +43,36 @@ def drawing_section(
         in_shape: That of MNIST's pictures, (784,), (28, 28) or (28, 28, 1).
         scaling: The name of the scaling of the inputs.
         class_names: The name of each label.
-        title: The heading.
 
     Raises:
-        InputError: A layer that the page does not know, weights that half precision cannot hold or that are more than
-            :data:`MOST_BYTES`, another shape or scaling, or not as many names as classes.
+        InputError: A layer that the page does not know, params of another model, those that half precision cannot hold
+            or that are more than :data:`MOST_BYTES`, another shape or scaling, or not as many names as outputs.
     """
     where, shapes = "drawing_section", ((SIDE * SIDE,), (SIDE, SIDE), (SIDE, SIDE, 1))
     require(in_shape in shapes, where, f"inputs {', '.join(map(str, shapes))}", in_shape)
     require(is_one_of(scaling, SCALINGS), where, f"a scaling of {', '.join(SCALINGS)}", repr(scaling))
-    (_, *out_shape) = fn.predict(model, params, np.zeros((1, *in_shape), np.float32)).shape
-    require(out_shape == [len(class_names)], where, f"an output for each of {len(class_names)} names", out_shape)
-    parts = [*_parts(outline(model, in_shape))]
+    _, out_shape = model.init(fn.Key(0), in_shape)
+    require(out_shape == (len(class_names),), where, f"an output for each of {len(class_names)} names", out_shape)
+    data = {"scaling": SCALINGS[scaling], **in_page(model, params, in_shape)}
+    return Section("Draw", rendered("drawing", data, class_names, SIDE))
+
+
+def in_page(model: fn.Layer, params: Params, in_shape: Shape) -> dict[str, Any]:
+    """A model as ``network.js`` takes it: its layers with their settings, and their arrays in base64, in that order.
+
+    Raises:
+        InputError: As :func:`drawing_section`.
+    """
+    dtype = next((leaf.dtype for leaf in tree.leaves(params)), np.float32)
+    fn.predict(model, params, np.zeros((1, *in_shape), dtype))  # which refuses params of another model
     leaves = groupby(lambda leaf: leaf[0].rpartition(".")[0], tree.leaves_with_paths(params))
-    owned = [(part, {path.rpartition(".")[2]: leaf for path, leaf in leaves.get(part.path, ())}) for part in parts]
-    content = b"".join(_encoded(path, leaf) for part in parts for path, leaf in leaves.get(part.path, ()))
-    require(len(content) <= MOST_BYTES, where, f"a model of at most {MOST_BYTES:,} bytes in the page", len(content))
-    data = {
-        "scaling": SCALINGS[scaling],
-        "layers": [_settings(part, own) for part, own in owned],
-        "arrays": base64.b64encode(content).decode(),
-    }
-    return Section(title, rendered("drawing", data, class_names, SIDE))
+    layers, arrays = [], b""
+    for part in _parts(outline(model, in_shape)):
+        own = {path.rpartition(".")[2]: leaf for path, leaf in leaves.get(part.path, ())}
+        layers.append(_settings(part, own))
+        arrays += b"".join(_encoded(f"drawing_section {part.path} {name}", leaf) for name, leaf in own.items())
+    require(len(arrays) <= MOST_BYTES, "drawing_section", f"a model of at most {MOST_BYTES:,} bytes", len(arrays))
+    return {"layers": layers, "arrays": base64.b64encode(arrays).decode()}
 
 
 def _parts(part: Part) -> Iterator[Part]:
@@ -81,16 +88,16 @@ def _parts(part: Part) -> Iterator[Part]:
 
 
 def _settings(part: Part, params: dict[str, Array]) -> dict[str, Any]:
-    """A layer as the page makes it: its arguments but for initializers, and the shapes of all it takes and gives."""
-    arguments = to_plain(part.layer)["arguments"]
-    plain = {name: value for name, value in arguments.items() if name not in params}
-    shapes = {name: leaf.shape for name, leaf in params.items()}
-    return {**plain, "name": part.layer.spec.name, "shape": part.in_shape, "out": part.out_shape, "params": shapes}
+    """A layer as the page makes it: its arguments without initializers, and the shapes of what it takes and gives."""
+    assert part.layer.spec  # which has a name that is known
+    arguments = {name: value for name, value in part.layer.spec.arguments.items() if name not in params}
+    shapes = [(name, leaf.shape) for name, leaf in params.items()]  # in the order in which they are read
+    return {**arguments, "name": part.layer.spec.name, "shape": part.in_shape, "out": part.out_shape, "params": shapes}
 
 
-def _encoded(path: str, leaf: Array) -> bytes:
-    """The bytes of an array: half precision for matrices, whose errors cancel, single precision for vectors."""
+def _encoded(where: str, leaf: Array) -> bytes:
+    """The bytes of an array: half precision for matrices and kernels, single precision for vectors, which are few."""
     with np.errstate(over="ignore"):
         rounded = np.asarray(leaf).astype("<f2" if leaf.ndim > 1 else "<f4")
-    require(bool(np.isfinite(rounded).all()), f"drawing_section {path}", "numbers up to 65504", "others")
+    require(bool(np.isfinite(rounded).all()), where, "finite numbers up to 65504", "others")
     return rounded.tobytes()

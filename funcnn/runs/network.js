@@ -114,7 +114,7 @@ const network = ({ layers, arrays }) => {
     return array;
   };
   const functions = layers.map(({ name, params, ...settings }) => {
-    const own = Object.fromEntries(Object.entries(params).map(([param, shape]) => [param, next(shape)]));
+    const own = Object.fromEntries(params.map(([param, shape]) => [param, next(shape)]));
     return LAYERS[name]({ ...settings, ...own });
   });
   return x => functions.reduce((value, layer) => layer(value), x);
