@@ -1,4 +1,4 @@
-"""The paper to draw on in a report: what the page holds is the model, and what it computes is what predict says.
+"""The canvas to draw on in a report: what the page holds is the model, and what it computes is what predict says.
 
 Its JavaScript runs in Node.js where there is one; what it is given is tested without.
 """
@@ -131,7 +131,7 @@ def test_the_page_sees_a_drawing_as_predict_does(node):
     assert (found != expected).sum() < 10
 
 
-def test_a_blank_paper_shows_nothing(node):
+def test_a_blank_canvas_shows_nothing(node):
     (found,) = node("() => asMnist({ height: 4, width: 4, data: new Float64Array(16) }).data", [0])
     assert not found.any()
 
@@ -165,6 +165,9 @@ def test_what_the_page_holds_is_the_model():
     for found, leaf in zip(decoded(data), tree.leaves(params), strict=True):
         np.testing.assert_allclose(found, leaf, rtol=2**-11 if leaf.ndim > 1 else 0, atol=2**-25)
     assert 292_000 < len(section.html) < 320_000
+    scripts = [path.read_text().strip() for path in SCRIPTS.glob("*.js")]
+    assert len(scripts) == 3
+    assert all(script in section.html for script in scripts)  # as they are, though they pass through a template
 
 
 def test_every_name_is_escaped_and_the_page_fetches_nothing():
@@ -177,7 +180,7 @@ def test_every_name_is_escaped_and_the_page_fetches_nothing():
     assert page.root.find("noscript/p") is not None
 
 
-def test_a_report_has_a_paper_or_says_why_there_is_none():
+def test_a_report_has_a_canvas_or_says_why_there_is_none():
     def first(model, **options):
         params, _ = model.init(KEY, (784,))
         return next(iter(classifier_sections(model, DATA.test, **options)(params)))

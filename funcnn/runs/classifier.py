@@ -63,7 +63,7 @@ def classifier_sections(
             try:
                 yield drawing_section(model, params, test.inputs.shape[1:], scaling, names)
             except fn.InputError as error:
-                yield Section("Draw", rendered("note", f"There is no paper to draw on here. {error}"))
+                yield Section("Draw", rendered("note", f"There is no canvas to draw on. {error}"))
         logits = logits_of(model, params, test.inputs)
         probabilities = fn.predict(fn.softmax(), (), logits)
         loss = fn.evaluate(fn.identity(), fn.softmax_cross_entropy(), (), fn.Batch(logits, labels))["loss"]

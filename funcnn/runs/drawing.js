@@ -1,11 +1,13 @@
-// The paper, and beside it what the network says of what is drawn there.
+// The canvas to draw on, and beside it what the network says of what is drawn there.
 
 const root = document.currentScript.closest(".drawing");
 const { scaling: [offset, divisor], ...saved } = JSON.parse(root.querySelector("script").textContent);
 const predict = network(saved);
 const [paper, seen] = root.querySelectorAll("canvas");
-const pen = root.querySelector(".pen"), answer = root.querySelector("output"), bars = [...root.querySelectorAll("tbody tr")];
+const pen = root.querySelector(".pen"), answer = root.querySelector("output");
+const bars = [...root.querySelectorAll("tbody tr")];
 const sheet = paper.getContext("2d", { willReadFrequently: true }), side = paper.width;
+const ARROWS = { ArrowLeft: [-4, 0], ArrowRight: [4, 0], ArrowUp: [0, -4], ArrowDown: [0, 4] };
 const percent = share => `${(100 * share).toFixed(2)}%`;
 let at = [side / 2, side / 2]; // the point of the pen
 
@@ -60,13 +62,14 @@ paper.addEventListener("pointerdown", event => {
 });
 paper.addEventListener("pointermove", event => {
   if (!paper.hasPointerCapture(event.pointerId)) return;
-  for (const part of event.getCoalescedEvents?.() ?? [event]) move(placeOf(part), true);
+  const parts = event.getCoalescedEvents?.() ?? []; // some browsers give none
+  for (const part of parts.length ? parts : [event]) move(placeOf(part), true);
   show();
 });
 paper.addEventListener("keydown", event => {
-  const [right, down] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key] ?? [0, 0];
-  if (["Delete", "Backspace", "Escape"].includes(event.key)) clear();
-  else if (right || down) move([right, down].map((step, i) => Math.min(Math.max(at[i] + 4 * step, 0), side)), event.shiftKey);
+  const step = ARROWS[event.key];
+  if (step) move(step.map((length, i) => Math.min(Math.max(at[i] + length, 0), side)), event.shiftKey);
+  else if (event.key === "Delete") clear();
   else return;
   event.preventDefault();
   show();

@@ -1,7 +1,7 @@
 """A section of a report to draw on: the page holds the model, and says at once what it takes a drawing for.
 
 ``picture.js`` makes of a drawing what ``funcnn/data/normalize.py`` makes of a picture, ``network.js`` computes the
-model, ``drawing.js`` is the paper. A test holds the first two equal to what they repeat.
+model, ``drawing.js`` is the canvas. A test holds the first two equal to what they repeat.
 """
 
 import base64
@@ -29,13 +29,13 @@ LAYERS = (
 """The layers that ``network.js`` computes, composed by ``serial`` and ``repeat``."""
 
 MOST_BYTES = 1_000_000
-"""How many the arrays of a model may have in the page, where each three of them take four letters."""
+"""The most that the arrays of a model may have; in the page, three bytes take four letters."""
 
 
 def drawing_section(
     model: fn.Layer, params: Params, in_shape: Shape, scaling: str, class_names: Sequence[str]
 ) -> Section:
-    """A paper to draw on with mouse, finger or keys, what the model sees of the drawing, and its probabilities.
+    """A canvas to draw on with mouse, finger or keys, what the model sees of the drawing, and its probabilities.
 
     Args:
         model: A classifier of :data:`LAYERS`; its outputs are logits or probabilities.

@@ -26,7 +26,7 @@ const softmax = row => {
   row.forEach((value, i) => { row[i] = Math.exp(value); });
 };
 
-// y = a sum over all places of all windows on an image: visit(window, place in it, pixel of the image)
+// All places of all windows on an image: visit(window, place in it, pixel of the image).
 const eachPlace = ({ shape: [height, width], out: [down, across], size, stride, padding }, visit) => {
   const [kernelHeight, kernelWidth] = pair(size), [rowStep, columnStep] = pair(stride ?? size);
   const before = (length, count, step, kernel) => // the zeros that go before the image
@@ -43,7 +43,8 @@ const filled = (shape, values) => {
   const y = new Float64Array(shape.reduce((product, size) => product * size, 1));
   return y.map((_, i) => values[i % values.length]);
 };
-const addProduct = (y, at, x, from, weights, start, inputs, outputs) => { // y += x W, all from a place of their own on
+// y += x W, from `at` on in y, `from` on in x, and `start` on in W.
+const addProduct = (y, at, x, from, weights, start, inputs, outputs) => {
   for (let i = 0; i < inputs; i++) {
     const value = x[from + i];
     if (value !== 0) for (let j = 0; j < outputs; j++) y[at + j] += value * weights[start + i * outputs + j];
@@ -53,7 +54,8 @@ const addProduct = (y, at, x, from, weights, start, inputs, outputs) => { // y +
 const LAYERS = {
   dense: ({ shape, out, weights, biases }) => x => {
     const y = filled(out, biases), inputs = shape.at(-1), outputs = out.at(-1);
-    for (let row = 0; row < x.length / inputs; row++) addProduct(y, row * outputs, x, row * inputs, weights, 0, inputs, outputs);
+    for (let row = 0; row < x.length / inputs; row++)
+      addProduct(y, row * outputs, x, row * inputs, weights, 0, inputs, outputs);
     return y;
   },
   conv2d: ({ kernel, weights, biases, ...places }) => x => {
@@ -65,7 +67,10 @@ const LAYERS = {
   max_pool2d: places => x => {
     const y = filled(places.out, [-Infinity]), channels = places.out[2];
     eachPlace(places, (window, _, pixel) => {
-      for (let k = 0; k < channels; k++) y[window * channels + k] = Math.max(y[window * channels + k], x[pixel * channels + k]);
+      for (let k = 0; k < channels; k++) {
+        const at = window * channels + k;
+        y[at] = Math.max(y[at], x[pixel * channels + k]);
+      }
     });
     return y;
   },
@@ -102,16 +107,18 @@ const half = bits => {
   return (bits & 32768 ? -1 : 1) * (exponent ? 2 ** (exponent - 15) * (1 + fraction) : 2 ** -14 * fraction);
 };
 
-// The layers as functions. Their arrays stand one after another in base64: matrices in half precision, vectors in single.
+// The layers as functions. Their arrays stand one after another in base64: vectors in single precision, others in half.
 const network = ({ layers, arrays }) => {
   const bytes = new DataView(Uint8Array.from(atob(arrays), letter => letter.charCodeAt(0)).buffer);
   let at = 0;
   const next = shape => {
     const size = shape.length > 1 ? 2 : 4, start = at;
-    const read = size === 2 ? i => half(bytes.getUint16(start + 2 * i, true)) : i => bytes.getFloat32(start + 4 * i, true);
-    const array = Float32Array.from({ length: shape.reduce((product, length) => product * length, 1) }, (_, i) => read(i));
-    at += size * array.length;
-    return array;
+    const read = size === 2
+      ? i => half(bytes.getUint16(start + 2 * i, true))
+      : i => bytes.getFloat32(start + 4 * i, true);
+    const length = shape.reduce((product, axis) => product * axis, 1);
+    at += size * length;
+    return Float32Array.from({ length }, (_, i) => read(i));
   };
   const functions = layers.map(({ name, params, ...settings }) => {
     const own = Object.fromEntries(params.map(([param, shape]) => [param, next(shape)]));

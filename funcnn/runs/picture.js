@@ -3,10 +3,12 @@
 
 const SIDE = 28, FITTED = 20;
 
-const picture = (height, width, at) =>
-  ({ height, width, data: Float64Array.from({ length: height * width }, (_, i) => at(Math.floor(i / width), i % width)) });
-const cut = ({ width, data }, rows, columns) =>
-  picture(rows.stop - rows.start, columns.stop - columns.start, (r, c) => data[(rows.start + r) * width + columns.start + c]);
+const picture = (height, width, at) => {
+  const data = Float64Array.from({ length: height * width }, (_, i) => at(Math.floor(i / width), i % width));
+  return { height, width, data };
+};
+const cut = ({ width, data }, { start: top, stop: bottom }, { start: left, stop: right }) =>
+  picture(bottom - top, right - left, (r, c) => data[(top + r) * width + left + c]);
 const scaled = ({ height, width, data }, factor) => ({ height, width, data: data.map(value => value * factor) });
 const greatest = ({ data }) => data.reduce((most, value) => Math.max(most, value), 0);
 
@@ -34,7 +36,8 @@ const box = (strength, level) => {
 const windowOf = ink => {
   const [rows, columns] = box(scaled(ink, 1 / greatest(ink)), 0.5);
   const margin = 2 + Math.floor(Math.max(rows.stop - rows.start, columns.stop - columns.start) / 10);
-  const wider = ({ start, stop }, length) => ({ start: Math.max(0, start - margin), stop: Math.min(length, stop + margin) });
+  const wider = ({ start, stop }, length) =>
+    ({ start: Math.max(0, start - margin), stop: Math.min(length, stop + margin) });
   return cut(ink, wider(rows, ink.height), wider(columns, ink.width));
 };
 
