@@ -79,11 +79,8 @@ def _drawn(part: Part) -> Drawing:
     if spec.name in BRANCHING:
         skip = [Drawing(_APART, 0)] if spec.name == "residual" else []
         return _beside([*inside, *skip], _box([spec.name, str(part.out_shape)], "pill"))
-    return (
-        _stacked(inside)
-        if spec.name in ("serial", "repeat")
-        else _framed(_stacked(inside), f"{spec.name} {part.out_shape}")
-    )
+    stack = _stacked(inside)
+    return stack if spec.name in ("serial", "repeat") else _framed(stack, f"{spec.name} {part.out_shape}")
 
 
 def _stacked(drawings: Sequence[Drawing]) -> Drawing:
