@@ -72,7 +72,7 @@ def experiment(config: Config) -> Experiment:
         evaluate={"test": data.test},
         metrics={"accuracy": fn.accuracy},
         formats={"accuracy": ".2%"},
-        sections=classifier_sections(model, data.test, data.class_names),
+        sections=classifier_sections(model, data.test, data.class_names, scaling=data.scaling),
         scaling=data.scaling,
         class_names=data.class_names,
     )

@@ -107,7 +107,7 @@ def experiment(config: Config) -> Experiment:
         patience=config.patience,
         tolerance=config.tolerance,
         formats={"accuracy": ".2%"},
-        sections=classifier_sections(model, data.test, data.class_names, as_saved=folded),
+        sections=classifier_sections(model, data.test, data.class_names, scaling=scaling, as_saved=folded),
         scaling=scaling,
         class_names=data.class_names,
         as_saved=folded,

@@ -37,6 +37,7 @@ Nothing here changes an argument, keeps a global, or draws a number without a ke
     jax           the same step: compiled, epoch, scanned, over_seeds, sharded; JAX and Optax take params as they are
     onnx          export, load: a trained model for other programs, and models of PyTorch and scikit-learn to train on
     layer         what a layer is; predict, pullback, summary, calibrated
+    diagram       the architecture of a model as an SVG figure
     keys          Key: randomness as a value
     tree          records as trees: map, leaves, equal
     spec          described: constructors that remember their call
@@ -49,6 +50,7 @@ from funcnn import arrays as arrays, initializers as initializers, metrics as me
 from funcnn.arrays import keep_freed_memory as keep_freed_memory
 from funcnn.checkpoint import *
 from funcnn.data import Dataset as Dataset, batches as batches, load_dataset as load_dataset, load_folder as load_folder
+from funcnn.diagram import *
 from funcnn.errors import InputError as InputError
 from funcnn.initializers import Initializer as Initializer
 from funcnn.keys import *

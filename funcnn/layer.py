@@ -159,6 +159,59 @@ def pullback(
     return y, partial(layer.vjp, params, residuals)
 
 
+@attrs.frozen
+class Part:
+    """A layer at its place in a model, as :func:`outline` finds it.
+
+    Attributes:
+        path: That of its params in the tree.
+        layer: The layer.
+        in_shape: The shape of one input.
+        out_shape: The shape of one output.
+        parameters: How many it has, with those inside it.
+        parts: The layers inside it, in the order of their ``init``.
+    """
+
+    path: str
+    layer: Layer
+    in_shape: Shapes
+    out_shape: Shapes
+    parameters: int
+    parts: tuple["Part", ...]
+
+    def innermost(self) -> list["Part"]:
+        """The parts without parts."""
+        return [leaf for part in self.parts for leaf in part.innermost()] if self.parts else [self]
+
+
+def outline(layer: Layer, in_shape: Shapes) -> Part:
+    """The layer with all layers inside it, by initializing them.
+
+    Raises:
+        InputError: The shapes do not fit.
+    """
+    levels: list[list[Part]] = [[]]
+
+    def noting(part: Any) -> Any:
+        """``part``, made again so that its ``init`` notes it, with what was noted meanwhile as its parts."""
+        if not isinstance(part, Layer):
+            return part
+        again = map_parts(noting, part)
+
+        def init(key: Key, in_shape: Shapes, **options: Any) -> tuple[Params, Shapes]:
+            levels.append([])
+            params, out_shape = again.init(key, in_shape, **options)
+            inside = tuple(levels.pop())
+            path = ".".join(map(str, key.path))
+            levels[-1].append(Part(path, part, in_shape, out_shape, tree.size(params), inside))
+            return params, out_shape
+
+        return attrs.evolve(again, init=init)
+
+    noting(layer).init(ShapeKey(0), in_shape)
+    return levels[0][0]
+
+
 def summary(layer: Layer, in_shape: Shapes) -> str:
     """A table of the innermost layers: path of the params, output shape and number of parameters.
 
@@ -174,25 +227,8 @@ def summary(layer: Layer, in_shape: Shapes) -> str:
     total                          101,770
     """
     check_layer("summary", layer)
-    rows: list[tuple[str, str, int]] = []
-
-    def noting(part: Any) -> Any:
-        """``part``, made again so that its ``init`` adds a row, unless a layer inside it has added one."""
-        if not isinstance(part, Layer):
-            return part
-        again = map_parts(noting, part)
-
-        def init(key: Key, in_shape: Shapes, **options: Any) -> tuple[Params, Shapes]:
-            before = len(rows)
-            params, out_shape = again.init(key, in_shape, **options)
-            if len(rows) == before:
-                path = ".".join(map(str, key.path))  # also that of its params in the tree
-                rows.append((f"{path} {part}".lstrip(), str(out_shape), tree.size(params)))
-            return params, out_shape
-
-        return attrs.evolve(again, init=init)
-
-    noting(layer).init(ShapeKey(0), in_shape)
+    parts = outline(layer, in_shape).innermost()
+    rows = [(f"{part.path} {part.layer}".lstrip(), str(part.out_shape), part.parameters) for part in parts]
     rows.append(("total", "", sum(count for _, _, count in rows)))
     cells = [("layer", "output shape", "parameters"), *((name, shape, f"{count:,}") for name, shape, count in rows)]
     a, b, c = (max(map(len, column)) for column in zip(*cells, strict=True))

@@ -20,6 +20,7 @@ def test_layers(layer, in_shape):
         pull(y)
         pull(y, need_dx=False)
     fn.summary(layer, in_shape)
+    fn.diagram(layer, in_shape)
 
 
 JUDGES = [*table.LOSSES, *table.METRICS, *(row[:2] for row in table.METRICS_OF_TABLES)]

@@ -131,7 +131,7 @@ def test_a_report_is_whole(page, learned):
     assert not page.all("script", "link")
     assert all(image.get("alt") for image in page.all("img"))
     described = [box for box in page.all("div") if box.get("role") == "img"]
-    assert len(described) == len(page.all("svg")) == 5
+    assert len(described) == len(page.all("svg")) == 6
     assert all(box.get("aria-label") for box in described)
     ids = [element.get("id") for element in page.root.iter() if element.get("id")]
     assert len(set(ids)) == len(ids)
@@ -144,8 +144,8 @@ def test_a_report_is_whole(page, learned):
 
 def test_the_parts_come_in_order(page):
     assert page.headings == [
-        *("run-1 thing", "Model", "Training", "Classifier", "Confusion matrix", "Classes", "Most confident mistakes"),
-        *("First-layer weights", "Calibration", "Config", "Options", "Environment"),
+        *("run-1 thing", "Model", "Training", "Architecture", "Classifier", "Confusion matrix", "Classes"),
+        *("Most confident mistakes", "First-layer weights", "Calibration", "Config", "Options", "Environment"),
     ]
     config = ["hidden", "80", "patience", "\N{EN DASH}", "seed", "0"]
     options = ["engine", "numpy", "threads", "1", "checkpoint_every", "1000"]
@@ -206,11 +206,12 @@ def test_a_regression_has_a_report(tmp_path):
     ran = supervised(model, fn.mean_squared_error(), fn.adam(1e-2), data, **known)
     progress = last(stream(ran))
     page = written(tmp_path, ran, progress.history, params=progress.params)
-    assert page.headings[1:] == ["Model", "Training", "Fit", "Options"]
+    assert page.headings[1:] == ["Model", "Training", "Architecture", "Fit", "Options"]
     assert [*page.tiles] == ["train loss", "best epoch"]
     assert "What was &lt;learned&gt;." in page.text
     described = [box.get("aria-label") for box in page.all("div") if box.get("role") == "img"]
-    assert described == [*(f"{name} against epochs" for name in ("loss", "learning rate", "gradient norm")), "Fit"]
+    curves = [f"{name} against epochs" for name in ("loss", "learning rate", "gradient norm")]
+    assert described == [*curves, "Architecture", "Fit"]
 
 
 def test_columns_may_have_any_names(tmp_path):

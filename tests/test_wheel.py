@@ -54,7 +54,7 @@ def test_it_holds_the_packages_with_every_file_of_runs_and_no_experiments(wheel)
     assert [re.sub(r"-.*\.", "-", top) for top in tops] == ["funcnn", "funcnn-dist-info"]
     shipped = {Path(name).name for name in names if name.startswith("funcnn/runs/")}
     assert shipped == {path.name for path in (ROOT / "funcnn" / "runs").iterdir() if path.is_file()}
-    assert {".py", ".jinja", ".css"} == {Path(name).suffix for name in shipped}
+    assert {".py", ".jinja", ".css", ".js"} == {Path(name).suffix for name in shipped}
 
 
 def test_a_script_runs_on_the_wheel_alone(wave, installed):

@@ -10,9 +10,11 @@ import funcnn as fn
 from funcnn import metrics
 from funcnn.annotations import Float
 from funcnn.arrays import Array, Shape
-from funcnn.errors import require
+from funcnn.data import SCALINGS
+from funcnn.errors import is_one_of, require
 from funcnn.layer import Params
 from funcnn.runs import figures
+from funcnn.runs.drawing import drawing_section
 from funcnn.runs.experiment import Section
 from funcnn.runs.sections import figure_section, rendered
 
@@ -21,7 +23,12 @@ _PIECE = 1000  # so many samples are predicted at once, so that memory stays bou
 
 
 def classifier_sections(
-    model: fn.Layer, test: fn.Batch, class_names: Sequence[str] = (), *, as_saved: Callable[[Params], Params] = identity
+    model: fn.Layer,
+    test: fn.Batch,
+    class_names: Sequence[str] = (),
+    *,
+    scaling: str | None = None,
+    as_saved: Callable[[Params], Params] = identity,
 ) -> Callable[[Params], Iterable[Section]]:
     """The function from params to sections, for ``supervised(..., sections=classifier_sections(model, test))``.
 
@@ -30,10 +37,13 @@ def classifier_sections(
         test: The samples to judge it on, each of which counts the same. Their inputs are shown as images where they are
             (height, width), with or without one channel, or flat and square.
         class_names: The name of each label, instead of its number.
+        scaling: The name of the scaling of the inputs, for a section to draw on; where :func:`drawing_section` refuses
+            the model, the section says why.
         as_saved: The params that take the inputs of ``test``, for those of a run, as in :func:`supervised`.
 
     Raises:
-        InputError: The model gives no outputs (batch, classes), or its classes are not those of the samples.
+        InputError: The model gives no outputs (batch, classes), its classes are not those of the samples, or a scaling
+            of another name.
     """
     where = "classifier_sections"
     _, out_shape = model.init(fn.Key(0), test.inputs.shape[1:])
@@ -44,9 +54,16 @@ def classifier_sections(
     require(largest < classes, where, f"labels below {classes}, as the model has outputs", largest)
     names = tuple(class_names) or tuple(map(str, range(classes)))
     require(len(names) == classes, where, f"a name for each of {classes} classes", len(names))
+    known = scaling is None or is_one_of(scaling, SCALINGS)
+    require(known, where, f"a scaling of {', '.join(SCALINGS)}, or None", repr(scaling))
 
     def sections(learned: Params) -> Iterator[Section]:
         params, shape = as_saved(learned), image_shape(test.inputs.shape[1:])
+        if scaling is not None:
+            try:
+                yield drawing_section(model, params, test.inputs.shape[1:], scaling, names)
+            except fn.InputError as error:
+                yield Section("Draw", rendered("note", f"There is no canvas to draw on. {error}"))
         logits = logits_of(model, params, test.inputs)
         probabilities = fn.predict(fn.softmax(), (), logits)
         loss = fn.evaluate(fn.identity(), fn.softmax_cross_entropy(), (), fn.Batch(logits, labels))["loss"]

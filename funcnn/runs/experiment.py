@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import attrs
-from toolz import compose, concat, identity, keyfilter, valfilter
+from toolz import concat, identity, keyfilter, valfilter
 
 import funcnn as fn
 from funcnn import tree
@@ -226,6 +226,11 @@ def supervised(
     def save_model(path: Path, params: Params) -> None:
         save(path, model, as_saved(ready(params)), in_shape, scaling=scaling, class_names=class_names)
 
+    def shown(params: Params) -> Iterator[Section]:
+        figure = f'<div class="figure" role="img" aria-label="Architecture">{fn.diagram(model, in_shape)}</div>'
+        yield Section("Architecture", figure)
+        yield from sections(ready(params))
+
     def summarize(steps: Sequence[Row]) -> Row:
         row = {**means([keyfilter(averaged.__contains__, step) for step in steps])}
         for name in steps[0]:
@@ -245,7 +250,7 @@ def supervised(
         tolerance=tolerance,
         save=save_model if savable else None,
         describe=lambda: fn.summary(model, in_shape),
-        sections=compose(sections, ready),
+        sections=shown,
         formats=formats,
         data={"train": train, **evaluate},
         summarize=summarize,
