@@ -1,0 +1,162 @@
+"""The pages of the documentation, tried as a reader tries them: what the fence of a block says is done with it.
+
+    ```python                   is run, after the blocks above it on its page, in one namespace
+    ```python title="wave.py"   is written to that file
+    ```python title="PyTorch"   is compiled only: any title but a file's says whose code it is
+    ```sh                       is run, in the folder of the page's files; the installation in front of `&&` is left out
+    ```sh title="3 minutes"     takes too long to run: its options must be those of its command
+    ```text                     behind a block that is run is what it prints, or the last line of the error it raises
+    ```text title="of a log"    is compared with nothing
+
+In a text, a line `...` stands for any lines, and numbers with a point may differ as :func:`compare` says.
+"""
+
+import contextlib
+import io
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import attrs
+import pytest
+from toolz import concat
+
+from funcnn.runs import main
+from funcnn.runs.command import VERBS
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+
+_FENCE = re.compile(r"^( *)```(\w+)(?: title=\"(.*?)\")?[^\n]*\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+_SNIPPET = re.compile(r'^--8<-- "(.*?)"$', re.MULTILINE)
+_INSTALLATION = re.compile(r"pip install [^&\n]*(?:&& |$)", re.MULTILINE)
+_NUMBER = r"-?\d+\.\d+(?:e[-+]\d+)?%?"
+_DATE = r"\d{8}-\d{6}"
+
+
+@attrs.frozen
+class Block:
+    """A fenced block: its language, title, text and the line of the page where it begins."""
+
+    language: str
+    title: str
+    text: str
+    line: int
+
+
+def blocks(page: str) -> Iterator[Block]:
+    """The blocks of a page, with the files that they include."""
+    for match in _FENCE.finditer(page):
+        indent, language, title, text = match.groups()
+        text = re.sub(f"^{indent}", "", text, flags=re.MULTILINE)
+        text = _SNIPPET.sub(lambda found: (ROOT / found[1]).read_text(), text)
+        yield Block(language, title or "", text, page.count("\n", 0, match.start()) + 1)
+
+
+def check_page(page: str, folder: Path) -> None:
+    """Try every block; files are written to ``folder``, which is the working folder.
+
+    Raises:
+        AssertionError: A text is not what is printed, an option is unknown, or a block of no such language.
+        Exception: What a block raises, unless its text says so.
+    """
+    names = {"__name__": "__main__"}
+    found = [*blocks(page)]
+    for block, following in zip(found, [*found[1:], None], strict=True):
+        shown = following.text if following and following.language == "text" and not following.title else None
+        if block.language == "python" and block.title.endswith(".py"):
+            (folder / block.title).write_text(block.text)
+        elif block.language == "python":
+            code = compile(block.text, f"line {block.line}", "exec")
+            if not block.title:
+                compare(_printed(code, names, shown), shown, block.line)
+        elif block.language == "sh" and block.title:
+            check_options(block.text)
+        elif block.language == "sh":
+            compare(_ran(block.text, folder), shown, block.line)
+        else:
+            assert block.language in ("text", "toml", "yaml", "bibtex"), f"line {block.line}: {block.language}"
+
+
+def _printed(code: object, names: dict[str, object], shown: str | None) -> str:
+    """What the code prints, with the last line of the error that it raises if that is shown."""
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        try:
+            exec(code, names)
+        except Exception as error:
+            kind = type(error)
+            line = f"{kind.__module__}.{kind.__name__}: {error}".removeprefix("builtins.")
+            if shown is None or f"{kind.__name__}: " not in shown:
+                raise
+            print(line)
+    return out.getvalue()
+
+
+def _ran(text: str, folder: Path) -> str:
+    """What the commands print."""
+    command = _INSTALLATION.sub("", text)
+    done = subprocess.run(["bash", "-ec", command], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 or "differs at step" in done.stdout, f"{command}{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def compare(printed: str, shown: str | None, line: int = 0) -> None:
+    """Raise unless the text shows what is printed.
+
+    The last digits depend on the BLAS kernel: numbers with a point may differ by 0.02, per cents by 2. Seconds, the
+    last column of a table, and dates may be any.
+    """
+    if shown is None:
+        return
+    lines = ["(?:.*\n)*?" if text.strip() == "..." else _pattern(text) for text in shown.strip("\n").splitlines()]
+    match = re.fullmatch("".join(lines), printed.strip("\n") + "\n")
+    assert match, f"line {line}: the page shows\n{shown}\nand what is printed is\n{printed}"
+    rows = [re.findall(_NUMBER, _without_date(text)) for text in shown.splitlines()]
+    is_seconds = [i == len(row) and re.search(r"\bseconds\b", shown) for row in rows for i in range(1, len(row) + 1)]
+    for found, expected, free in zip(match.groups(), [*concat(rows)], is_seconds, strict=True):
+        if not free:
+            tolerance = 2 if expected.endswith("%") else 0.02
+            values = [float(number.rstrip("%")) for number in (found, expected)]
+            assert values[0] == pytest.approx(values[1], abs=tolerance), f"line {line}: {found} is shown as {expected}"
+
+
+def _without_date(text: str) -> str:
+    return re.sub(_DATE, "DATE", text)
+
+
+def _pattern(text: str) -> str:
+    """A line as a regular expression: a group for each number with a point, and as many spaces as one likes."""
+    words = re.split(f"({_NUMBER})", _without_date(text.rstrip()))
+    parts = [f"({_NUMBER})" if i % 2 else re.escape(word) for i, word in enumerate(words)]
+    return re.sub(r"(?:\\ )+", " +", "".join(parts)).replace("DATE", _DATE) + " *\n"
+
+
+def check_options(text: str) -> None:
+    """Raise unless every option of ``python -m experiments.NAME`` stands in its help."""
+    for command in text.replace("\\\n", " ").splitlines():
+        words = shlex.split(command, comments=True)
+        names = [word for word in words if word.startswith("experiments.")]
+        if names:
+            known = _help_of(names[0], next((word for word in words if word in VERBS), "train"))
+            unknown = {word for word in words if re.match("--[a-z]", word)} - known
+            assert not unknown, f"{command}: {unknown} are no options of {names[0]}"
+
+
+def _help_of(name: str, verb: str) -> set[str]:
+    """The options of a command, from its help."""
+    module = import_module(name if name != "experiments.benchmark" else f"{name}.__main__")
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
+        if module.main is main:
+            main(module.experiment, module.Config, arguments=[verb, "--help"])
+        else:
+            module.main(["--help"])
+    return set(re.findall(r"--[a-z][a-z0-9-]*", out.getvalue()))
+
+
+if __name__ == "__main__":
+    for path in sys.argv[1:]:
+        check_page(Path(path).read_text(), Path.cwd())
