@@ -19,13 +19,13 @@ differences". A checker of `funcnn.testing` (extra `test`) tries every law of a 
 `BrokenLaw` at the first law that fails. The message names the part, the law, the smallest case that fails, and the leaf
 or value that is wrong.
 
-Every part of funcnn stands in a table, and the tests run the checker over that table: see [all parts](catalogue.md). The
-checkers are public, so your own parts are tested in the same way: see [write a layer and prove it](layer.md).
+Every part of funcnn stands in a table, and the tests run the checker over that table: see [all parts](catalogue.md).
+The checkers are public, so your own parts are tested in the same way: see [write a layer and prove it](layer.md).
 
-A checker is code too, and may be wrong. So the tests plant faults: parts that are wrong on purpose. Each row below names a
-law and the planted faults that it catches. This page is made by `python -m tests.faults > docs/laws.md`, which runs every
-checker on its faults. The tests run them again, and compare with this page. A few laws have no planted fault of their
-own yet; [all parts](catalogue.md) lists every law.
+A checker is code too, and may be wrong. So the tests plant faults: parts that are wrong on purpose. Each row below has
+a law and the planted faults that it catches. This page is made by `python -m tests.faults > docs/laws.md`, which runs
+every checker on its faults. The tests run them again, and compare with this page. A few laws have no planted fault of
+their own yet; [all parts](catalogue.md) lists every law.
 
 The tests also measure how many arbitrary changes of the code they notice: 98.8 % of 5,429 mutants
 (`CONTRIBUTING.md` has the table).

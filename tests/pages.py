@@ -19,6 +19,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import import_module
+from itertools import zip_longest
 from pathlib import Path
 
 import attrs
@@ -35,7 +36,7 @@ _FENCE = re.compile(r"^( *)```(\w+)(?: title=\"(.*?)\")?[^\n]*\n(.*?)^\1```$", r
 _SNIPPET = re.compile(r'^--8<-- "(.*?)"$', re.MULTILINE)
 _INSTALLATION = re.compile(r"pip install [^&\n]*(?:&& |$)", re.MULTILINE)
 _NUMBER = r"-?\d+\.\d+(?:e[-+]\d+)?%?"
-_DATE = r"\d{8}-\d{6}"
+_VOLATILE = r"\d{8}-\d{6}|0x[0-9a-f]{6,}"  # dates, and addresses of objects
 
 
 @attrs.frozen
@@ -66,7 +67,7 @@ def check_page(page: str, folder: Path) -> None:
     """
     names = {"__name__": "__main__"}
     found = [*blocks(page)]
-    for block, following in zip(found, [*found[1:], None], strict=True):
+    for block, following in zip_longest(found, found[1:]):
         shown = following.text if following and following.language == "text" and not following.title else None
         if block.language == "python" and block.title.endswith(".py"):
             (folder / block.title).write_text(block.text)
@@ -108,14 +109,14 @@ def compare(printed: str, shown: str | None, line: int = 0) -> None:
     """Raise unless the text shows what is printed.
 
     The last digits depend on the BLAS kernel: numbers with a point may differ by 0.02, per cents by 2. Seconds, the
-    last column of a table, and dates may be any.
+    last column of a table, dates and addresses may be any.
     """
     if shown is None:
         return
     lines = ["(?:.*\n)*?" if text.strip() == "..." else _pattern(text) for text in shown.strip("\n").splitlines()]
     match = re.fullmatch("".join(lines), printed.strip("\n") + "\n")
     assert match, f"line {line}: the page shows\n{shown}\nand what is printed is\n{printed}"
-    rows = [re.findall(_NUMBER, _without_date(text)) for text in shown.splitlines()]
+    rows = [re.findall(_NUMBER, _without_volatile(text)) for text in shown.splitlines()]
     is_seconds = [i == len(row) and re.search(r"\bseconds\b", shown) for row in rows for i in range(1, len(row) + 1)]
     for found, expected, free in zip(match.groups(), [*concat(rows)], is_seconds, strict=True):
         if not free:
@@ -124,15 +125,15 @@ def compare(printed: str, shown: str | None, line: int = 0) -> None:
             assert values[0] == pytest.approx(values[1], abs=tolerance), f"line {line}: {found} is shown as {expected}"
 
 
-def _without_date(text: str) -> str:
-    return re.sub(_DATE, "DATE", text)
+def _without_volatile(text: str) -> str:
+    return re.sub(_VOLATILE, "VOLATILE", text)
 
 
 def _pattern(text: str) -> str:
     """A line as a regular expression: a group for each number with a point, and as many spaces as one likes."""
-    words = re.split(f"({_NUMBER})", _without_date(text.rstrip()))
+    words = re.split(f"({_NUMBER})", _without_volatile(text.rstrip()))
     parts = [f"({_NUMBER})" if i % 2 else re.escape(word) for i, word in enumerate(words)]
-    return re.sub(r"(?:\\ )+", " +", "".join(parts)).replace("DATE", _DATE) + " *\n"
+    return re.sub(r"(?:\\ )+", " +", "".join(parts)).replace("VOLATILE", f"(?:{_VOLATILE})") + " *\n"
 
 
 def check_options(text: str) -> None:

@@ -1,6 +1,7 @@
 """Every block of code and every output of README, CONTRIBUTING and docs is what the page says."""
 
 import contextlib
+import sys
 
 import pytest
 
@@ -12,6 +13,8 @@ PAGES_BY_NAME = {str(path.relative_to(ROOT)): path.read_text() for path in PAGES
 @pytest.mark.parametrize("name", PAGES_BY_NAME)
 def test_a_page_is_what_it_says(name, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "wave", raising=False)  # another is in the standard library
     with contextlib.chdir(tmp_path):
         check_page(PAGES_BY_NAME[name], tmp_path)
 
