@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+import funcnn as fn
+
 from tests import docs
 
 
@@ -15,3 +17,7 @@ def test_the_page_is_what_the_code_says():
 @pytest.mark.parametrize("kind", docs.KINDS, ids=lambda kind: kind.title)
 def test_every_part_stands_in_the_tables(kind):
     assert [name for name in docs.parts(kind) if not docs.rows_of(name, kind)] == []
+
+
+def test_the_citation_is_of_this_version():
+    assert f"\nversion: {fn.__version__}\n" in (Path(__file__).parent.parent / "CITATION.cff").read_text()
