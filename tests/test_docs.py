@@ -1,11 +1,10 @@
-"""The page of the catalogue is up to date, and the tables behind it are complete."""
+"""The page of the catalogue is up to date, the tables behind it are complete, and the citation is of this version."""
 
 from pathlib import Path
 
 import pytest
 
 import funcnn as fn
-
 from tests import docs
 
 

@@ -1,6 +1,7 @@
 """Every block of code and every output of README, CONTRIBUTING and docs is what the page says."""
 
 import contextlib
+import re
 import sys
 
 import pytest
@@ -64,3 +65,14 @@ def test_what_may_differ(tmp_path):
     )
     with contextlib.chdir(tmp_path):
         check_page(page, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_a_link_of_a_page_beside_the_site_is_not_dead(name):
+    links = re.findall(r"\]\((?!http)([^)#]+)(?:#([^)]+))?\)", PAGES_BY_NAME[name])
+    assert links
+    for path, anchor in links:
+        target = ROOT / path
+        assert target.exists(), path
+        headings = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE) if anchor else []
+        assert not anchor or anchor in [re.sub(r"[^\w -]", "", text.lower()).replace(" ", "-") for text in headings]
