@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.pages import PAGES, ROOT, check_page
+from tests.pages import PAGES, ROOT, check_page, corrected
 
 PAGES_BY_NAME = {str(path.relative_to(ROOT)): path.read_text() for path in PAGES}
 
@@ -65,6 +65,11 @@ def test_what_may_differ(tmp_path):
     )
     with contextlib.chdir(tmp_path):
         check_page(page, tmp_path)
+
+
+def test_a_page_can_be_corrected(tmp_path):
+    page = block("print('a')") + block("b", "text") + block("print(0.5)") + block("0.51", "text")
+    assert corrected(page, tmp_path) == page.replace("b\n", "a\n")
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
