@@ -30,6 +30,7 @@ FAULTS = {
     "another per cent": block("print('51.1%')") + block("48.9%", "text"),
     "another whole number": block("print(3, 0.5)") + block("4 0.5", "text"),
     "a line more": block("print('a\\nb')") + block("a", "text"),
+    "no text": block("print('a')"),
     "nothing is raised": block("print('a')") + block("ValueError: a", "text"),
     "another error": block("raise ValueError('b')") + block("ValueError: a", "text"),
     "an error": block("raise ValueError('b')"),
