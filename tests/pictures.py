@@ -17,7 +17,7 @@ CHROMIUM += ["--disable-quic", "--disable-background-networking"]
 WIDTH, MARGIN, COLOURS = 1100, 16, 48
 
 SECTIONS = "header, section:has(+ .training), .training, section:nth-last-of-type(-n+2) { display: none }"
-KINDS = {"report": (740, ""), "sections": (1200, SECTIONS), "classifier": (770, SECTIONS)}
+KINDS = {"report": (740, ""), "sections": (1800, SECTIONS), "classifier": (770, SECTIONS)}
 """The height of a kind of picture and its style: a report from its top on, or the sections that its experiment adds."""
 
 
