@@ -35,6 +35,7 @@ Nothing here changes an argument, keeps a global, or draws a number without a ke
     checkpoint    save, load for a model; save_tree, load_tree for whatever a run is resumed from
     testing       check_layer, check_loss, check_optimizer and the other laws
     jax           the same step: compiled, epoch, scanned, over_seeds, sharded; JAX and Optax take params as they are
+    onnx          export, load: a trained model for other programs, and models of PyTorch and scikit-learn to train on
     layer         what a layer is; predict, pullback, summary, calibrated
     keys          Key: randomness as a value
     tree          records as trees: map, leaves, equal

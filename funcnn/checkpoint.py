@@ -76,18 +76,13 @@ def save(
     Raises:
         InputError: A part of the model was made by hand, or the params are not those of the model.
     """
-    known = scaling is None or is_one_of(scaling, SCALINGS)
-    require(known, "save", f"a scaling of {', '.join(SCALINGS)}, or None", repr(scaling))
-    require(not isinstance(class_names, str), "save", "class_names one by one", repr(class_names), "such as ('0', '1')")
-    arrays = {name: _native(leaf) for name, leaf in _by_path("save", params).items()}
-    dtype = str(next(iter(arrays.values())).dtype) if arrays else "float32"
-    _check("save", _template(model, in_shape, dtype), arrays)
+    arrays, dtype, names = checked("save", model, params, in_shape, scaling, class_names)
     header = {
         "model": to_plain(model),
         "in_shape": tree.map(int, in_shape),
         "dtype": dtype,
         "scaling": scaling,
-        "class_names": [str(name) for name in class_names],
+        "class_names": names,
         "versions": {"funcnn": __version__, "numpy": np.__version__},
     }
     _write(path, header, arrays)
@@ -140,6 +135,19 @@ def load_tree(path: str | Path, template: Any) -> Any:
     header, arrays = _read(path)
     _check_digest(path, header, arrays)
     return _restored(str(path), template, arrays, header.get("leaves", {}))
+
+
+def checked(
+    where: str, model: Any, params: Params, in_shape: Shapes, scaling: str | None, class_names: Iterable[str]
+) -> tuple[dict[str, Array], str, list[str]]:
+    """The arrays of the params by path, their dtype, and the class names, once they are those of the model."""
+    known = scaling is None or is_one_of(scaling, SCALINGS)
+    require(known, where, f"a scaling of {', '.join(SCALINGS)}, or None", repr(scaling))
+    require(not isinstance(class_names, str), where, "class_names one by one", repr(class_names), "such as ('0', '1')")
+    arrays = {name: _native(leaf) for name, leaf in _by_path(where, params).items()}
+    dtype = str(next(iter(arrays.values())).dtype) if arrays else "float32"
+    _check(where, _template(model, in_shape, dtype), arrays)
+    return arrays, dtype, [str(name) for name in class_names]
 
 
 def _by_path(where: str, values: Any) -> dict[str, Any]:

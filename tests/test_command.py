@@ -100,6 +100,7 @@ def test_train_may_be_left_out(whole, tmp_path):
         ("reproduce ", "--tolerance"),
         ("sweep ", "--vary"),
         ("compare ", "RUN..."),
+        ("export ", "RUN Its folder, or a model in it. (required)"),
     ],
 )
 def test_every_verb_has_help(capsys, verb, option):
@@ -394,3 +395,10 @@ def test_annotations_may_be_strings(tmp_path, monkeypatch):
     assert command("resume", tmp_path / "run", "--data", "there", **how) == 0
     assert command("reproduce", tmp_path / "run", **how) == 0
     assert read_run(tmp_path / "run").config == {"data": "here", "width": 3, "seed": 0}
+
+
+def test_a_model_that_is_not_there_is_not_exported(whole, tmp_path, capsys):
+    assert command("export", whole / "model.safetensors", tmp_path / "a.onnx") == 0
+    assert command("export", tmp_path / "no run", tmp_path / "b.onnx") == 1
+    assert "no run: expected a saved model, got no such file" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["a.onnx"]

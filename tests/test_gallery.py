@@ -1,4 +1,4 @@
-"""The gallery: every experiment obeys the laws and has the five verbs, and what holds of single ones."""
+"""The gallery: every experiment obeys the laws and has the six verbs, and what holds of single ones."""
 
 import math
 import re
@@ -18,6 +18,7 @@ from funcnn import tree
 from funcnn.runs import main, read_run
 from funcnn.runs.stream import stream
 from funcnn.testing import check_experiment
+from tests.onnx_table import difference, served
 
 QUICK = {
     "autoencoder": "--hidden 4 --code 2 --batch-size 1000",
@@ -47,6 +48,13 @@ def command(name, *words):
     """The exit status of ``python -m experiments.NAME`` with these arguments."""
     module = import_module(f"experiments.{name}")
     return main(module.experiment, module.Config, arguments=" ".join(map(str, words)).split())
+
+
+def exported_as(saved, path):
+    """The largest difference between the outputs of a model and of its ONNX file."""
+    draw = fn.Key(0).uniform((3, *saved.in_shape))
+    x = (draw * 5).astype(np.int64) if "embedding" in repr(saved.model) else draw
+    return difference(saved.model, saved.params, x, served(path, x))
 
 
 def slope(function, params, grads):
@@ -93,6 +101,9 @@ def test_the_verbs(name, tmp_path, capsys):
     assert "identical, bit for bit" in capsys.readouterr().out
     assert command(name, "compare", whole, parted, "--out", tmp_path / "compare.png") == 0
     assert str(parted) in capsys.readouterr().out
+    saved = fn.load(whole / "model.safetensors")
+    assert command(name, "export", whole, tmp_path / "model.onnx") == 0
+    assert exported_as(saved, tmp_path / "model.onnx") < 1e-5
 
 
 @pytest.mark.parametrize("name", ["gan", "sine"])

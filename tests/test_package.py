@@ -8,7 +8,7 @@ import pytest
 
 import funcnn as fn
 
-HEAVY = ("matplotlib", "PIL", "tyro", "jax", "torch", "hypothesis", "pooch", "tqdm")
+HEAVY = ("matplotlib", "PIL", "tyro", "jax", "torch", "hypothesis", "pooch", "tqdm", "onnx", "funcnn.onnx")
 
 
 def fresh(code):

@@ -211,7 +211,7 @@ def serial_init(layers: Sequence[Layer], key: Key, in_shape: Shapes, *, dtype: A
     check_dtype("serial", dtype)
     params, shape = [], in_shape
     for i, layer in enumerate(layers):
-        own, shape = _located("serial", i, layer.init, key.at(i), shape, dtype=dtype)
+        own, shape = located("serial", i, layer.init, key.at(i), shape, dtype=dtype)
         params.append(own)
     return tuple(params), shape
 
@@ -330,7 +330,7 @@ def _then(first: Layer, last: Layer) -> Layer:
 
 def _initialized(name: str, layers: Sequence[Layer], key: Key, shapes: Each, dtype: Any) -> tuple[Each, Each]:
     inits = [
-        _located(name, i, layer.init, key.at(i), shape, dtype=dtype)
+        located(name, i, layer.init, key.at(i), shape, dtype=dtype)
         for i, (layer, shape) in enumerate(zip(layers, shapes, strict=True))
     ]
     params, out_shapes = zip(*inits, strict=True)
@@ -394,7 +394,7 @@ def _stage(
     name: str, i: int, forward: Callable[..., Any], params: Params, mode: Mode, carried: tuple[Array, Each]
 ) -> tuple[Array, Each]:
     x, residuals = carried
-    y, kept = _located(name, i, forward, params, x, mode)
+    y, kept = located(name, i, forward, params, x, mode)
     return y, (*residuals, kept)
 
 
@@ -412,7 +412,7 @@ def _side_by_side(pairs: Iterable[tuple[Any, Each]]) -> tuple[Each, Each]:
     return outputs, tuple(concat(residuals))
 
 
-def _located(name: str, i: int, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def located(name: str, i: int, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Call ``function`` of the layer ``i``; what it refuses, it refuses at that place, which any other error notes."""
     try:
         return function(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""The command of an experiment: train, resume, reproduce, sweep and compare, with options from its config.
+"""The command of an experiment: train, resume, reproduce, sweep, compare and export, with options from its config.
 
 A command ends with one line and an exit status, never a traceback for what a user can mend.
 """
@@ -16,7 +16,9 @@ import attrs
 import tyro
 from attrs.validators import optional
 
+from funcnn.checkpoint import load
 from funcnn.errors import InputError, require
+from funcnn.onnx import export
 from funcnn.runs import folder as files
 from funcnn.runs.compare import Comparison, compare
 from funcnn.runs.experiment import Experiment
@@ -36,6 +38,7 @@ VERBS = {
     "reproduce": "run a recorded run again, and say whether it is the same",
     "sweep": "train over a grid of configs and seeds, on all cores or on a Dask cluster",
     "compare": "set runs side by side, in a table and a picture",
+    "export": "write the model of a run as an ONNX file, for other programs",
 }
 
 
@@ -156,7 +159,14 @@ class Again:
 _flat: Any = tyro.conf.OmitArgPrefixes
 _OPTIONS = _flat[Options], Options()
 _DEVICES = _flat[Devices], ALONE
-_RUN = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN", help="The folder of the run.")], attrs.NOTHING
+
+
+def _positional(name: str, text: str) -> tuple[Any, Any]:
+    return Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar=name, help=text)], attrs.NOTHING
+
+
+_RUN = _positional("RUN", "The folder of the run.")
+_MODEL, _FILE = _positional("RUN", "Its folder, or a model in it."), _positional("FILE", "The ONNX file to write.")
 
 
 @attrs.frozen
@@ -218,6 +228,14 @@ class Program:
 
     def compare(self, words: Sequence[str]) -> int:
         return compare(tyro.cli(Comparison, prog=f"{self.prog} compare", args=words))
+
+    def export(self, words: Sequence[str]) -> int:
+        command = self._parsed("export", words, run=_MODEL, file=_FILE)
+        saved = load(command.run / "model.safetensors" if command.run.is_dir() else command.run)
+        model, params, in_shape = saved.model, saved.params, saved.in_shape
+        export(command.file, model, params, in_shape, scaling=saved.scaling, class_names=saved.class_names)
+        print(f"wrote {command.file}")
+        return 0
 
     def _parsed(self, verb: str, words: Sequence[str], **fields: tuple[Any, Any]) -> Any:
         """A record with ``fields``, of which each has a type and a default, from the command line."""

@@ -1,0 +1,1 @@
+"""Models of other libraries as ONNX files, and what they give; see make.py."""
