@@ -13,6 +13,7 @@ from funcnn.annotations import Float, UInt8
 from funcnn.arrays import Array
 from funcnn.files import replacing
 from funcnn.runs.figures import BLUE, ORANGE
+from funcnn.runs.text import one_line
 
 SIDE, WIDTH, HEIGHT, PAGE = 168, 640, 208, 60
 """The side of a picture and the size of an answer in pixels, and how many answers a sheet has at most."""
@@ -40,7 +41,7 @@ class Answer:
     @property
     def text(self) -> str:
         """The likeliest class, and the remark."""
-        return f"{self.name} ({self.remark})" if self.remark else self.name
+        return one_line(f"{self.name} ({self.remark})" if self.remark else self.name)
 
 
 def thumbnail(pixels: UInt8[Array, "height width 4"]) -> Image.Image:
@@ -74,13 +75,13 @@ def _drawn(answer: Answer) -> Image.Image:
     """The text of an answer over its two pictures and the bars of the likeliest ten classes."""
     image = Image.new("RGB", (WIDTH, HEIGHT), "white")
     draw, large, small = ImageDraw.Draw(image), *(ImageFont.truetype(str(_FONT), size) for size in (14, 11))
-    draw.text((_MARGIN, 8), f"{_printable(answer.text)}   {_printable(answer.path.name)}", "black", large)
+    draw.text((_MARGIN, 8), f"{answer.text}   {one_line(answer.path.name)}", "black", large)
     top, seen = HEIGHT - SIDE - 8, Image.fromarray(answer.seen).resize((SIDE, SIDE), Image.Resampling.NEAREST)
     image.paste(answer.original, (_MARGIN, top))
     draw.rectangle((_MARGIN, top, _MARGIN + answer.original.width, top + answer.original.height), outline="silver")
     image.paste(seen, (2 * _MARGIN + SIDE, top))
     likeliest = sorted(np.argsort(-answer.probabilities, kind="stable")[:10].tolist())
-    names = [_printable(answer.names[number])[:14] for number in likeliest]
+    names = [one_line(answer.names[number])[:14] for number in likeliest]
     left = 3 * _MARGIN + 2 * SIDE
     start = left + 8 + max(round(draw.textlength(name, small)) for name in names)
     for place, (number, name) in enumerate(zip(likeliest, names, strict=True)):
@@ -90,8 +91,3 @@ def _drawn(answer: Answer) -> Image.Image:
         draw.rectangle((start, y + 1, start + round(_BARS * share), y + SIDE // 10 - 4), colour)
         draw.text((start + _BARS + 6, y), f"{share:.2%}", "black", small)
     return image
-
-
-def _printable(text: str) -> str:
-    """The text with escapes for what cannot be shown."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

@@ -3,6 +3,7 @@
 What the model saw of each image is on a contact sheet: look there when an answer is wrong.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from funcnn.errors import require
 from funcnn.runs.classifier import logits_of
 from funcnn.runs.command import guarded
 from funcnn.runs.folder import check_new, create
+from funcnn.runs.text import one_line, reason, say
 
 
 @attrs.frozen
@@ -50,7 +52,8 @@ class Command:
 def predict(command: Command) -> int:
     """Answer for every image; gives the exit status, 1 where an image could not be read."""
     saved = load_classifier(command.model)
-    paths = list(concat(image_paths(path) if path.is_dir() else [path] for path in command.images))
+    folders = {path for path in command.images if os.path.isdir(path)}  # noqa: PTH112 a Path's raises for odd names
+    paths = list(concat(image_paths(path) if path in folders else [path] for path in command.images))
     require(bool(paths), "IMAGE", "at least one image", "folders without any")
     labels = {path: path.absolute().parent.name for path in paths}
     if command.evaluate:
@@ -63,16 +66,18 @@ def predict(command: Command) -> int:
         try:
             answers.append(answer := answer_of(saved, path, command.ink))
         except fn.InputError as error:
-            print(f"error: {error}", file=sys.stderr)
+            say(f"error: {one_line(error)}", error=True)
+        except (MemoryError, OSError) as error:  # the others are answered all the same
+            say(f"error: {one_line(path)}: {reason(error)}", error=True)
         else:
-            print(f"{path}: {answer.text}\n{bars(answer.names, answer.probabilities)}\n", flush=True)
+            say(f"{one_line(path)}: {answer.text}\n{bars(answer.names, answer.probabilities)}\n")
     if not answers:
         return 1
     if command.evaluate:
         right = sum(answer.name == labels[answer.path] for answer in answers)
-        print(f"accuracy {right / len(answers):.2%} of {len(answers)} images")
+        say(f"accuracy {right / len(answers):.2%} of {len(answers)} images")
     for path in write_sheets(create(command.out, "predict"), answers):
-        print(f"wrote what the model saw to {path}")
+        say(f"wrote what the model saw to {path}")
     return 0 if len(answers) == len(paths) else 1
 
 
@@ -110,8 +115,9 @@ def probabilities(saved: fn.SavedModel, seen: UInt8[Array, "28 28"]) -> Float[Ar
 
 def bars(names: Sequence[str], p: Float[Array, " classes"]) -> str:
     """A line for every class."""
-    width = max(map(len, names))
-    shares = zip(names, p.tolist(), strict=True)
+    shown = [*map(one_line, names)]
+    width = max(map(len, shown))
+    shares = zip(shown, p.tolist(), strict=True)
     return "\n".join(f"  {name:<{width}} {'#' * round(40 * share):<40} {share:>7.2%}" for name, share in shares)
 
 

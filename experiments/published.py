@@ -20,7 +20,7 @@ from funcnn.errors import require
 from funcnn.runs import Row, folder as files, run
 from funcnn.runs.command import guarded
 from funcnn.runs.options import COUNT
-from funcnn.runs.text import columns
+from funcnn.runs.text import columns, say
 
 HEAD = ("name", "what", "source", "published", "ours", "seeds", "epochs", "minutes")
 
@@ -55,7 +55,7 @@ def repeat(command: Command) -> int:
     """Run what is missing, and print the table; gives the exit status."""
     for name in command.names:
         entry = ENTRIES[name]
-        print(f"{name}: {entry.what} ({entry.source})", file=sys.stderr)
+        say(f"{name}: {entry.what} ({entry.source})", error=True)
         for seed in range(command.seeds or entry.seeds):
             folder, config = command.out / name / f"seed={seed}", attrs.evolve(entry.config, seed=seed)
             if history_of(folder, config):
@@ -64,13 +64,13 @@ def repeat(command: Command) -> int:
                 experiment(config), folder, name="mnist", config=config, source=Path(__file__), show=None, wait=True
             )
             if outcome.failure:
-                print(f"error: {folder}: {outcome.failure}", file=sys.stderr)
+                say(f"error: {folder}: {outcome.failure}", error=True)
                 return 1
             if outcome.interrupted:
-                print("interrupted: what was learned is saved; the same command goes on", file=sys.stderr)
+                say("interrupted: what was learned is saved; the same command goes on", error=True)
                 return 130
             if outcome.progress is not None:  # or else another process has run it meanwhile
-                print(f"  seed {seed}: {outcome.progress.history[-1]['test/accuracy']:.2%}", file=sys.stderr)
+                say(f"  seed {seed}: {outcome.progress.history[-1]['test/accuracy']:.2%}", error=True)
     lines = [HEAD, *(cells(name, entry, command.out / name) for name, entry in ENTRIES.items())]
     narrow = columns([[name, *numbers, source] for name, _, source, *numbers in lines])
     print(markdown(lines) if command.markdown else narrow)

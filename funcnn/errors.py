@@ -20,7 +20,7 @@ class InputError(ValueError):
     """
 
     def __init__(self, where: str, expected: str, got: object, hint: str = "") -> None:
-        super().__init__(f"{where}: expected {expected}, got {got}" + (f"; {hint}" if hint else ""))
+        super().__init__(printable(f"{where}: expected {expected}, got {got}" + (f"; {hint}" if hint else "")))
         self.where, self.rest = where, (expected, got, hint)
 
     def __reduce__(self) -> tuple[type["InputError"], tuple[object, ...]]:
@@ -29,6 +29,15 @@ class InputError(ValueError):
     def within(self, place: str) -> "InputError":
         """The same error with an outer ``place`` in front of where it happened."""
         return InputError(f"{place} {self.where}", *self.rest)
+
+
+def printable(text: str) -> str:
+    """The text with escapes for what no terminal should get from a name or a file, but with its line breaks.
+
+    >>> print(printable("a\\x1b[2J.png"))
+    a\\x1b[2J.png
+    """
+    return "".join(letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1] for letter in text)
 
 
 def require(condition: bool, where: str, expected: str, got: object, hint: str = "") -> None:

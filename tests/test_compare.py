@@ -56,6 +56,15 @@ def test_a_line_a_run_and_one_for_the_mean_over_the_seeds_that_have_an_epoch():
     assert "seeds" not in table([B, AGAIN])
 
 
+def test_names_and_settings_are_shown_without_control_characters_on_their_line():
+    evil = "a\x1b[2J\nb"
+    hostile = compared(evil, {**row(1, 0.2, 0.3, 0.9), evil: 1.0}, optimizer=evil, **{evil: 1})
+    text = table([hostile, B])
+    assert "\x1b" not in text
+    assert len(text.splitlines()) == 3
+    assert r"a\x1b[2J b" in text
+
+
 @pytest.mark.parametrize(
     ("changed", "title", "shown"),
     [

@@ -21,7 +21,7 @@ def test_every_part_stands_in_the_tables(kind):
 def test_the_page_of_laws_has_the_faults_of_experiments():
     page = (Path(__file__).parent.parent / "docs" / "laws.md").read_text()
     rows = [f"| {law} | {'; '.join(faults)} |" for law, faults in test_check_experiment.FAULTS.items()]
-    assert [row for row in rows if row not in page] == [], "make it again: python -m tests.faults > docs/laws.md"
+    assert [row for row in rows if row not in page] == [], "make it again: python -m tests.planted > docs/laws.md"
 
 
 def test_the_citation_is_of_this_version():

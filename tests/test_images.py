@@ -1,6 +1,8 @@
 """Own images: whatever the file and the picture are, the model sees what MNIST would have of it, or it is refused."""
 
 import io
+import os
+import subprocess
 import sys
 import time
 from functools import partial
@@ -175,13 +177,19 @@ def png(picture):
     return file.getvalue()
 
 
+GIANT = b"GIF89a" + b"\xff\xff\xff\xff\x80\0\0" + bytes(6) + b",\0\0\0\0\xff\xff\xff\xff\0\x02\x02\x44\x01\0;"
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
 BAD = [
     (b"", "an image, got an empty file"),
-    (b"seven", "an image, got a file of another kind, or a damaged one"),
+    (b"seven", "an image .PNG, .*, got a file of another kind, or a damaged one"),
     (png(drawn())[:1000], "a whole image, got image file is truncated"),
     (png(drawn())[:20], "a whole image, got Truncated File Read"),
     (png(drawn()).replace(b"IDAT", b"IDAX"), "a"),
     *((png(Image.new("1", (side, side))), "a whole image, got Image size .* bomb") for side in (10000, 20000)),
+    (png(Image.new("1", (9400, 9400))), r"at most \d+ pixels, got 9400 x 9400; make it smaller"),
+    (GIANT, "a whole image, got Image size .* bomb"),
+    (GIANT.replace(b"\xff\xff\xff\xff", b"\0\x24\0\x24"), r"at most 167\d+ pixels, got 9216 x 9216; make it smaller"),
+    (EPS, "an image .PNG, .*, got a file of another kind"),
 ]
 
 
@@ -202,6 +210,54 @@ def test_a_file_that_is_cut_anywhere_is_whole_or_refused(tmp_path):
             assert np.array_equal(read_as_mnist(path), SEEN)  # where only the end mark is cut
         except InputError as error:
             assert str(error).startswith(f"{path}: expected")  # noqa: PT017
+
+
+ALONE = """
+import resource, sys
+from funcnn import InputError
+from funcnn.data import read_image
+from funcnn.data.images import pillow
+pillow().Image.init()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+seen = []
+sys.addaudithook(lambda event, _: seen.append(event) if event.startswith(("subprocess", "os.", "socket")) else None)
+for path in sys.argv[1:]:
+    try:
+        print(read_image(path).shape)
+    except InputError as error:
+        print("refused")
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(sorted({*seen}), after - before < 30_000, file=sys.stdout)
+"""
+
+
+def test_no_image_starts_a_process_opens_a_socket_or_takes_memory_beyond_its_size(tmp_path):
+    """Whatever its name and content say; nothing is written to stderr either."""
+    content = io.BytesIO()
+    drawn().save(content, "tiff", compression="tiff_lzw")
+    torn = content.getvalue()[:8] + bytes(2000) + content.getvalue()[2008:]
+    files = {"a.png": EPS, "a.eps": EPS, "a.jpg": EPS, "b.gif": GIANT, "c.png": png(Image.new("1", (9400, 9400)))}
+    files |= {"torn.tif": torn, "whole.tif": content.getvalue(), "whole.png": png(drawn())}
+    for name, bytes_ in files.items():
+        (tmp_path / name).write_bytes(bytes_)
+    words = [sys.executable, "-c", ALONE, *(tmp_path / name for name in files)]
+    run = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines() == ["refused"] * 6 + ["(200, 300, 4)"] * 2 + ["[] True"]
+    assert run.stderr == ""
+
+
+def test_what_is_no_file_is_refused_and_does_not_wait(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    for path in (tmp_path / "pipe.png", tmp_path, "/dev/zero"):
+        with pytest.raises(InputError, match="expected an image, got a folder, a pipe or a device"):
+            read_image(path)
+
+
+def test_an_image_that_does_not_fit_into_memory_is_refused_by_name(tmp_path, monkeypatch):
+    (tmp_path / "a.png").write_bytes(png(drawn()))
+    monkeypatch.setattr(ImageOps, "exif_transpose", lambda image: bytearray(2**62))
+    with pytest.raises(InputError, match=r"a\.png: expected an image that fits into memory, got too many pixels"):
+        read_image(tmp_path / "a.png")
 
 
 def test_a_written_picture_is_read_again(tmp_path):

@@ -26,7 +26,7 @@ BATCH = fn.Batch(Key(1).normal((4, 4)), np.array([0, 1, 2, 0]))
 STEP = fn.train_step(DENSE, LOSS, SGD, metrics={"accuracy": fn.accuracy})
 
 PAGE = (Path(__file__).parent.parent / "docs" / "laws.md").read_text()
-REMAKE = "the page of laws is older than this fault: python -m tests.faults > docs/laws.md"
+REMAKE = "the page of laws is older than this fault: python -m tests.planted > docs/laws.md"
 
 DIFFERENCES = "the vjp is that of central differences"
 TWICE = "a weight of two is the sample twice"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import experiments.predict
 import funcnn as fn
 from experiments.contact_sheet import HEIGHT, PAGE, SIDE, WIDTH, Answer, contact_sheet, thumbnail, write_sheets
 from experiments.predict import bars, load_classifier, main, probabilities
@@ -189,6 +190,41 @@ def test_bad_files_do_not_stop_the_rest(predict, images, out):
         assert name in line
     assert "accuracy 100.00% of 2 images" in printed
     assert read_image(out / "answers.png").shape == (2 * HEIGHT, WIDTH, 4)
+
+
+def test_no_image_ends_the_others_whatever_it_is(predict, images, tmp_path, monkeypatch):
+    seven = images / "7" / "dark.jpg"
+    odd = [images / ("a" * 245 + ".jpg"), images / "evil\x1b[2J\n.jpg", images / "huge.jpg", images / "pipe.jpg"]
+    for path in odd[:3]:
+        path.write_bytes(seven.read_bytes())
+    os.mkfifo(odd[3])
+    read = experiments.predict.read_as_mnist
+
+    def limited(path, ink):
+        return bytearray(2**62) if path.name == "huge.jpg" else read(path, ink)
+
+    monkeypatch.setattr(experiments.predict, "read_as_mnist", limited)
+    words = [*odd, "/dev/zero", images / ("a" * 300), "missing\x1b[2J.jpg", seven]
+    status, printed, error = predict(*words)
+    assert status == 1
+    answered = [line.partition(": ")[0] for line in printed.splitlines() if line.endswith(": 7")]
+    assert answered == [str(odd[0]), rf"{images}/evil\x1b[2J .jpg", str(seven)]
+    huge, pipe, device, long, missing = error.splitlines()
+    assert huge == f"error: {odd[2]}: out of memory"
+    assert "expected an image, got a folder, a pipe or a device" in pipe
+    assert device.startswith("error: /dev/zero: expected an image, got")
+    assert long.endswith("expected a file that can be read, got File name too long")
+    assert missing.startswith(r"error: missing\x1b[2J.jpg: expected a file")
+    assert "\x1b" not in printed + error
+
+
+def test_class_names_are_shown_without_control_characters(tmp_path, out, capsys, images):
+    names = [f"\x1b]0;{i}\x07" for i in range(10)]
+    path = saved_model(tmp_path / "a.safetensors", fn.dense(10), class_names=names)
+    assert main([*map(str, (path, images, "--out", out))]) == 0
+    printed = capsys.readouterr().out
+    assert r"\x1b]0;3\x07 " in printed
+    assert "\x1b" not in printed
 
 
 def test_without_an_answer_there_is_no_folder(predict, images, tmp_path, out):

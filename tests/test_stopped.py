@@ -4,7 +4,9 @@ import errno
 import json
 import os
 import signal
+import stat
 import subprocess
+import sys
 import threading
 import time
 from itertools import islice
@@ -14,6 +16,7 @@ import pytest
 from filelock import FileLock
 
 from funcnn.runs import Options, folder as files, stream
+from funcnn.runs.signals import ENDINGS, orderly, uninterrupted
 from funcnn.runs.stream import beginning
 from tests.kills import QUICK, Command, main
 from tests.scripts import begun, ended, written
@@ -43,10 +46,12 @@ def whole(tmp_path_factory, without_pictures):
 
 
 def failing(function, first, error, torn=False, times=10**9):
-    """``function`` that raises at some of its calls, when it has done half of its work or all."""
+    """``function`` that raises at some of its calls on files, when it has done half of its work or all."""
     calls = []
 
     def fail(target, *args):
+        if isinstance(target, int) and stat.S_ISDIR(os.fstat(target).st_mode):
+            return function(target, *args)
         calls.append(target)
         if not first < len(calls) <= first + times:
             return function(target, *args)
@@ -132,10 +137,10 @@ def test_what_killed_writers_left_is_removed(whole, folder):
 
 
 def test_killed_runs_end_with_the_bytes_of_one_that_was_not(capsys):
-    main(Command(QUICK[-1:], kills=1, longest=0.5))
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if "kills, " in line]
+    main(Command(QUICK[-1:], kills=2, sweeps=0, shared=0, longest=0.5))
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if " kills (" in line]
     assert line.startswith("experiments.sine")
-    assert ": 1 kills, " in line
+    assert ": 2 kills (" in line
 
 
 def test_a_run_may_wait_for_another_one(whole, tmp_path):
@@ -185,8 +190,8 @@ if __name__ == "__main__":
 HERE = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
 
 
-def interrupted(folder, twice=False):
-    """The exit status of a long run after Ctrl-C, with at least one epoch done, and what it printed."""
+def interrupted(folder, number=signal.SIGINT, twice=False):
+    """The exit status of a long run after a signal, with at least one epoch done, and what it printed."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # the background jobs of a shell ignore it
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     run = begun(written(folder.parent, SCRIPT, "slow.py"), "--out", folder, env=HERE, **pipes)
@@ -195,10 +200,10 @@ def interrupted(folder, twice=False):
         while not (folder / "history.csv").exists():
             assert run.poll() is None, run.communicate()
             time.sleep(0.05)
-        run.send_signal(signal.SIGINT)
+        run.send_signal(number)
         if twice:
             time.sleep(0.1)
-            run.send_signal(signal.SIGINT)
+            run.send_signal(number)
         return run.wait(timeout=120), *run.communicate()
     finally:
         run.kill()  # nothing, if it has ended
@@ -220,6 +225,46 @@ def test_ctrl_c_ends_a_command_with_130_and_all_files_and_it_is_resumed_to_the_s
     (folder / "config.json").write_text(json.dumps(plan))
     assert ended(tmp_path / "slow.py", "resume", folder, env=HERE).returncode == 0
     assert_same(folder, carried_out(regression(epochs=epochs), tmp_path / "whole").folder)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_term_and_hup_end_a_command_as_ctrl_c_does(tmp_path, number):
+    status, printed, error = interrupted(tmp_path / "run", number, twice=True)
+    assert (status, error) == (130, f"interrupted: what was learned is saved; resume {tmp_path / 'run'} goes on\n")
+    assert "all files are in" in printed
+    assert {*contents(tmp_path / "run")} == ALL
+
+
+def test_what_is_ignored_stays_ignored_and_all_handlers_are_as_before():
+    before = [*map(signal.getsignal, ENDINGS)]
+    with orderly():
+        assert {*map(signal.getsignal, ENDINGS)} == {signal.default_int_handler}
+        with uninterrupted():
+            assert {*map(signal.getsignal, ENDINGS)} == {signal.SIG_IGN}
+            with orderly():
+                assert {*map(signal.getsignal, ENDINGS)} == {signal.SIG_IGN}
+    assert [*map(signal.getsignal, ENDINGS)] == before
+
+
+INTERRUPTING = """
+import runpy, signal, sys, threading, time
+
+def end():
+    while "tyro" not in sys.modules:
+        time.sleep(0.001)
+    signal.raise_signal(signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+module, sys.argv = sys.argv[1], ["-m", "compare"]
+threading.Thread(target=end).start()
+runpy.run_module(module, run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize(("module", "status"), [("experiments.mnist", -signal.SIGINT), ("funcnn.runs", 130)])
+def test_ctrl_c_during_imports_is_told_on_one_line(module, status):
+    run = subprocess.run([sys.executable, "-c", INTERRUPTING, module], capture_output=True, text=True, env=HERE)
+    assert (run.stdout, run.stderr, run.returncode) == ("", "interrupted\n", status)
 
 
 def test_a_second_ctrl_c_loses_nothing(tmp_path):

@@ -13,7 +13,7 @@ from toolz import pipe
 
 from funcnn.annotations import Float32, UInt8
 from funcnn.arrays import Array, Shape, check_array
-from funcnn.data.images import pillow, read_image
+from funcnn.data.images import in_memory, pillow, read_image
 from funcnn.errors import InputError, is_one_of, require
 
 __all__ = ["INKS", "as_mnist", "read_as_mnist"]
@@ -32,7 +32,8 @@ def read_as_mnist(path: str | Path, ink: str = "auto") -> UInt8[Array, "28 28"]:
     """:func:`as_mnist` of the image in a file; every error names the file."""
     pixels = read_image(path)
     try:
-        return as_mnist(pixels, ink)
+        with in_memory(path):
+            return as_mnist(pixels, ink)
     except InputError as error:
         raise error.within(f"{path}:") from None
 

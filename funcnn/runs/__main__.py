@@ -3,11 +3,15 @@
 import sys
 
 from funcnn.errors import InputError
-from funcnn.runs.command import guarded
-from funcnn.runs.compare import Comparison, compare
 
 if __name__ == "__main__":
     if sys.argv[1:2] != ["compare"]:
         hint = "the other verbs are those of an experiment: python wave.py train"
         sys.exit(f"error: {InputError('funcnn.runs', 'the verb compare', ' '.join(sys.argv[1:2]) or 'none', hint)}")
+    try:
+        from funcnn.runs.command import guarded
+        from funcnn.runs.compare import Comparison, compare
+    except KeyboardInterrupt:  # they take seconds
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
     sys.exit(guarded(compare, Comparison, "python -m funcnn.runs compare", sys.argv[2:]))

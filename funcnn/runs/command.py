@@ -25,9 +25,10 @@ from funcnn.runs.experiment import Experiment
 from funcnn.runs.launch import Outcome, plan_of, run
 from funcnn.runs.options import ALONE, AT_LEAST_0, COUNT, Devices, Options
 from funcnn.runs.replay import reproduce
+from funcnn.runs.signals import orderly
 from funcnn.runs.stream import ExperimentError, best_epoch
 from funcnn.runs.sweep import Grid, configs, sweep
-from funcnn.runs.text import Show, numbers, one_line
+from funcnn.runs.text import Show, numbers, one_line, reason, say
 from funcnn.tree import frozendict
 
 C = TypeVar("C")
@@ -54,7 +55,7 @@ def main(
     """The command of an experiment; gives the exit status.
 
     It is 0 for a run that ended well, 1 for one that failed and for what is refused, 2 for bad arguments and 130 for
-    Ctrl-C.
+    Ctrl-C, TERM and HUP, which save what was learned.
 
     Args:
         experiment: A function from a config to an :class:`funcnn.runs.Experiment`.
@@ -109,23 +110,24 @@ def _origin(experiment: Any) -> tuple[Path, str]:
 
 
 def _ended(run: Callable[[], int]) -> int:
-    """The exit status of what is run: 1 and one line for what is refused or fails, 130 for Ctrl-C.
+    """The exit status of what is run: 1 and one line for what is refused or fails, 130 for Ctrl-C, TERM and HUP.
 
     What the terminal cannot show, such as a file name that is no text, is printed in escapes.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        status = run()
+        with orderly():
+            status = run()
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read what is printed has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except (ExperimentError, InputError, MemoryError, ModuleNotFoundError, OSError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
+        say(f"error: {reason(error)}", error=True)
         return 1
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        say("interrupted", error=True)
         return 130
     return status
 
@@ -211,8 +213,8 @@ class Program:
         experiment = self._made(attrs.evolve(config, **paths))
         verdict = reproduce(experiment, command.run, source=self.source, **attrs.asdict(command.again))
         title = "environment, recorded -> now:" if verdict.changes else "environment: as recorded"
-        print(title, *verdict.changes, sep="\n  ")
-        print(verdict.text)
+        say("\n  ".join([title, *map(one_line, verdict.changes)]))
+        say(one_line(verdict.text))
         return 0 if verdict.same else 1
 
     def sweep(self, words: Sequence[str]) -> int:
@@ -220,7 +222,7 @@ class Program:
         try:
             found = configs(command.config, command.grid.vary, command.grid.seeds, f"{self.prog} sweep")
         except InputError as error:
-            print(f"error: {error}", file=sys.stderr)
+            say(f"error: {reason(error)}", error=True)
             return 2
         made = {name: self._made(config) for name, config in found.items()}
         plans = {name: plan_of(made[name], self.name, self.version, found[name], command.run) for name in made}
@@ -285,13 +287,13 @@ class Program:
         how = {"devices": command.devices, "show": show, "mode": mode}
         outcome = self._run(command.config, recorded, folder, options, **how)
         if command.devices.leads:
-            print(_summary(outcome))
+            say(_summary(outcome))
         if outcome.failure:
             hint = "the last good model is saved; try a smaller learning rate"
-            print(f"error: {outcome.failure}; {hint}", file=sys.stderr)
+            say(f"error: {one_line(outcome.failure)}; {hint}", error=True)
             return 1
         if outcome.interrupted:
-            print(f"interrupted: what was learned is saved; resume {outcome.folder} goes on", file=sys.stderr)
+            say(f"interrupted: what was learned is saved; resume {outcome.folder} goes on", error=True)
             return 130
         return 0
 

@@ -16,7 +16,7 @@ from funcnn.runs import figures, folder as files
 from funcnn.runs.experiment import Row
 from funcnn.runs.folder import Plan
 from funcnn.runs.stream import best_epoch
-from funcnn.runs.text import columns, evaluated, number
+from funcnn.runs.text import columns, evaluated, number, say
 
 
 @attrs.frozen
@@ -70,9 +70,9 @@ class Compared:
 def compare(comparison: Comparison) -> int:
     """Print the table and write the picture; gives the exit status."""
     runs = list(concat(map(read_runs, comparison.runs)))
-    print(table(runs))
+    say(table(runs))
     figures.write_png(comparison.out, overlay(runs))
-    print(f"\ntheir curves are in {comparison.out}")
+    say(f"\ntheir curves are in {comparison.out}")
     return 0
 
 

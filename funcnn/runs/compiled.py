@@ -86,6 +86,7 @@ def join(devices: Devices) -> Mesh:
         return first_devices(devices.devices or 1)
     update: Callable[[str, Any], None] = jax.config.update
     update("jax_cpu_collectives_implementation", "gloo")
+    update("jax_enable_preemption_service", False)  # it would take the signal TERM, which ends a run in order
     update("jax_enable_recoverability", True)  # the loss of a process is an error in Python, not the end of all of them
     if devices.leads:
         others = f"{devices.processes} processes at {devices.coordinator}"

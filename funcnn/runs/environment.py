@@ -73,7 +73,14 @@ def _commit(folder: Path) -> dict[str, Any] | None:
     """The commit of the repository that ``folder`` is in, and whether nothing in it had changed."""
 
     def git(*arguments: str) -> str:
-        command = ["git", "-C", str(folder), *arguments]
+        command = [
+            "git",
+            "-c",
+            "core.fsmonitor=false",
+            "-C",
+            str(folder),
+            *arguments,
+        ]  # a repository may name a program
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:

@@ -6,10 +6,8 @@
 import json
 import math
 import re
-import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -26,8 +24,9 @@ from funcnn.runs.figures import curves, write_png
 from funcnn.runs.folder import Plan
 from funcnn.runs.options import ALONE, Devices, Options
 from funcnn.runs.report import write_report
+from funcnn.runs.signals import uninterrupted
 from funcnn.runs.stream import ExperimentError, Progress, beginning, best_epoch, called, stream
-from funcnn.runs.text import Show, table
+from funcnn.runs.text import Show, say, table
 from funcnn.training import TrainStep
 
 Mode: TypeAlias = Literal["begin", "resume", "either"]
@@ -44,7 +43,7 @@ class Outcome:
     Attributes:
         folder: Its folder.
         progress: The last good progress; ``None`` where there was nothing to do.
-        interrupted: Whether Ctrl-C ended it.
+        interrupted: Whether Ctrl-C ended it, or in a command TERM or HUP.
         failure: What stopped it early, if anything did.
         error: What a function of the experiment raised, if that is it.
     """
@@ -87,8 +86,8 @@ def run(
 ) -> Outcome:
     """Carry ``experiment`` out in ``folder``, from where the folder stands; all that it leaves is there.
 
-    Ctrl-C and a loss that is not finite end the run with what was learned saved. What is saved has params that are
-    known to give a finite loss.
+    An interrupt and a loss that is not finite end the run with what was learned saved. What is saved has params that
+    are known to give a finite loss.
 
     Args:
         experiment: What runs.
@@ -115,7 +114,7 @@ def run(
         return Outcome(path or Path(), None)
     experiment, where = engine(_telling(experiment), plan, devices)
     if devices.leads and show is not None and (text := experiment.describe()):
-        print(text, end="\n\n")
+        say(f"{text}\n")
     first = beginning(experiment)  # which may be too large for this machine
     keep_freed_memory()
     if not devices.leads:
@@ -209,12 +208,12 @@ def _carried_out(
         nonlocal shown
         record(progress)
         if show is not None and len(progress.history) > shown:
-            print(show(progress, shown == len(start.history)), flush=True)
+            say(show(progress, shown == len(start.history)))
             shown = len(progress.history)
 
     try:
         outcome = _followed(folder, experiment, start, on_progress, plan.options.checkpoint_every)
-        with _uninterrupted():
+        with uninterrupted():
             _leave(folder, experiment, plan, first, outcome)
     except BrokenPipeError:  # whoever reads what is printed has gone
         raise
@@ -309,16 +308,3 @@ def _leave(folder: Path, experiment: Experiment, plan: Plan, first: Progress, ou
     except (ExperimentError, InputError):
         if outcome.error is None:  # or else that is the one to raise
             raise
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C does nothing inside: a second one must not lose what the first one saves."""
-    if threading.current_thread() is not threading.main_thread():  # it reaches no other
-        yield
-        return
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)

@@ -2,7 +2,6 @@
 
 import logging
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -25,7 +24,7 @@ from funcnn.runs import folder as files
 from funcnn.runs.compare import Comparison, compare
 from funcnn.runs.folder import Plan
 from funcnn.runs.options import COUNT
-from funcnn.runs.text import one_line
+from funcnn.runs.text import one_line, say
 
 Varied = tuple[str, ...]
 """An option and its values, each as it is written on a command line, its numbers joined by commas: hidden 128,64 32."""
@@ -131,7 +130,7 @@ def sweep(where: Grid, plans: Mapping[str, Plan], configs: Mapping[str, Any], at
         require(fits, str(out / name), "the config of this sweep", "another one", hint)
     left = {out / name: configs[name] for name, plan in plans.items() if not files.is_complete(out / name, plan)}
     done = len(plans) - len(left)
-    print(f"{len(plans)} runs in {out}" + (f", {done} of them finished already" if done else ""), flush=True)
+    say(f"{len(plans)} runs in {out}" + (f", {done} of them finished already" if done else ""))
     try:
         if left:
             with remote(where.scheduler) if where.scheduler else local(where.workers) as client:
@@ -139,12 +138,12 @@ def sweep(where: Grid, plans: Mapping[str, Plan], configs: Mapping[str, Any], at
                 bar = tqdm(ended, total=len(plans), initial=done, unit="run", disable=None)
                 failures = {folder: failure for folder, failure in bar if failure}
     except KeyboardInterrupt:
-        print(f"interrupted: the same command with --out {out} goes on", file=sys.stderr)
+        say(f"interrupted: the same command with --out {out} goes on", error=True)
         return 130
     if finished := tuple(out / name for name in plans if out / name not in failures):
         compare(Comparison(finished, out / "compare.png"))
     for folder, failure in failures.items():
-        print(f"error: {folder.name}: {one_line(failure)}", file=sys.stderr)
+        say(f"error: {folder.name}: {one_line(failure)}", error=True)
     return 1 if failures else 0
 
 

@@ -1,10 +1,12 @@
-"""Numbers as text: a line an epoch on a terminal, and numbers in the format of their names."""
+"""Text for a terminal: a line an epoch, numbers in the format of their names, and names without control characters."""
 
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from toolz import concat, groupby
 
+from funcnn.errors import printable
 from funcnn.runs.experiment import COUNTERS, Row
 from funcnn.runs.stream import Progress
 
@@ -62,16 +64,31 @@ def table(formats: Mapping[str, str]) -> Show:
 
 
 def one_line(text: object) -> str:
-    """Text without its line breaks.
+    """Text without its line breaks, and with escapes for control characters.
 
     >>> one_line("shapes differ:\\n\\n  (2,) and (3,)")
     'shapes differ: (2,) and (3,)'
     """
-    return " ".join(filter(None, map(str.strip, str(text).splitlines())))
+    return printable(" ".join(filter(None, map(str.strip, str(text).splitlines()))))
+
+
+def reason(error: BaseException) -> str:
+    """What an error says, on one line.
+
+    >>> reason(ValueError("no\\nnumber")), reason(MemoryError()), reason(TimeoutError())
+    ('no number', 'out of memory', 'TimeoutError')
+    """
+    return one_line(error) or ("out of memory" if isinstance(error, MemoryError) else type(error).__name__)
+
+
+def say(text: str, *, error: bool = False) -> None:
+    """Print text, in which names may stand that come from anywhere; all that a run or a command prints goes here."""
+    print(printable(text), file=sys.stderr if error else sys.stdout, flush=True)
 
 
 def columns(lines: Sequence[Sequence[str]]) -> str:
     """Lines of cells, each column as wide as it must be."""
+    lines = [[*map(one_line, line)] for line in lines]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
