@@ -17,14 +17,16 @@ import attrs
 import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError, safe_open
+from toolz import unique
 
-from funcnn import tree
+from funcnn import headers, tree
 from funcnn.arrays import Array, Shapes
 from funcnn.data.datasets import SCALINGS
 from funcnn.errors import InputError, is_one_of, require
 from funcnn.files import replacing
-from funcnn.keys import Key
+from funcnn.keys import Key, ShapeKey
 from funcnn.layer import Layer, Params
+from funcnn.reading import check_ends
 from funcnn.spec import from_plain, to_plain
 from funcnn.version import __version__
 
@@ -74,11 +76,13 @@ def save(
         class_names: The name of each label.
 
     Raises:
-        InputError: A part of the model was made by hand, or the params are not those of the model.
+        InputError: A part of the model was made by hand, it has more than 10,000 parts, or the params are not its own.
     """
     arrays, dtype, names = checked("save", model, params, in_shape, scaling, class_names)
+    plain = to_plain(model)
+    from_plain(plain)  # what cannot be loaded is not saved
     header = {
-        "model": to_plain(model),
+        "model": plain,
         "in_shape": tree.map(int, in_shape),
         "dtype": dtype,
         "scaling": scaling,
@@ -95,19 +99,25 @@ def load(path: str | Path) -> SavedModel:
 
     Raises:
         InputError: The file is missing, truncated or no funcnn model, names a constructor that is not registered,
-            or has other arrays than its architecture; every mismatch is listed with its path.
+            or has other arrays than its architecture; every mismatch is listed with its path. What is refused costs
+            time and memory of the order of the file, however large the model that it describes.
     """
-    header, arrays = _read(path)
+    values, arrays = _read(path)
+    signed = values.pop(_DIGEST, None)
+    header = headers.header(str(path), headers.ModelHeader, values)
+    dtypes = _dtypes(arrays)
+    expected = f"that of its arrays, {', '.join(dtypes)}"
+    require(header.dtype in dtypes, f"{path}: header dtype", expected, repr(header.dtype))
     try:
-        model, in_shape = from_plain(header["model"]), from_plain(header["in_shape"])
-        params = _restored("params", _template(model, in_shape, header["dtype"]), arrays, {})
+        model, in_shape = from_plain(header.model), from_plain(header.in_shape)
+        params = _restored("params", _template(model, in_shape, header.dtype), arrays, {})
     except InputError as error:
         raise error.within(f"{path}:") from None
     except Exception as error:  # whatever a constructor says of a header that was changed
         raise InputError(str(path), "a header as funcnn writes it", repr(error)) from error
-    _check_digest(path, header, arrays)
-    class_names, versions = tuple(header["class_names"]), tree.frozendict(header["versions"])
-    return SavedModel(model, params, in_shape, header["scaling"], class_names, versions)
+    _check_digest(path, signed, values, arrays)
+    versions = tree.frozendict(header.versions)
+    return SavedModel(model, params, in_shape, header.scaling, tuple(header.class_names), versions)
 
 
 def save_tree(path: str | Path, values: Any) -> None:
@@ -132,9 +142,10 @@ def load_tree(path: str | Path, template: Any) -> Any:
     Raises:
         InputError: The file is missing, damaged, or of a tree with other leaves, shapes or dtypes.
     """
-    header, arrays = _read(path)
-    _check_digest(path, header, arrays)
-    return _restored(str(path), template, arrays, header.get("leaves", {}))
+    values, arrays = _read(path)
+    _check_digest(path, values.pop(_DIGEST, None), values, arrays)
+    header = headers.header(str(path), headers.TreeHeader, values)
+    return _restored(str(path), template, arrays, header.leaves)
 
 
 def checked(
@@ -145,7 +156,7 @@ def checked(
     require(known, where, f"a scaling of {', '.join(SCALINGS)}, or None", repr(scaling))
     require(not isinstance(class_names, str), where, "class_names one by one", repr(class_names), "such as ('0', '1')")
     arrays = {name: _native(leaf) for name, leaf in _by_path(where, params).items()}
-    dtype = str(next(iter(arrays.values())).dtype) if arrays else "float32"
+    dtype = next(iter(_dtypes(arrays)))
     _check(where, _template(model, in_shape, dtype), arrays)
     return arrays, dtype, [str(name) for name in class_names]
 
@@ -156,6 +167,11 @@ def _by_path(where: str, values: Any) -> dict[str, Any]:
     fits = len(leaves) == len(tree.leaves(values))
     require(fits, where, "a path of its own for every array", "two the same", "take the dots out of dict keys")
     return leaves
+
+
+def _dtypes(arrays: Mapping[str, Array]) -> list[str]:
+    """The names of the arrays' dtypes; where there is none, that of a layer without params."""
+    return list(unique(str(array.dtype) for array in arrays.values())) or ["float32"]
 
 
 def _native(leaf: Array) -> Array:
@@ -171,21 +187,22 @@ def _write(path: str | Path, header: Mapping[str, Any], arrays: Mapping[str, Arr
         part.write_bytes(safetensors.numpy.save(dict(arrays), {_HEADER: json.dumps(signed, sort_keys=True)}))
 
 
-def _check_digest(path: str | Path, header: dict[str, Any], arrays: Mapping[str, Array]) -> None:
-    """Raise unless header and arrays are those that were signed; takes the digest out of the header."""
-    unchanged = header.pop(_DIGEST, None) == _digest(header, arrays)
+def _check_digest(path: str | Path, signed: Any, header: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
+    """Raise unless header and arrays are those that were signed."""
+    unchanged = signed == _digest(header, arrays)
     require(unchanged, str(path), "the bytes that were saved", "others", "the file is damaged, get it again")
 
 
 def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Array]]:
     """The header and the arrays of a file."""
+    check_ends(path)
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 it is no dict
     except FileNotFoundError:
         raise InputError(str(path), "a saved model", "no such file") from None
-    except (SafetensorError, OSError, AttributeError) as error:  # the last for a dtype that NumPy does not have
+    except (SafetensorError, OSError, AttributeError, TypeError, ValueError) as error:  # or what NumPy does not have
         hint = "the file is damaged, get it again"
         raise InputError(str(path), "a whole safetensors file", str(error), hint) from error
     try:
@@ -197,9 +214,10 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Array]]:
 
 
 def _template(model: Any, in_shape: Shapes, dtype: str) -> Params:
-    """Params with the tree, shapes and dtypes that those of ``model`` have."""
+    """Params with the tree, shapes and dtypes that those of ``model`` have; they take no memory."""
     require(isinstance(model, Layer), "model", "a Layer", repr(model))
-    return model.init(Key(0), in_shape, dtype=np.dtype(dtype))[0]
+    with np.errstate(all="ignore"):
+        return model.init(ShapeKey(0), in_shape, dtype=np.dtype(dtype))[0]
 
 
 def _check(where: str, template: Any, arrays: Mapping[str, Array]) -> None:
@@ -217,7 +235,7 @@ def _restored(where: str, template: Any, arrays: Mapping[str, Array], others: Ma
     _check(where, {name: leaf for name, leaf in leaves.items() if hasattr(leaf, "dtype")}, arrays)
     expected = leaves.keys() - arrays.keys()
     require(others.keys() == expected, where, f"the leaves {sorted(expected)}", sorted(others))
-    read = {name: Key(**value) if isinstance(value, dict) else value for name, value in others.items()}
+    read = {name: headers.leaf(f"{where}: {name}", value, leaves[name]) for name, value in others.items()}
     return tree.unflatten(template, [arrays[name] if name in arrays else read[name] for name in leaves])
 
 

@@ -5,10 +5,11 @@ combinator puts its own place in front, so the message of a nested layer names t
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from numbers import Integral, Real
 from types import ModuleType
+from typing import Any
 
 
 class InputError(ValueError):
@@ -44,6 +45,15 @@ def require(condition: bool, where: str, expected: str, got: object, hint: str =
     """Raise :class:`InputError` unless ``condition`` holds; for constructors, where a call costs nothing."""
     if not condition:
         raise InputError(where, expected, got, hint)
+
+
+def validator(place: str, expected: str, fits: Callable[[Any], bool]) -> Callable[[Any, Any, Any], None]:
+    """A validator of attrs: raise unless the value of a field fits; ``{}`` in ``place`` stands for the field's name."""
+
+    def check(record: Any, attribute: Any, value: Any) -> None:
+        require(fits(value), place.format(attribute.name), expected, repr(value))
+
+    return check
 
 
 def is_count(value: object) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 
 from funcnn.arrays import Array, Shape, check_dtype, check_in_shape, namespace
 from funcnn.errors import InputError, is_real, require
-from funcnn.keys import AnyKey, Key, check_key
+from funcnn.keys import AnyKey, Key, ShapeKey, check_key, spread
 from funcnn.spec import DescribedFunction, described
 
 __all__ = ["Initializer", "fans", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "lecun_normal"]
@@ -29,6 +29,10 @@ class Initializer(DescribedFunction):
         check_key(repr(self), key)
         check_in_shape(repr(self), shape)
         check_dtype(repr(self), dtype)
+        if isinstance(key, ShapeKey):  # what is computed of one number is not computed of all
+            ones = (1,) * len(shape)
+            values = self(Key(key.seed), ones, dtype)
+            return spread(values.reshape(()), shape) if values.shape == ones else values
         values = self.function(key, shape, dtype)
         return values if values.dtype == dtype else namespace(values).astype(values, dtype)  # NumPy widens bfloat16
 

@@ -149,3 +149,46 @@ class Key:
     def _generator(self) -> "np.random.Generator":  # a string, since NumPy imports its random numbers when first asked
         path = tuple(word for label in self.path for word in words(label))
         return np.random.Generator(np.random.PCG64(np.random.SeedSequence(self.seed, spawn_key=path)))
+
+
+class ShapeKey(Key):
+    """A key for shapes alone: a draw is one zero that is seen at every place, so a layer of any size costs nothing.
+
+    ``init`` with it gives params that have the shapes and dtypes of a layer's, and not its numbers.
+
+    >>> ShapeKey(0).at("weights").normal((10**6, 10**6)).shape
+    (1000000, 1000000)
+    """
+
+    __slots__ = ()
+
+    def at(self, *labels: Label) -> "ShapeKey":
+        return ShapeKey(self.seed, (*self.path, *labels))
+
+    def normal(self, shape: Shape, dtype: Any = np.float32) -> Array:
+        check_draw("normal", shape, dtype)
+        return spread(np.zeros((), dtype), shape)
+
+    def uniform(self, shape: Shape, dtype: Any = np.float32, *, low: float = 0.0, high: float = 1.0) -> Array:
+        check_draw("uniform", shape, dtype, low=low, high=high)
+        return spread(np.zeros((), dtype), shape)
+
+    def bernoulli(self, p: float, shape: Shape) -> Array:
+        check_draw("bernoulli", shape, p=p)
+        return spread(np.zeros((), np.bool), shape)
+
+    def permutation(self, n: int) -> Array:
+        check_draw("permutation", n=n)
+        return spread(np.zeros((), np.int64), (n,))
+
+
+def spread(value: Array, shape: Shape) -> Array:
+    """An array of this shape that has ``value``, an array without an axis, at every place, in the memory of one.
+
+    Raises:
+        InputError: NumPy has no array of this shape.
+    """
+    try:  # not broadcast_to, whose views refuse writes: an init may change what it has drawn
+        return np.lib.stride_tricks.as_strided(value, shape, (0,) * len(shape))
+    except ValueError:
+        raise InputError("init", "params of a shape that NumPy can have", shape) from None

@@ -15,7 +15,7 @@ import attrs
 from funcnn import tree
 from funcnn.arrays import Array, Shapes, check_array, check_dtype, check_in_shape
 from funcnn.errors import InputError, is_count, require
-from funcnn.keys import Key, Label, check_key
+from funcnn.keys import Key, Label, ShapeKey, check_key
 from funcnn.spec import Described, map_parts
 
 __all__ = ["INFERENCE", "Layer", "Training", "calibrated", "predict", "pullback", "summary"]
@@ -192,7 +192,7 @@ def summary(layer: Layer, in_shape: Shapes) -> str:
 
         return attrs.evolve(again, init=init)
 
-    noting(layer).init(Key(0), in_shape)
+    noting(layer).init(ShapeKey(0), in_shape)
     rows.append(("total", "", sum(count for _, _, count in rows)))
     cells = [("layer", "output shape", "parameters"), *((name, shape, f"{count:,}") for name, shape, count in rows)]
     a, b, c = (max(map(len, column)) for column in zip(*cells, strict=True))

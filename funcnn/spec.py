@@ -20,13 +20,23 @@ from funcnn.errors import InputError, require
 Plain: TypeAlias = Any
 """None, booleans, numbers, strings, lists of them, and described things as ``{"name": ..., "arguments": ...}``."""
 
+MOST_PARTS, DEEPEST = 10_000, 100
+"""Of how many described things one may be made that :func:`from_plain` builds, and how deep its data may be nested."""
+
+
+_signature = functools.cache(inspect.signature)
+
 
 @attrs.frozen(eq=False)
 class Spec:
-    """A constructor and the arguments of one call, each by its parameter's name, defaults included."""
+    """A constructor and the arguments of one call, each by its parameter's name, defaults included.
+
+    ``parts`` counts what is made and all described things in it, each as often as it is used.
+    """
 
     constructor: Callable[..., "Described"]
     arguments: Mapping[str, Any]
+    parts: int = 1
 
     @property
     def name(self) -> str:
@@ -34,7 +44,7 @@ class Spec:
 
     def build(self) -> "Described":
         """Call the constructor again."""
-        signature = inspect.signature(self.constructor)
+        signature = _signature(self.constructor)
         bound = inspect.BoundArguments(signature, dict(self.arguments))
         return self.constructor(*bound.args, **bound.kwargs)
 
@@ -44,7 +54,7 @@ class Spec:
         Defaults are left out, but for the learning rate.
         """
         written: list[str] = []
-        for name, parameter in inspect.signature(self.constructor).parameters.items():
+        for name, parameter in _signature(self.constructor).parameters.items():
             value = self.arguments[name]
             if parameter.kind is parameter.VAR_POSITIONAL:
                 written.extend(map(repr, value))
@@ -132,12 +142,29 @@ def described(constructor: Callable[P, D]) -> Callable[P, D]:
         made = constructor(*bound.args, **bound.kwargs)
         if not isinstance(made, Described):
             raise TypeError(f"{name}(): @described makes layers, losses and the like, not {made!r}")
+        within = count_parts(tuple(bound.arguments.values()))
+        parts = 1 + max(within, 0 if made.spec is None else made.spec.parts)
         made = attrs.evolve(made)  # a copy: the constructor may have given back what it was given
-        object.__setattr__(made, "spec", Spec(construct, dict(bound.arguments)))
+        object.__setattr__(made, "spec", Spec(construct, dict(bound.arguments), parts))
         return made
 
     _CONSTRUCTORS[name] = construct
     return construct
+
+
+def count_parts(value: Any) -> int:
+    """How many described things there are in one or in a sequence of them; 0 in plain data.
+
+    >>> count_parts("relu")
+    0
+    """
+    match value:
+        case Described(spec=Spec(parts=parts)):
+            return parts
+        case tuple() | list():
+            return sum(map(count_parts, value))
+        case _:
+            return int(isinstance(value, Described))
 
 
 def constructors() -> Mapping[str, Callable[..., Described]]:
@@ -186,43 +213,62 @@ def from_plain(plain: Plain) -> Any:
 
     Raises:
         InputError: A name is not registered, an argument is unknown, or a constructor refuses its arguments;
-            all unknown names and arguments are listed, each with its path.
+            all unknown names and arguments are listed, each with its path. Or it describes more than 10,000 things, or
+            nests them more than 100 deep.
 
     >>> from_plain({"name": "elu9", "arguments": {}})
     Traceback (most recent call last):
     funcnn.errors.InputError: from_plain: expected registered constructors, got 'elu9' at the top; ...
     """
-    unknown: list[str] = []
-    build = _reader(plain, "", unknown)
+    reader = _Reader()
+    build = reader.read(plain, "", 0)
     hint = "import the module that defines it"
-    require(not unknown, "from_plain", "registered constructors", ", ".join(unknown), hint)
+    require(not reader.unknown, "from_plain", "registered constructors", ", ".join(reader.unknown), hint)
     return build()
 
 
-def _reader(plain: Plain, path: str, unknown: list[str]) -> Callable[[], Any]:
-    """The function that builds what ``plain`` describes; adds to ``unknown`` what no registered constructor takes."""
-    place = path.lstrip(".") or "the top"
-    match plain:
-        case {"name": str(name), "arguments": dict(arguments), **rest} if not rest:
-            if name not in _CONSTRUCTORS:
-                unknown.append(f"{name!r} at {place}")
-            else:
-                surplus = arguments.keys() - inspect.signature(_CONSTRUCTORS[name]).parameters
-                unknown.extend(f"argument {argument!r} of {name} at {place}" for argument in sorted(surplus))
-            parts = {argument: _reader(part, f"{path}.{argument}", unknown) for argument, part in arguments.items()}
+class _Reader:
+    """Reads plain data, and while it builds what they describe, counts its parts: the one thing that changes."""
 
-            def build() -> Described:
-                try:
-                    return Spec(_CONSTRUCTORS[name], {argument: part() for argument, part in parts.items()}).build()
-                except TypeError as error:
-                    raise InputError("from_plain", f"the arguments of {name}", arguments, str(error)) from error
+    def __init__(self) -> None:
+        self.unknown: list[str] = []
+        self.described = self.parts = 0
 
-            return build
-        case list():
-            members = [_reader(part, f"{path}[{i}]", unknown) for i, part in enumerate(plain)]
-            return lambda: tuple(member() for member in members)
-        case None | bool() | int() | float() | str():
-            return lambda: plain
-        case _:
-            unknown.append(f"{plain!r} at {place}")
-            return lambda: plain
+    def read(self, plain: Plain, path: str, depth: int) -> Callable[[], Any]:
+        """The function that builds what ``plain`` describes; notes as unknown what no registered constructor takes."""
+        place = path.lstrip(".") or "the top"
+        require(depth <= DEEPEST, "from_plain", f"data that are at most {DEEPEST} deep", "deeper ones")
+        match plain:
+            case {"name": str(name), "arguments": dict(arguments), **rest} if not rest:
+                self.described += 1
+                _check_parts(self.described, name)
+                if name not in _CONSTRUCTORS:
+                    self.unknown.append(f"{name!r} at {place}")
+                else:
+                    surplus = arguments.keys() - _signature(_CONSTRUCTORS[name]).parameters
+                    self.unknown.extend(f"argument {argument!r} of {name} at {place}" for argument in sorted(surplus))
+                parts = {key: self.read(part, f"{path}.{key}", depth + 1) for key, part in arguments.items()}
+                return lambda: self.built(name, {key: part() for key, part in parts.items()})
+            case list():
+                members = [self.read(part, f"{path}[{i}]", depth + 1) for i, part in enumerate(plain)]
+                return lambda: tuple(member() for member in members)
+            case None | bool() | int() | float() | str():
+                return lambda: plain
+            case _:
+                self.unknown.append(f"{plain!r} at {place}")
+                return lambda: plain
+
+    def built(self, name: str, arguments: Mapping[str, Any]) -> Described:
+        """What the constructor makes of the arguments, unless there are too many parts by then."""
+        try:
+            made = Spec(_CONSTRUCTORS[name], arguments).build()
+        except TypeError as error:
+            raise InputError("from_plain", f"the arguments of {name}", arguments, str(error)) from error
+        self.parts += count_parts(made) - count_parts(tuple(arguments.values()))
+        _check_parts(self.parts, name)
+        return made
+
+
+def _check_parts(parts: int, name: str) -> None:
+    expected = f"at most {MOST_PARTS:,} layers and other parts"
+    require(parts <= MOST_PARTS, "from_plain", expected, f"{parts:,} or more, with {name}")

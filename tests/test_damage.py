@@ -6,9 +6,10 @@ import shutil
 import pytest
 from toolz import assoc, dissoc
 
-from funcnn import InputError
+from funcnn import InputError, Key
 from funcnn.runs import read_run
-from tests.small_experiments import adversarial, carried_out, recorded, regression
+from tests.resigned import resigned
+from tests.small_experiments import adversarial, carried_out, contents, recorded, regression
 
 pytestmark = pytest.mark.usefixtures("without_pictures")
 
@@ -65,6 +66,12 @@ ROWS = (
     line(2, lambda row: row + row),
     *(line(number, lambda row: "") for number in (0, 1, 2)),
     line(1, lambda row: "\0" + row),
+    line(-1, lambda row: row + row),
+    line(-1, lambda row: row.replace(",", ".0,", 1)),
+    line(-1, lambda row: "9" + row),
+    line(1, lambda row: row.replace("1,", "1,-", 1)),
+    line(1, lambda row: row.replace("1,", f"1,{2**64}", 1)),
+    line(0, lambda names: names.replace("loss", "\x1b[31mloss")),
 )
 CUT = (instead(b""), lambda data: data[: len(data) // 2], lambda data: data[:-1], instead(b"\xff" * 40))
 CHANGED = (
@@ -116,6 +123,13 @@ def test_a_missing_table_is_noticed(folder, name):
         ("formats", ["loss"]),
         ("formats", {"loss": "{}"}),
         ("colour", "red"),
+        ("experiment", 5),
+        ("version", "0"),
+        ("version", 0.0),
+        ("epochs", "3"),
+        ("epochs", True),
+        ("watch", 5),
+        ("step", {"model": 5}),
     ],
 )
 def test_a_config_with_other_fields_is_refused(folder, field, value):
@@ -126,17 +140,23 @@ def test_a_config_with_other_fields_is_refused(folder, field, value):
 
 def test_a_config_without_a_field_is_refused(folder):
     plan = json.loads((folder / "config.json").read_text())
-    fields = r"run(/config\.json)?: expected (a config with the fields experiment, version, |the run that was)"
     for name in plan:
+        fields = rf"an object with the fields experiment, version, .*required field missing @ \$\.{name}"
         (folder / "config.json").write_text(json.dumps(dissoc(plan, name)))
-        refused(folder, fields)
+        refused(folder, f"run(/config.json)?: expected ({fields}|the run that was)")
 
 
-@pytest.mark.parametrize(("field", "value"), [("resumed", 3), ("jax", "cpu"), ("data", ["train"])])
+NO_ENVIRONMENT = [
+    *[("resumed", 3), ("resumed", [3]), ("resumed", [[[[]]]]), ("jax", "cpu"), ("jax", {"devices": "two"})],
+    *[("data", ["train"]), ("data", {"train": 5}), ("python", 5), ("libraries", None), ("blas", 3), ("git", [])],
+]
+
+
+@pytest.mark.parametrize(("field", "value"), NO_ENVIRONMENT)
 def test_an_environment_of_another_kind_is_refused(folder, field, value):
     recorded = json.loads((folder / "environment.json").read_text())
     (folder / "environment.json").write_text(json.dumps(assoc(recorded, field, value)))
-    refused(folder, rf"environment\.json {field}: expected a .*, as this version writes it")
+    refused(folder, rf"environment\.json: expected an object with .*, as this version writes it, got .* @ \$\.{field}")
 
 
 def test_a_folder_without_a_config_is_no_run(folder):
@@ -151,3 +171,84 @@ def test_a_checkpoint_of_another_experiment_is_refused(folder, tmp_path):
     recorded(tmp_path / "other", adversarial())
     shutil.copy(tmp_path / "other" / "checkpoint.safetensors", folder)
     refused(folder, r"checkpoint\.safetensors: expected the arrays of its architecture, got .*0.weights is missing")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, without_pictures):
+    """The folders of runs whose states have the same shapes: of a seed, of another one, of another batch size."""
+    path = tmp_path_factory.mktemp("runs")
+    for name, seed, size in (("one", 0, 5), ("seed", 1, 5), ("size", 0, 6)):
+        begun(path / name, seed, size)
+    return path
+
+
+def begun(folder, seed, size, epochs=2):
+    experiment = regression(epochs=epochs, key=Key(seed), batch_size=size)
+    return carried_out(experiment, folder, config={"seed": seed, "batch_size": size, "epochs": epochs})
+
+
+ANOTHER = (
+    r"checkpoint\.safetensors: expected a checkpoint of this config and key, got that of another run; undo what was"
+)
+
+
+@pytest.mark.parametrize("other", ["seed", "size"])
+def test_a_checkpoint_of_another_run_is_refused(runs, tmp_path, other):
+    folder = shutil.copytree(runs / "one", tmp_path / "run")
+    for name in (SAVED, *TABLES):
+        shutil.copy(runs / other / name, folder)
+    before = contents(folder)
+    with pytest.raises(InputError, match=ANOTHER):
+        begun(folder, 0, 5, epochs=3)
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize(("seed", "size"), [(1, 5), (0, 6)])
+def test_a_run_whose_config_was_edited_is_refused(runs, tmp_path, seed, size):
+    folder = shutil.copytree(runs / "one", tmp_path / "run")
+    plan = json.loads((folder / "config.json").read_text())
+    edited = assoc(plan, "config", {**plan["config"], "seed": seed, "batch_size": size})
+    (folder / "config.json").write_text(json.dumps(edited))
+    with pytest.raises(InputError, match=ANOTHER):
+        begun(folder, seed, size, epochs=3)
+
+
+def test_a_checkpoint_of_another_key_is_refused_where_no_config_tells(tmp_path):
+    for name, seed in (("one", 0), ("other", 1)):
+        carried_out(regression(key=Key(seed)), tmp_path / name)
+    shutil.copy(tmp_path / "other" / SAVED, tmp_path / "one")
+    with pytest.raises(InputError, match=ANOTHER):
+        carried_out(regression(epochs=4, key=Key(0)), tmp_path / "one")
+
+
+def test_what_may_change_on_resume_is_not_compared(runs, tmp_path):
+    folder = shutil.copytree(runs / "one", tmp_path / "run")
+    assert begun(folder, 0, 5, epochs=3).progress.step == 15
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (
+            lambda leaves: dissoc(leaves, "run"),
+            r"checkpoint\.safetensors: expected the leaves \['epochs', 'run', 'state",
+        ),
+        (lambda leaves: assoc(leaves, "state.step", "x"), "state.step: expected a leaf that is int, got 'x'"),
+        (lambda leaves: assoc(leaves, "state.step", 1.5), "state.step: expected a leaf that is int, got 1.5"),
+        (lambda leaves: assoc(leaves, "state.step", True), "state.step: expected a leaf that is int, got True"),
+        (lambda leaves: assoc(leaves, "steps", -1), "steps: expected a whole number of at least 0, got -1"),
+        (lambda leaves: assoc(leaves, "epochs", 10), "the rows of 15 steps and 10 epochs"),
+        (lambda leaves: assoc(leaves, "steps", 14), "the rows of 14 steps and 3 epochs"),
+        (lambda leaves: assoc(leaves, "state.key", 5), "state.key: expected the seed and the path of a key, got 5"),
+        (lambda leaves: assoc(leaves, "state.key", {"seed": 0, "path": [], "a": 1}), "the seed and the path of a key"),
+        (lambda leaves: assoc(leaves, "state.key", {"seed": 0, "path": "ab"}), "the seed and the path of a key"),
+        (
+            lambda leaves: assoc(leaves, "state.key", {"seed": -1, "path": []}),
+            "state.key: Key: expected a seed that is",
+        ),
+        (lambda leaves: [], "header leaves: expected leaves by path"),
+    ],
+)
+def test_a_checkpoint_that_was_changed_and_signed_is_refused(folder, change, match):
+    resigned(folder / SAVED, lambda header: {"leaves": change(header["leaves"])})
+    refused(folder, match)

@@ -71,7 +71,12 @@ def test_a_hostile_folder_starts_nothing_and_reaches_nobody(tmp_path, without_pi
     friendly = folder(tmp_path / "friendly" / "run", [*map(str, range(10))], {"text": "plain"})
     hostile = folder(tmp_path / "hostile" / "run", [*WORDS, *"56789"], dict(enumerate(WORDS)))
     recorded = json.loads((hostile / "environment.json").read_text())
-    recorded |= {"platform": WORDS[2], "git": {"commit": WORDS[0], "clean": True}, WORDS[1]: WORDS}
+    recorded |= {
+        "platform": WORDS[2],
+        "git": {"commit": WORDS[0], "clean": True},
+        "libraries": {WORDS[1]: WORDS[2]},
+        "resumed": [WORDS],
+    }
     (hostile / "environment.json").write_text(json.dumps(recorded))
     images = hostile.parent / "images"
     for name in ("b.png", "c.eps", f"{WORDS[2]}.jpg", "d.ps"):

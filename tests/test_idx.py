@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import io
 
 import numpy as np
 import pytest
@@ -21,10 +22,12 @@ DAMAGE = {
     BYTES[:2] + b"\x07" + BYTES[3:]: "an idx file.*and a type, got 00 00 07 03",
     BYTES[:9]: "a header of 16 bytes, got 9 bytes; the file is truncated",
     BYTES[:-1]: r"24 bytes of values for shape \(2, 3, 4\), got 23; the file is truncated",
-    BYTES + b"\0": r"24 bytes of values for shape \(2, 3, 4\), got 25; the file has trailing bytes",
-    BYTES[:7] + b"\xff" + BYTES[8:]: r"3060 bytes of values for shape \(255, 3, 4\), got 24; the file is truncated",
+    BYTES + b"\0": r"24 bytes of values for shape \(2, 3, 4\), got 25 or more; the file has trailing bytes",
+    BYTES[:7]
+    + b"\xff"
+    + BYTES[8:]: r"3060 bytes of values for shape \(255, 3, 4\), got (24|40 at most); the file is truncated",
 }
-ZIPPED = gzip.compress(bytes(4) + np.arange(1000).tobytes())
+ZIPPED = gzip.compress(bytes([0, 0, 8, 1, 0, 0, 0x1F, 0x40]) + np.arange(1000).tobytes())
 
 
 @pytest.fixture(scope="module")
@@ -75,4 +78,4 @@ def test_what_cannot_be_read_or_written_is_refused(tmp_path):
 @given(st.binary(max_size=40))
 def test_any_bytes_are_an_array_or_refused(content):
     with contextlib.suppress(InputError):
-        assert isinstance(parse_idx(content, "bytes"), np.ndarray)
+        assert isinstance(parse_idx(io.BytesIO(content), "bytes", len(content)), np.ndarray)

@@ -224,7 +224,8 @@ def test_ctrl_c_ends_a_command_with_130_and_all_files_and_it_is_resumed_to_the_s
     plan = {**plan, "epochs": epochs, "config": {**plan["config"], "epochs": epochs}}
     (folder / "config.json").write_text(json.dumps(plan))
     assert ended(tmp_path / "slow.py", "resume", folder, env=HERE).returncode == 0
-    assert_same(folder, carried_out(regression(epochs=epochs), tmp_path / "whole").folder)
+    known = {"name": plan["experiment"], "version": plan["version"], "config": plan["config"]}
+    assert_same(folder, carried_out(regression(epochs=epochs), tmp_path / "whole", **known).folder)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

@@ -101,6 +101,7 @@ def test_the_best_epoch_is_the_least_and_a_tie_goes_to_the_first():
     history = history_of(classifier(epochs=6))
     assert best_epoch(classifier(), history) == 1 + int(np.argmin([row["validation/loss"] for row in history]))
     assert best_epoch(classifier(), [{**row, "validation/loss": 1.0} for row in history]) == 1
+    assert best_epoch(classifier(), [{"validation/loss": value} for value in (np.nan, 1.0, 2.0)]) == 2
     assert best_epoch(by_hand(), history) is None  # which watches nothing
 
 

@@ -1,6 +1,7 @@
 """funcnn beside its peers, on the same work, in turn: ``python -m experiments.benchmark``."""
 
 import os
+import reprlib
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from experiments.benchmark.installed import installed_bytes
 from experiments.benchmark.peers import PEERS
 from experiments.benchmark.tables import Results, disagreements, seconds, text
 from experiments.benchmark.workloads import GROWTH, INSTALLED_SIZE, NAMES
-from funcnn.errors import InputError, is_count, require
+from funcnn.errors import is_count, is_real, is_size, require
 from funcnn.runs import folder as files
 from funcnn.runs.command import guarded
 from funcnn.runs.environment import environment
@@ -119,11 +120,19 @@ def read(path: Path) -> Results:
     Raises:
         InputError: It holds none.
     """
-    content = path.read_bytes()
-    try:
-        return files.CONVERTER.loads(content, Results)
-    except Exception as error:  # whatever a wrong value causes
-        raise InputError(str(path), "a benchmark.json as this version writes it", error) from error
+    results = files.structured(str(path), files.read_json(path), Results)
+    environment = results.environment
+    fits = isinstance(environment.get("processor"), str) and is_count(environment.get("threads"))
+    require(fits, f"{path} environment", "a processor and its threads", reprlib.repr(environment))
+    for i, one in enumerate(results.measurements):
+        fits = bool(one.failure) or (len(one.seconds) > 0 and all(is_real(each, low=1e-9) for each in one.seconds))
+        require(fits, f"{path} measurements[{i}]", "the seconds of each epoch, or a failure", one.seconds)
+    sizes = [size for one in results.measurements for size in (one.peak, one.added, one.program, one.params)]
+    wrong = [size for size in (*sizes, *results.sizes.values()) if size is not None and not is_size(abs(size))]
+    require(not wrong, f"{path} sizes", "bytes, or null", wrong)
+    peers = {*results.sizes, *(measurement.peer for measurement in results.measurements)}
+    require(peers <= PEERS.keys(), f"{path} peers", f"some of {', '.join(PEERS)}", sorted(peers - PEERS.keys()))
+    return results
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -4,6 +4,7 @@ A data set is its bytes: each file is known by the MD5 of its uncompressed conte
 file that is damaged or is another data set's never passes for it.
 """
 
+import io
 import math
 import os
 from collections.abc import Mapping
@@ -15,9 +16,10 @@ import attrs
 import numpy as np
 
 from funcnn.arrays import Array, aligned_empty, check_array
-from funcnn.data.idx import parse_idx, read_bytes
-from funcnn.data.sources import DATA_DIR_VARIABLE, FILES, SOURCES, downloaded, verified
+from funcnn.data.idx import parse_idx
+from funcnn.data.sources import DATA_DIR_VARIABLE, FILES, MOST_BYTES, SOURCES, downloaded, verified
 from funcnn.errors import InputError, is_one_of, require
+from funcnn.reading import read_bytes
 from funcnn.training import Batch
 
 __all__ = ["SCALINGS", "Dataset", "DatasetName", "Scaling", "load_dataset", "scale"]
@@ -82,9 +84,13 @@ def load_dataset(name: DatasetName, *, data_dir: str | Path | None = None, scali
         path = next(filter(Path.exists, paths), None)
         if path is None:
             raise InputError(where, f"{file}.gz or {file} in {folder}", "neither", "put the four idx files there")
-        return verified(name, file, read_bytes(path), str(path))
+        return verified(name, file, read_bytes(path, MOST_BYTES), str(path))
 
-    images, labels, test_images, test_labels = map(parse_idx, map(content, FILES), FILES)
+    def array(file: str) -> Array:
+        found = content(file)
+        return parse_idx(io.BytesIO(found), file, len(found))
+
+    images, labels, test_images, test_labels = map(array, FILES)
     return Dataset(
         name=name,
         train=Batch(scale(images, scaling), labels.astype(np.int64)),

@@ -6,21 +6,23 @@ Files may be gzipped or plain. A file that is not exactly what its header says i
 import gzip
 import math
 import sys
-import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from funcnn.arrays import Array, check_array
 from funcnn.errors import InputError, require
 from funcnn.files import replacing
+from funcnn.reading import DAMAGED, opened
 
 __all__ = ["read_idx", "write_idx"]
 
 MAX_AXES = 64
 """How many axes an array of NumPy's can have."""
 
-_GZIP_MAGIC = b"\x1f\x8b"
+_PIECE = 1 << 20
+"""How many bytes are uncompressed at a time."""
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
@@ -28,10 +30,14 @@ _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E:
 def read_idx(path: str | Path) -> Array:
     """The array in an idx file, gzipped or plain, in the machine's byte order.
 
+    No more is read, or uncompressed, than what the header says, and no header is believed that says more than the file
+    can hold.
+
     Raises:
         InputError: The file is missing, is no idx file, is truncated or has trailing bytes.
     """
-    return parse_idx(read_bytes(path), str(path))
+    with opened(path) as (file, possible):
+        return parse_idx(file, str(path), possible)
 
 
 def write_idx(path: str | Path, array: Array) -> None:
@@ -51,34 +57,35 @@ def write_idx(path: str | Path, array: Array) -> None:
         part.write_bytes(gzip.compress(content, mtime=0) if str(path).endswith(".gz") else content)
 
 
-def read_bytes(path: str | Path) -> bytes:
-    """The uncompressed bytes of a file, gzipped or plain, whatever its name."""
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(str(path), "a file that can be read", error.strerror) from error
-    if not content.startswith(_GZIP_MAGIC):
-        return content
-    try:
-        return gzip.decompress(content)
-    except (EOFError, OSError, zlib.error) as error:
-        raise InputError(str(path), "a whole gzip file", str(error), "the file is damaged, get it again") from error
-
-
-def parse_idx(content: bytes, where: str) -> Array:
-    """The array in the bytes of an idx file; ``where`` names them in errors."""
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _TYPES:
-        raise InputError(where, "an idx file, which begins with two zero bytes and a type", content[:4].hex(" "))
-    dtype, axes = np.dtype(_TYPES[content[2]]), content[3]
-    start, damaged = 4 + 4 * axes, "the file is damaged, get it again"
-    require(
-        len(content) >= start, where, f"a header of {start} bytes", f"{len(content)} bytes", "the file is truncated"
-    )
-    require(axes <= MAX_AXES, where, f"at most {MAX_AXES} axes, as NumPy has them", axes, damaged)
-    shape = tuple(np.frombuffer(content, ">u4", axes, offset=4).tolist())
+def parse_idx(file: BinaryIO, where: str, possible: int) -> Array:
+    """The array in an idx file of ``possible`` bytes at most; ``where`` names it in errors."""
+    start = file.read(4)
+    if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in _TYPES:
+        raise InputError(where, "an idx file, which begins with two zero bytes and a type", start.hex(" "))
+    dtype, axes = np.dtype(_TYPES[start[2]]), start[3]
+    sizes, truncated = file.read(4 * axes), "the file is truncated"
+    require(len(sizes) == 4 * axes, where, f"a header of {4 + 4 * axes} bytes", f"{4 + len(sizes)} bytes", truncated)
+    require(axes <= MAX_AXES, where, f"at most {MAX_AXES} axes, as NumPy has them", axes, DAMAGED)
+    shape = tuple(np.frombuffer(sizes, ">u4").tolist())
     fits = math.prod(filter(None, shape)) * dtype.itemsize <= sys.maxsize  # though a size of 0 may make it empty
-    require(fits, where, "sizes that fit into memory", shape, damaged)
-    expected, found = math.prod(shape) * dtype.itemsize, len(content) - start
-    fault = "is truncated" if found < expected else "has trailing bytes"
-    require(found == expected, where, f"{expected} bytes of values for shape {shape}", found, f"the file {fault}")
-    return np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
+    require(fits, where, "sizes that fit into memory", shape, DAMAGED)
+    expected = math.prod(shape) * dtype.itemsize
+    whole = f"{expected} bytes of values for shape {shape}"
+    require(expected <= possible, where, whole, f"{possible} at most", truncated)
+    try:
+        values = np.empty(shape, dtype)
+    except MemoryError:
+        raise InputError(where, "sizes that fit into memory", shape) from None
+    found = _fill(values.reshape(-1).view(np.uint8), file)
+    require(found == expected, where, whole, found, truncated)
+    require(not file.read(1), where, whole, f"{expected + 1} or more", "the file has trailing bytes")
+    return values.astype(dtype.newbyteorder("="), copy=False)
+
+
+def _fill(values: Array, file: BinaryIO) -> int:
+    """Read bytes into the array until it is full, or there are no more; gives how many there were."""
+    found = 0
+    while piece := file.read(min(len(values) - found, _PIECE)):
+        values[found : found + len(piece)] = np.frombuffer(piece, np.uint8)
+        found += len(piece)
+    return found

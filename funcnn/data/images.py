@@ -12,9 +12,9 @@ import numpy as np
 
 from funcnn.annotations import UInt8
 from funcnn.arrays import Array
-from funcnn.data.idx import read_bytes
 from funcnn.errors import InputError, imported, require
 from funcnn.files import replacing
+from funcnn.reading import read_bytes
 
 __all__ = ["image_paths", "read_image", "write_image"]
 

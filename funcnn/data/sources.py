@@ -9,15 +9,18 @@ from types import MappingProxyType, ModuleType
 
 import attrs
 
-from funcnn.data.idx import read_bytes
 from funcnn.errors import InputError, imported
 from funcnn.files import replacing
+from funcnn.reading import read_bytes
 
 DATA_DIR_VARIABLE = "FUNCNN_DATA_DIR"
 """The environment variable that names a local folder of data sets."""
 
 TIMEOUT = 30
 """Seconds without an answer after which the next mirror is tried."""
+
+MOST_BYTES = 1 << 26
+"""More than any file of a source has: 47 MB are the most. What uncompresses to more is none of them."""
 
 FILES = (
     *("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
@@ -96,7 +99,7 @@ def downloaded(name: str, file: str) -> bytes:
     """
     path = cache_folder() / name / f"{file}.gz"
     with suppress(InputError):
-        return verified(name, file, read_bytes(path), str(path))
+        return verified(name, file, read_bytes(path, MOST_BYTES), str(path))
     where, failures = f"load_dataset({name!r})", []
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -108,7 +111,7 @@ def downloaded(name: str, file: str) -> bytes:
         try:
             with replacing(path) as part:
                 fetch(url, str(part), None)
-                return verified(name, file, read_bytes(part), url)
+                return verified(name, file, read_bytes(part, MOST_BYTES), url)
         except (OSError, InputError) as error:  # what requests raises is an OSError too
             answered = isinstance(error, InputError) or getattr(error, "response", None) is not None
             failures.append(str(error) if answered else f"{url}: {type(error).__name__}")  # else it fills a page

@@ -33,7 +33,7 @@ from funcnn.errors import InputError, is_count, require
 from funcnn.keys import Key, check_key
 from funcnn.layer import UNPACK, Layer, Mode, Params, Residuals, calibrate, check_mode, check_params
 from funcnn.layers.activations import init_same_shape
-from funcnn.spec import described
+from funcnn.spec import MOST_PARTS, described
 
 __all__ = ["add", "concatenate", "fork", "identity", "identity_forward", "identity_vjp", "joined", "parallel", "repeat"]
 __all__ += ["residual", "serial", "serial_forward", "serial_vjp", "summed"]
@@ -54,12 +54,16 @@ def identity() -> Layer:
 def repeat(times: int, layer: Layer) -> Layer:
     """y = layer(... layer(x)), ``times`` times, each with params of its own.
 
+    Raises:
+        InputError: ``times`` is not a positive whole number up to 10,000, or ``layer`` is no layer.
+
     >>> import funcnn as fn
     >>> params, _ = repeat(2, fn.dense(3)).init(Key(0), (5,))
     >>> [layer.weights.shape for layer in params]
     [(5, 3), (3, 3)]
     """
-    require(is_count(times), "repeat", "times to be a positive whole number", repr(times))
+    fits = is_count(times) and times <= MOST_PARTS
+    require(fits, "repeat", f"times to be a positive whole number up to {MOST_PARTS:,}", repr(times))
     return serial(*[layer] * times)
 
 

@@ -9,6 +9,7 @@ from funcnn import special
 from funcnn.annotations import Float
 from funcnn.arrays import Array, Shape, as_dtype_of, check_array, check_like, namespace, widened
 from funcnn.errors import InputError, is_real, require
+from funcnn.initializers import Initializer, zeros
 from funcnn.keys import Key
 from funcnn.layer import Layer, Mode, check_init, check_params
 from funcnn.layers.activations import Same
@@ -16,6 +17,9 @@ from funcnn.spec import described
 from funcnn.tree import record
 
 __all__ = ["LayerNormParams", "RMSNormParams", "layer_norm", "rms_norm"]
+
+
+_ONES, _ZEROS = Initializer(lambda key, shape, dtype: np.ones(shape, dtype)), zeros()
 
 
 @record
@@ -95,7 +99,7 @@ def ones_and_zeros(name: str, key: Key, in_shape: Shape, dtype: Any) -> tuple[Ar
     """What scale and offset begin with, once it is known that inputs have features; nothing is drawn."""
     check_init(name, key, in_shape, dtype)
     require(len(in_shape) > 0, name, "inputs (batch, ..., features)", "(batch,)")
-    return np.ones(in_shape[-1], dtype), np.zeros(in_shape[-1], dtype)
+    return _ONES(key, in_shape[-1:], dtype), _ZEROS(key, in_shape[-1:], dtype)
 
 
 def check_features(where: str, x: Array, scale: Array) -> ModuleType:

@@ -106,7 +106,7 @@ def table(runs: Sequence[Compared]) -> str:
         for run in group:
             counts = [str(run.seed), str(len(run.history)), str(run.best or "-")]
             lines.append([run.name, *settings, *counts, *cells(run)])
-        seeds = list(unique((run for run in group if run.history), key=lambda run: run.seed))
+        seeds = list(unique((run for run in group if run.history), key=lambda run: json.dumps(run.seed)))
         if len(seeds) > 1:
             lines.append([f"{len(seeds)} seeds, mean ± sd", *settings, "", "", "", *cells(*seeds)])
     return columns(lines)

@@ -3,12 +3,13 @@
 import hashlib
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
+import attrs
 import numpy as np
 import threadpoolctl
 from toolz import dissoc
@@ -19,6 +20,32 @@ LIBRARIES = ("funcnn", "numpy", "optree", "toolz", "attrs", "array-api-compat", 
 
 RESUMED = "resumed"
 """The name, in a recorded environment, of what had changed wherever the run was resumed: a list for each."""
+
+
+@attrs.frozen
+class Compiler:
+    """What environment.json holds of the engine jax."""
+
+    libraries: Mapping[str, str]
+    devices: int
+    kinds: Sequence[str]
+    processes: int
+    flags: str
+
+
+@attrs.frozen
+class Environment:
+    """What environment.json holds."""
+
+    python: str
+    libraries: Mapping[str, str]
+    platform: str
+    processor: str
+    blas: Sequence[Mapping[str, str | int | None]]
+    git: Mapping[str, str | bool] | None
+    data: Mapping[str, str]
+    jax: Compiler | None = None
+    resumed: Sequence[Sequence[str]] = ()
 
 
 def blas_threads(count: int) -> AbstractContextManager[Any]:

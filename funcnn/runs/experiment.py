@@ -13,7 +13,7 @@ from funcnn import tree
 from funcnn.arrays import Array, Shapes
 from funcnn.checkpoint import save
 from funcnn.data.batches import row_tables, take_rows
-from funcnn.errors import InputError, is_count, is_real, require
+from funcnn.errors import InputError, is_count, is_real, require, validator
 from funcnn.keys import check_key
 from funcnn.layer import Params
 from funcnn.metrics import weighted_mean
@@ -79,21 +79,16 @@ def means(steps: Sequence[Row]) -> Row:
     return weighted_mean(rows)
 
 
-def _field(expected: str, fits: Callable[[Any], bool]) -> Callable[[Any, Any, Any], None]:
-    """A validator: raise unless the value of a field fits."""
-
-    def check(experiment: Any, attribute: Any, value: Any) -> None:
-        require(fits(value), f"Experiment {attribute.name}", expected, repr(value))
-
-    return check
-
-
 def _check_watch(experiment: Any, attribute: Any, value: Any) -> None:
     hint = "name the column that is to get less"
     require(value is None or experiment.watch is not None, "Experiment patience", "a column to watch", "none", hint)
 
 
+_field = partial(validator, "Experiment {}")
 _FUNCTION = _field("a function", callable)
+_FUNCTION_OR_NONE = _field("a function or None", lambda value: value is None or callable(value))
+_MAPPING = _field("a mapping by name", lambda value: isinstance(value, Mapping))
+_TEXT_OR_NONE = _field("the name of a column or None", lambda value: value is None or isinstance(value, str))
 _COUNT = _field("a positive whole number", is_count)
 _COUNT_OR_NONE = _field("a positive whole number or None", lambda value: value is None or is_count(value))
 _AT_LEAST_0 = _field("a number of at least 0", partial(is_real, low=0))
@@ -131,16 +126,16 @@ class Experiment:
     batches: Callable[[int], Iterable[Any]] = attrs.field(validator=_FUNCTION)
     epochs: int = attrs.field(validator=_COUNT)
     evaluate: Callable[[Params], Mapping[str, Any]] = attrs.field(default=lambda params: {}, validator=_FUNCTION)
-    watch: str | None = None
+    watch: str | None = attrs.field(default=None, validator=_TEXT_OR_NONE)
     patience: int | None = attrs.field(default=None, validator=[_COUNT_OR_NONE, _check_watch])
     tolerance: float = attrs.field(default=0.0, validator=_AT_LEAST_0)
-    save: Callable[[Path, Params], None] | None = None
+    save: Callable[[Path, Params], None] | None = attrs.field(default=None, validator=_FUNCTION_OR_NONE)
     describe: Callable[[], str] = attrs.field(default=lambda: "", validator=_FUNCTION)
     sections: Callable[[Params], Iterable[Section]] = attrs.field(default=lambda params: (), validator=_FUNCTION)
-    formats: Mapping[str, str] = frozendict({})
-    data: Mapping[str, Any] = frozendict({})
-    summarize: Callable[[Sequence[Row]], Row] = means
-    sizes: Callable[[Any], Sequence[int]] = one_step
+    formats: Mapping[str, str] = attrs.field(default=frozendict({}), validator=_MAPPING)
+    data: Mapping[str, Any] = attrs.field(default=frozendict({}), validator=_MAPPING)
+    summarize: Callable[[Sequence[Row]], Row] = attrs.field(default=means, validator=_FUNCTION)
+    sizes: Callable[[Any], Sequence[int]] = attrs.field(default=one_step, validator=_FUNCTION)
 
 
 def supervised(
@@ -195,6 +190,8 @@ def supervised(
     check_key("supervised", key)
     require(is_count(batch_size), "supervised", "a batch_size that is a positive whole number", repr(batch_size))
     samples = count_rows("supervised", train)
+    by_name = isinstance(evaluate, Mapping)
+    require(by_name, "supervised evaluate", "batches by name", type(evaluate).__name__, 'such as {"test": data.test}')
     for name, batch in evaluate.items():
         check_name("supervised evaluate", name)
         fits = "/" not in name and name != "train"

@@ -3,7 +3,7 @@
     config.json               the experiment's name and version, the config, how it runs, and when it ends
     environment.json          versions, machine, BLAS, commit, data
     steps.csv, history.csv    a step, an epoch a row
-    checkpoint.safetensors    where the run stands: params and state
+    checkpoint.safetensors    where the run stands: params and state, and the hash of which run it is
     model.safetensors         the last good model, if the experiment saves one
     best.safetensors          the model after the epoch at which the watched column is least
     history.png, report.html  pictures
@@ -18,23 +18,28 @@ import errno
 import hashlib
 import json
 import re
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
 import numpy as np
+from cattrs import transform_error
 from cattrs.preconf.json import make_converter
+from cattrs.v import format_exception
 from filelock import FileLock, Timeout
 
 from funcnn import tree
 from funcnn.checkpoint import load_tree, save_tree
-from funcnn.errors import InputError, require
+from funcnn.errors import InputError, is_size, require
 from funcnn.files import is_leftover, replacing
 from funcnn.keys import Key
-from funcnn.runs.environment import RESUMED
+from funcnn.reading import check_ends
+from funcnn.runs.environment import Environment
 from funcnn.runs.experiment import Experiment, Row
 from funcnn.runs.options import Options
 from funcnn.runs.rows import append_rows, read_rows, write_rows
@@ -42,7 +47,21 @@ from funcnn.runs.stream import Progress, best_epoch, has_ended
 
 T = TypeVar("T")
 
-CONVERTER = make_converter(forbid_extra_keys=True, detailed_validation=False)
+CONVERTER = make_converter(forbid_extra_keys=True)
+
+
+def _exact(value: Any, kind: Any) -> Any:
+    """A value of exactly this kind: cattrs would make a text of a number, and a number of a text."""
+    if type(value) is kind or (kind is float and type(value) is int):
+        return kind(value)
+    raise TypeError(f"{reprlib.repr(value)} is no {kind.__name__}")
+
+
+for _kind in (bool, int, float, str):
+    CONVERTER.register_structure_hook(_kind, _exact)
+
+DEEPEST = 100
+"""How deep a JSON file of a run may be nested."""
 
 
 def _check_formats(plan: Any, attribute: Any, formats: Mapping[str, str]) -> None:
@@ -145,11 +164,26 @@ def write_json(path: Path, values: Any) -> None:
         part.write_text(CONVERTER.dumps(values, indent=2) + "\n")
 
 
+def read_json(path: Path) -> Any:
+    """Plain data, at most :data:`DEEPEST` deep.
+
+    Raises:
+        InputError: The file cannot be read, is not JSON, or is deeper.
+    """
+    check_ends(path)
+    try:
+        values = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(str(path), "JSON as this version writes it", error) from error
+    require(_is_shallow(values, DEEPEST), str(path), f"JSON that is at most {DEEPEST} deep", "deeper one")
+    return values
+
+
 def read_plan(folder: Path) -> Plan:
     """What runs in the folder."""
     path = folder / "config.json"
     require(path.exists(), str(folder), "the folder of a run", "no config.json in it")
-    return structured(str(path), _read_json(path), Plan)
+    return structured(str(path), read_json(path), Plan)
 
 
 def read_plan_of(folder: Path, name: str, version: int, hint: str) -> Plan:
@@ -161,35 +195,48 @@ def read_plan_of(folder: Path, name: str, version: int, hint: str) -> Plan:
 
 
 def structured(where: str, values: Any, kind: type[T]) -> T:
-    """The record of ``kind`` that plain data describe."""
+    """The record of ``kind`` that plain data describe.
+
+    Raises:
+        InputError: Fields are missing, unknown, or of another kind; all are listed, each with its path.
+    """
+    known = ", ".join(field.name for field in attrs.fields(kind))  # type: ignore[arg-type]
+    expected = f"an object with the fields {known}, as this version writes it"
+    require(isinstance(values, Mapping), where, expected, type(values).__name__)
     try:
         return CONVERTER.structure(values, kind)
-    except InputError as error:
-        raise error.within(where) from None
     except Exception as error:  # whatever a wrong value causes
-        known = ", ".join(field.name for field in attrs.fields(kind))  # type: ignore[arg-type]
-        raise InputError(where, f"a config with the fields {known}, as this version writes it", error) from error
+        faults = "; ".join(transform_error(error, format_exception=_told))
+        raise InputError(where, expected, faults) from error
+
+
+def _told(error: BaseException, kind: type | None) -> str:
+    return str(error) if isinstance(error, InputError | TypeError) else format_exception(error, kind)
 
 
 def read_environment(folder: Path) -> dict[str, Any]:
     """Where the run ran; empty where there is no file."""
     path = folder / "environment.json"
-    found = _read_json(path) if path.exists() else {}
-    require(isinstance(found, dict), str(path), "an object, as this version writes it", type(found).__name__)
-    for name, kind in {RESUMED: list, "data": dict, "jax": dict}.items():
-        fits = isinstance(found.get(name, kind()), kind)
-        require(fits, f"{path} {name}", f"a {kind.__name__}, as this version writes it", repr(found.get(name)))
+    if not path.exists():
+        return {}
+    found = read_json(path)
+    structured(str(path), found, Environment)
     return dict(found)
 
 
 def read_history(folder: Path) -> Sequence[Row]:
     """The rows of the finished epochs."""
-    return read_rows(folder / "history.csv", "epoch")
+    path = folder / "history.csv"
+    rows = read_rows(path, "epoch", "step")
+    ends = [0, *(row["step"] for row in rows)]
+    fits = all(before < after for before, after in pairwise(ends))
+    require(fits, f"{path} step", "steps that grow from epoch to epoch", ends[1:], "undo what was changed by hand")
+    return rows
 
 
 def read_steps(folder: Path) -> Sequence[Row]:
     """The rows of the recorded steps."""
-    return read_rows(folder / "steps.csv", "step")
+    return read_rows(folder / "steps.csv", "step", "samples")
 
 
 def read_digest(folder: Path) -> str | None:
@@ -197,6 +244,7 @@ def read_digest(folder: Path) -> str | None:
     path = folder / "digest.txt"
     if not path.exists():
         return None
+    check_ends(path)
     text = path.read_text(errors="replace").strip()
     require(re.fullmatch("[0-9a-f]{64}", text) is not None, str(path), "a SHA-256", repr(text[:64]))
     return text
@@ -208,16 +256,28 @@ def is_complete(folder: Path, plan: Plan) -> bool:
 
 
 def read_progress(folder: Path, first: Progress) -> tuple[Progress, Sequence[Row]]:
-    """Where the run in ``folder`` stands, at ``first`` without a checkpoint, and all rows of the steps up to there."""
+    """Where the run in ``folder`` stands, at ``first`` without a checkpoint, and all rows of the steps up to there.
+
+    Raises:
+        InputError: A file is damaged, or the checkpoint is that of another run: of another config, or another key.
+    """
     path, steps = folder / "checkpoint.safetensors", read_steps(folder)
     if not path.exists():
         return first, ()
-    kept = load_tree(path, _kept(first))
+    identity = _identity(folder, first)
+    kept = load_tree(path, _kept(first, identity))
+    hint = "undo what was changed by hand, or begin another run"
+    require(kept["run"] == identity, str(path), "a checkpoint of this config and key", "that of another run", hint)
+    for name in ("epochs", "steps"):
+        require(is_size(kept[name]), f"{path}: {name}", "a whole number of at least 0", kept[name])
     history, rows = read_history(folder)[: kept["epochs"]], steps[: kept["steps"]]
-    fits = (len(rows), len(history)) == (kept["steps"], kept["epochs"])
+    ends = [0, 0, *(int(row["step"]) for row in history)]
+    fits = (len(rows), len(history)) == (kept["steps"], kept["epochs"]) and ends[-1] <= len(rows)
     expected = f"the rows of {kept['steps']} steps and {kept['epochs']} epochs, as the checkpoint"
     require(fits, str(folder), expected, f"{len(rows)} steps and {len(history)} epochs")
-    ends = [0, 0, *(int(row["step"]) for row in history)]
+    if rows:
+        known = ["samples", "step", *sorted(kept["state"].metrics)]
+        require({*known} == {*rows[0]}, str(folder / "steps.csv"), f"the columns {', '.join(known)}", sorted(rows[0]))
     latest = ends[-1] if len(rows) > ends[-1] else ends[-2]  # where the latest epoch begins
     return Progress(kept["params"], kept["state"], history, rows[latest:], len(rows)), rows
 
@@ -229,6 +289,7 @@ def recorder(folder: Path, experiment: Experiment, first: Progress) -> tuple[Pro
         fits = np.asarray(leaf).dtype.kind in "biufcV" or isinstance(leaf, str | Key)
         require(fits, path, "an array of numbers, a number, a text or a Key, which can be saved", kind)
     start, rows = read_progress(folder, first)
+    identity = _identity(folder, first)
     recorded = start.step
     if (folder / "steps.csv").exists():
         write_rows(folder / "steps.csv", rows)  # without others, or half a one, beyond the checkpoint
@@ -240,7 +301,7 @@ def recorder(folder: Path, experiment: Experiment, first: Progress) -> tuple[Pro
         write_rows(folder / "history.csv", progress.history)
         if experiment.save and not progress.within_epoch and best_epoch(experiment, progress.history) == epochs:
             experiment.save(folder / "best.safetensors", progress.params)
-        save_tree(folder / "checkpoint.safetensors", _kept(progress))
+        save_tree(folder / "checkpoint.safetensors", _kept(progress, identity))
 
     return start, record
 
@@ -261,11 +322,9 @@ def digest(progress: Progress) -> str:
     return sha.hexdigest()
 
 
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text())
-    except (ValueError, RecursionError) as error:
-        raise InputError(str(path), "JSON as this version writes it", error) from error
+def _is_shallow(values: Any, depth: int) -> bool:
+    parts = values.values() if isinstance(values, dict) else values if isinstance(values, list) else ()
+    return depth > 0 and all(_is_shallow(part, depth - 1) for part in parts)
 
 
 def _new(path: Path, number: int = 1) -> Path:
@@ -278,7 +337,18 @@ def _new(path: Path, number: int = 1) -> Path:
     return folder
 
 
-def _kept(progress: Progress) -> dict[str, Any]:
+def _kept(progress: Progress, identity: str) -> dict[str, Any]:
     """What a checkpoint holds."""
     counts = {"epochs": len(progress.history), "steps": progress.step}
-    return {"params": progress.params, "state": progress.state, **counts}
+    return {"params": progress.params, "state": progress.state, **counts, "run": identity}
+
+
+def _identity(folder: Path, first: Progress) -> str:
+    """The SHA-256 of what tells the run in ``folder`` from others: what config.json has, but for what may change when
+    a run is resumed, and the keys that the run begins with.
+    """
+    values = attrs.asdict(read_plan(folder)) if (folder / "config.json").exists() else {"config": {}}
+    plan = {name: value for name, value in values.items() if name not in ("epochs", "formats", "step")}
+    plan["config"] = {name: value for name, value in values["config"].items() if name != "epochs"}
+    keys = [repr(leaf) for leaf in tree.leaves({"params": first.params, "state": first.state}) if isinstance(leaf, Key)]
+    return hashlib.sha256(json.dumps([plan, keys], sort_keys=True).encode()).hexdigest()

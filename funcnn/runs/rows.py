@@ -5,9 +5,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from funcnn.errors import InputError
+from funcnn.errors import InputError, is_count, is_size
 from funcnn.files import replacing
-from funcnn.runs.experiment import Row
+from funcnn.reading import check_ends
+from funcnn.runs.experiment import Row, check_name
 from funcnn.tree import frozendict
 
 
@@ -26,26 +27,44 @@ def append_rows(path: Path, rows: Sequence[Row]) -> None:
         os.fsync(file.fileno())
 
 
-def read_rows(path: Path, counter: str) -> Sequence[Row]:
+def read_rows(path: Path, counter: str, *counts: str) -> Sequence[Row]:
     """The whole rows of a file, numbered by ``counter`` from 1; none where there is no file.
 
     A killed run can leave half a row at the end. Anything else that this module does not write is refused.
+
+    Args:
+        path: The file.
+        counter: The column that numbers the rows.
+        counts: Other columns that must be there, of positive whole numbers.
     """
     rows: list[Row] = []
     try:
+        check_ends(path)
         with path.open(newline="", encoding="utf-8") as file:
             text = file.read()
         head, *lines = [*csv.reader(text[: text.rfind("\n") + 1].splitlines())] or [[]]
         if len({*head}) < len(head):
             raise ValueError("two columns of the same name")
+        for name in head:
+            check_name("the first line", name)
         for cells in lines:
-            values = (int(cell) if cell.isdecimal() else float(cell) for cell in cells)
-            rows.append(frozendict(dict(zip(head, values, strict=True))))
-            if rows[-1][counter] != len(rows):
-                raise ValueError(f"{counter} {rows[-1][counter]}")
+            rows.append(frozendict(dict(zip(head, map(_number, cells), strict=True))))
+            if (number := rows[-1][counter]) != len(rows):
+                raise ValueError(f"{counter} {number}")
+            if wrong := [name for name in (counter, *counts) if not is_count(rows[-1][name])]:
+                raise ValueError(f"{wrong[0]} {rows[-1][wrong[0]]}")
     except FileNotFoundError:
         return ()
     except (csv.Error, KeyError, ValueError) as error:
         found, hint = f"{error!r} in row {len(rows) or 1}", "undo what was changed by hand"
         raise InputError(str(path), "rows as this version writes them", found, hint) from error
     return rows
+
+
+def _number(cell: str) -> float:
+    """The whole number or the float in a cell."""
+    if not cell.isdecimal():
+        return float(cell)
+    if not is_size(number := int(cell)):
+        raise ValueError(f"a number of {len(cell)} digits")
+    return number

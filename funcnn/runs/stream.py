@@ -113,11 +113,14 @@ def watched(watch: str, history: Sequence[Row]) -> list[float]:
 
 
 def best_epoch(limits: Any, history: Sequence[Row]) -> int | None:
-    """The epoch, from 1, at which what is watched is least; of equal ones the first. ``None`` if nothing is."""
+    """The epoch, from 1, at which what is watched is least; of equal ones the first. ``None`` if nothing is watched.
+
+    A number that is no number is above all others.
+    """
     if limits.watch is None or not history:
         return None
     values = watched(limits.watch, history)
-    return 1 + min(range(len(values)), key=values.__getitem__)
+    return 1 + min(range(len(values)), key=lambda i: (math.isnan(values[i]), values[i]))
 
 
 def _epoch(experiment: Experiment, start: Progress) -> Iterator[Progress]:

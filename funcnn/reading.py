@@ -1,0 +1,57 @@
+"""Reading files that anyone may have written: none that never ends, and no more of one than there is use for."""
+
+import gzip
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from funcnn.errors import InputError, require
+
+_GZIP_MAGIC = b"\x1f\x8b"
+
+DAMAGED = "the file is damaged, get it again"
+"""What to do about a file that is not what its format says."""
+
+EXPANSION = 1032
+"""How many bytes a byte of a gzip file can stand for, at most: deflate has no shorter code."""
+
+
+def check_ends(path: str | Path) -> None:
+    """Raise where a reader would wait, or never come to an end: at a pipe, or a device."""
+    path = Path(path)
+    fits = path.is_file() or path.is_dir() or not path.exists()  # the latter two cannot be opened
+    require(fits, str(path), "a file that can be read", "a pipe or a device")
+
+
+@contextmanager
+def opened(path: str | Path) -> Iterator[tuple[BinaryIO, int]]:
+    """The uncompressed bytes of a file, gzipped or plain, whatever its name; and how many there may be, at most.
+
+    Raises:
+        InputError: The file cannot be read, or inside: is no whole gzip file.
+    """
+    try:
+        check_ends(path)
+        with Path(path).open("rb") as file:
+            size, zipped = os.fstat(file.fileno()).st_size, file.read(2) == _GZIP_MAGIC
+            file.seek(0)
+            yield (cast(BinaryIO, gzip.GzipFile(fileobj=file)), EXPANSION * size) if zipped else (file, size)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(str(path), "a whole gzip file", str(error), DAMAGED) from error
+    except OSError as error:
+        raise InputError(str(path), "a file that can be read", error.strerror) from error
+
+
+def read_bytes(path: str | Path, most: int = 1 << 28) -> bytes:
+    """The uncompressed bytes of a file, gzipped or plain.
+
+    Raises:
+        InputError: The file cannot be read, is no whole gzip file, or holds more than ``most`` bytes.
+    """
+    with opened(path) as (file, possible):
+        content = file.read(min(most, possible) + 1)
+    require(len(content) <= most, str(path), f"at most {most:,} bytes", "more of them, uncompressed")
+    return content
