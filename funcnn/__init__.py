@@ -56,6 +56,7 @@ from funcnn.layer import *
 from funcnn.layers.activations import *
 from funcnn.layers.attention import *
 from funcnn.layers.batch_norm import *
+from funcnn.layers.branches import *
 from funcnn.layers.combinators import *
 from funcnn.layers.convolution import *
 from funcnn.layers.convolution1d import *

@@ -1,163 +1,33 @@
-"""Layers made of layers: a combinator gives a :class:`Layer` again, so nesting needs no special case.
+"""Layers one after another: a combinator gives a :class:`Layer` again, so nesting needs no special case.
 
-A layer with its params and mode is a *stage*, ``(x, residuals) -> (y, residuals)``: it puts what it keeps behind what
-the stages before it kept. A layer with its params and residuals is a *pullback*, ``(dparams, dy) -> (dparams, dx)``.
-The forward pass of :func:`serial` is the ``pipe`` of its stages, its VJP that of its pullbacks in reverse; that of
-:func:`fork` is the ``juxt`` of its stages. So ``serial`` is associative, and :func:`identity` is
-its unit, bit for bit, for layers that draw nothing: what one draws depends on its place.
-
-======================= ================= =================
-from                    to one array      to a tuple
-======================= ================= =================
-one array               ``serial``        ``fork``
-a tuple                 ``joined``,       ``parallel``
-                        ``summed``
-======================= ================= =================
-
-These are closed under ``serial``: :func:`add` is ``fork``, then ``summed``; :func:`concatenate` is ``fork``, then
-``joined``; :func:`residual` adds :func:`identity`.
+The forward pass of :func:`serial` is the ``pipe`` of its stages. A layer with its params and residuals is a *pullback*,
+``(dparams, dy) -> (dparams, dx)``; the VJP is the ``pipe`` of the pullbacks in reverse. So ``serial`` is associative,
+and :func:`identity` is its unit, bit for bit, for layers that draw nothing: what one draws depends on its place.
 """
 
-import operator
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial, reduce
-from itertools import accumulate, pairwise
-from typing import Any, TypeAlias
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
-from toolz import concat, juxt, pipe
+from toolz import pipe
 
 from funcnn import tree
-from funcnn.arrays import Array, Shapes, check_dtype, check_in_shape, namespace
-from funcnn.errors import InputError, is_count, require
+from funcnn.arrays import Array, Shapes, check_dtype
+from funcnn.errors import is_count, require
 from funcnn.keys import Key, check_key
-from funcnn.layer import UNPACK, Layer, Mode, Params, Residuals, calibrate, check_mode, check_params
+from funcnn.layer import Layer, Mode, Params, Residuals, calibrate
 from funcnn.layers.activations import init_same_shape
+from funcnn.layers.stages import Each, any_calibrates, check_layers, located, stages_of
 from funcnn.spec import MOST_PARTS, described
 
-__all__ = ["add", "concatenate", "fork", "identity", "identity_forward", "identity_vjp", "joined", "parallel", "repeat"]
-__all__ += ["residual", "serial", "serial_forward", "serial_vjp", "summed"]
-
-Each: TypeAlias = Sequence[Any]
-"""One thing for each layer: its params, its shape, its output."""
-
-Stage: TypeAlias = Callable[[tuple[Any, Any]], tuple[Any, Any]]
+__all__ = ["identity", "identity_forward", "identity_vjp", "repeat", "serial", "serial_forward", "serial_vjp"]
 
 
 @described
 def identity() -> Layer:
     """y = x: the unit of :func:`serial`."""
     return Layer(init_same_shape, identity_forward, identity_vjp)
-
-
-@described
-def repeat(times: int, layer: Layer) -> Layer:
-    """y = layer(... layer(x)), ``times`` times, each with params of its own.
-
-    Raises:
-        InputError: ``times`` is not a positive whole number up to 10,000, or ``layer`` is no layer.
-
-    >>> import funcnn as fn
-    >>> params, _ = repeat(2, fn.dense(3)).init(Key(0), (5,))
-    >>> [layer.weights.shape for layer in params]
-    [(5, 3), (3, 3)]
-    """
-    fits = is_count(times) and times <= MOST_PARTS
-    require(fits, "repeat", f"times to be a positive whole number up to {MOST_PARTS:,}", repr(times))
-    return serial(*[layer] * times)
-
-
-@described
-def residual(layer: Layer) -> Layer:
-    """y = x + layer(x) (He et al. 2016); the layer keeps the shape.
-
-    >>> import funcnn as fn
-    >>> residual(fn.serial(fn.layer_norm(), fn.dense(64), fn.relu(), fn.dense(16))).init(Key(0), (16,))[1]
-    (16,)
-    """
-    return add(identity(), layer)
-
-
-@described
-def add(*layers: Layer) -> Layer:
-    """y = sum_i layer_i(x): :func:`fork`, then :func:`summed`, with the params of the layers alone."""
-    return _then(_forked("add", layers), _summed("add", "layers with the same output shape"))
-
-
-@described
-def concatenate(*layers: Layer) -> Layer:
-    """y = (layer_1(x), layer_2(x), ...) along the last axis: :func:`fork`, then :func:`joined`, as :func:`add`.
-
-    >>> import funcnn as fn
-    >>> concatenate(fn.identity(), fn.dense(3)).init(Key(0), (5,))[1]
-    (8,)
-    """
-    expected = "layers with the same output shape but for the last axis"
-    return _then(_forked("concatenate", layers), _joined("concatenate", expected, -1))
-
-
-@described
-def fork(*layers: Layer) -> Layer:
-    """y_i = layer_i(x): one input to a tuple of outputs. dx is the sum of what the layers give.
-
-    >>> import funcnn as fn
-    >>> fork(fn.dense(3), fn.identity()).init(Key(0), (5,))[1]
-    ((3,), (5,))
-    """
-    return _forked("fork", layers)
-
-
-@described
-def parallel(*layers: Layer) -> Layer:
-    """y_i = layer_i(x_i): a tuple of inputs to a tuple of outputs; shapes and cotangents are tuples too.
-
-    >>> import funcnn as fn
-    >>> parallel(fn.dense(3), fn.identity()).init(Key(0), ((5,), (2,)))[1]
-    ((3,), (2,))
-    """
-    _check_layers("parallel", layers)
-
-    def init(key: Key, in_shape: Each, *, dtype: Any = np.float32) -> tuple[Each, Each]:
-        check_key("parallel", key)
-        _check_several("parallel", in_shape, len(layers), "input shapes")
-        return _initialized("parallel", layers, key, in_shape, dtype)
-
-    def forward(params: Each, x: Each, mode: Mode) -> tuple[Each, Each]:
-        _check_several("parallel", x, len(layers), "inputs")
-        stages = _stages("parallel", layers, params, mode)
-        return _side_by_side([stage((part, ())) for stage, part in zip(stages, x, strict=True)])
-
-    def vjp(params: Each, residuals: Each, dy: Each, *, need_dx: bool = True) -> tuple[Each, Each | None]:
-        dparams, dx = _pulled(layers, params, residuals, dy, need_dx)
-        return dparams, dx if need_dx else None
-
-    def calibrated(params: Each, batches: list[Any]) -> tuple[Each, list[Any]]:
-        return _calibrated(layers, params, zip(*batches, strict=True))
-
-    return Layer(init, forward, vjp, calibrated if _any_calibrates(layers) else None)
-
-
-@described
-def summed() -> Layer:
-    """y = sum_i x_i: a tuple of inputs of one shape to their sum."""
-    return _summed("summed", "inputs of the same shape")
-
-
-@described
-def joined(axis: int = -1) -> Layer:
-    """y = (x_1, x_2, ...) along an axis: a tuple of inputs to one array.
-
-    Args:
-        axis: The axis, counted from the last one, -1.
-
-    Raises:
-        InputError: The axis is not a negative whole number; later, inputs that differ in another axis.
-
-    >>> joined().init(Key(0), ((3,), (5,)))[1]
-    (8,)
-    """
-    require(isinstance(axis, int) and axis < 0, "joined", "an axis counted from the last one, such as -1", repr(axis))
-    return _joined("joined", f"inputs of the same shape but for axis {axis}", axis)
 
 
 @described
@@ -178,7 +48,7 @@ def serial(*layers: Layer) -> Layer:
     funcnn.errors.InputError: serial[1] max_pool2d((2, 2)): expected inputs (batch, height, width, channels),
         got (batch, 784); put reshape(height, width, channels) before it
     """
-    _check_layers("serial", layers)
+    check_layers("serial", layers)
 
     def calibrated(params: Each, batches: list[Any]) -> tuple[Each, list[Any]]:
         done = []
@@ -191,8 +61,25 @@ def serial(*layers: Layer) -> Layer:
         partial(serial_init, layers),
         partial(serial_forward, layers),
         partial(serial_vjp, layers),
-        calibrated if _any_calibrates(layers) else None,
+        calibrated if any_calibrates(layers) else None,
     )
+
+
+@described
+def repeat(times: int, layer: Layer) -> Layer:
+    """y = layer(... layer(x)), ``times`` times, each with params of its own.
+
+    Raises:
+        InputError: ``times`` is not a positive whole number up to 10,000, or ``layer`` is no layer.
+
+    >>> import funcnn as fn
+    >>> params, _ = repeat(2, fn.dense(3)).init(Key(0), (5,))
+    >>> [layer.weights.shape for layer in params]
+    [(5, 3), (3, 3)]
+    """
+    fits = is_count(times) and times <= MOST_PARTS
+    require(fits, "repeat", f"times to be a positive whole number up to {MOST_PARTS:,}", repr(times))
+    return serial(*[layer] * times)
 
 
 def identity_forward(params: tuple[()], x: Array, mode: Mode) -> tuple[Array, tuple[()]]:
@@ -222,7 +109,7 @@ def serial_init(layers: Sequence[Layer], key: Key, in_shape: Shapes, *, dtype: A
 
 def serial_forward(layers: Sequence[Layer], params: Each, x: Array, mode: Mode) -> tuple[Array, Each]:
     """The composition of all forward functions; the residuals are those of each layer."""
-    carried: tuple[Array, Each] = pipe((x, ()), *_stages("serial", layers, params, mode))
+    carried: tuple[Array, Each] = pipe((x, ()), *stages_of("serial", layers, params, mode))
     return carried
 
 
@@ -243,185 +130,9 @@ def serial_vjp(
     return (*params[:first], *dparams), dx if need_dx else None
 
 
-def _forked(name: str, layers: tuple[Layer, ...]) -> Layer:
-    """All layers on one x."""
-    _check_layers(name, layers)
-
-    def init(key: Key, in_shape: Shapes, *, dtype: Any = np.float32) -> tuple[Each, Each]:
-        check_key(name, key)
-        return _initialized(name, layers, key, [in_shape] * len(layers), dtype)
-
-    def forward(params: Each, x: Array, mode: Mode) -> tuple[Each, Each]:
-        return _side_by_side(juxt(_stages(name, layers, params, mode))((x, ())))
-
-    def vjp(params: Each, residuals: Each, dy: Each, *, need_dx: bool = True) -> tuple[Each, Array | None]:
-        dparams, dx = _pulled(layers, params, residuals, dy, need_dx)
-        return dparams, reduce(lambda a, b: tree.map(operator.add, a, b), dx) if need_dx else None
-
-    def calibrated(params: Each, batches: list[Any]) -> tuple[Each, list[Any]]:
-        return _calibrated(layers, params, [batches] * len(layers))
-
-    return Layer(init, forward, vjp, calibrated if _any_calibrates(layers) else None)
-
-
-def _summed(name: str, expected: str) -> Layer:
-    def init(key: Key, in_shape: Each, *, dtype: Any = np.float32) -> tuple[tuple[()], Shapes]:
-        _check_shapes(name, in_shape)
-        if len(set(in_shape)) != 1:
-            raise InputError(name, expected, in_shape)
-        return (), in_shape[0]
-
-    def forward(params: tuple[()], x: Each, mode: Mode) -> tuple[Array, int]:
-        """The residual is how many there are."""
-        _check_several(name, x, None, "inputs")
-        return reduce(operator.add, x), len(x)
-
-    def vjp(params: tuple[()], residuals: int, dy: Array, *, need_dx: bool = True) -> tuple[tuple[()], Each | None]:
-        return params, (dy,) * residuals if need_dx else None
-
-    return Layer(init, forward, vjp)
-
-
-def _joined(name: str, expected: str, axis: int) -> Layer:
-    def init(key: Key, in_shape: Each, *, dtype: Any = np.float32) -> tuple[tuple[()], Shapes]:
-        _check_shapes(name, in_shape)
-        if any(len(shape) < -axis for shape in in_shape) or len({_without(shape, axis) for shape in in_shape}) != 1:
-            raise InputError(name, expected, in_shape)
-        out_shape = list(in_shape[0])
-        out_shape[axis] = sum(shape[axis] for shape in in_shape)
-        return (), tuple(out_shape)
-
-    def forward(params: tuple[()], x: Each, mode: Mode) -> tuple[Array, tuple[int, ...]]:
-        """The residual is where each begins, and where the last ends."""
-        _check_several(name, x, None, "inputs")
-        if any(part.ndim <= -axis for part in x):
-            raise InputError(name, "outputs (batch, ..., features)", [part.shape for part in x])
-        bounds = tuple(accumulate((part.shape[axis] for part in x), initial=0))
-        return namespace(x[0]).concat(x, axis=axis), bounds
-
-    def vjp(
-        params: tuple[()], residuals: tuple[int, ...], dy: Array, *, need_dx: bool = True
-    ) -> tuple[tuple[()], Each | None]:
-        behind = (slice(None),) * (-axis - 1)
-        parts = tuple(dy[(..., slice(a, b), *behind)] for a, b in pairwise(residuals))
-        return params, parts if need_dx else None
-
-    return Layer(init, forward, vjp)
-
-
-def _then(first: Layer, last: Layer) -> Layer:
-    """``serial(first, last)`` for a last layer without params: the params are those of the first alone."""
-
-    def init(key: Key, in_shape: Shapes, *, dtype: Any = np.float32) -> tuple[Params, Shapes]:
-        params, shapes = first.init(key, in_shape, dtype=dtype)
-        return params, last.init(key, shapes, dtype=dtype)[1]
-
-    def forward(params: Params, x: Any, mode: Mode) -> tuple[Any, tuple[Residuals, Residuals]]:
-        between, of_first = first.forward(params, x, mode)
-        y, of_last = last.forward((), between, mode)
-        return y, (of_first, of_last)
-
-    def vjp(params: Params, residuals: Residuals, dy: Any, *, need_dx: bool = True) -> tuple[Params, Any]:
-        of_first, of_last = residuals
-        return first.vjp(params, of_first, last.vjp((), of_last, dy)[1], need_dx=need_dx)
-
-    def calibrated(params: Params, batches: list[Any]) -> tuple[Params, list[Any]]:
-        params, batches = calibrate(first, params, batches)
-        return params, calibrate(last, (), batches)[1]
-
-    return Layer(init, forward, vjp, calibrated if first.calibrate else None)
-
-
-def _initialized(name: str, layers: Sequence[Layer], key: Key, shapes: Each, dtype: Any) -> tuple[Each, Each]:
-    inits = [
-        located(name, i, layer.init, key.at(i), shape, dtype=dtype)
-        for i, (layer, shape) in enumerate(zip(layers, shapes, strict=True))
-    ]
-    params, out_shapes = zip(*inits, strict=True)
-    return params, out_shapes
-
-
-def _pulled(layers: Sequence[Layer], params: Each, residuals: Each, dy: Each, need_dx: bool) -> tuple[Each, Each]:
-    pulled = [layer.vjp(*own, need_dx=need_dx) for layer, *own in zip(layers, params, residuals, dy, strict=True)]
-    dparams, dx = zip(*pulled, strict=True)
-    return dparams, dx
-
-
-def _any_calibrates(layers: Iterable[Layer]) -> bool:
-    return any(layer.calibrate is not None for layer in layers)
-
-
-def _calibrated(layers: Sequence[Layer], params: Each, batches: Iterable[Any]) -> tuple[Each, list[Any]]:
-    """Each layer for the batches of its own; each output is the tuple of theirs."""
-    pairs = [calibrate(layer, own, [*each]) for layer, own, each in zip(layers, params, batches, strict=True)]
-    done, outputs = zip(*pairs, strict=True)
-    return done, [*zip(*outputs, strict=True)]
-
-
-def _without(shape: Shapes, axis: int) -> Shapes:
-    return tuple(size for i, size in enumerate(shape) if i != len(shape) + axis)
-
-
-def _check_shapes(name: str, in_shape: Any) -> None:
-    _check_several(name, in_shape, None, "input shapes")
-    for shape in in_shape:
-        check_in_shape(name, shape)
-
-
-def _check_several(name: str, given: Any, count: int | None, what: str) -> None:
-    """Raise unless it is a tuple, of so many where that is known."""
-    several = isinstance(given, tuple | list) and len(given) > 0
-    if not several or (count is not None and len(given) != count):
-        found = repr(given) if "shape" in what else len(given) if several else f"one array {np.shape(given)}"
-        raise InputError(name, f"a tuple of {count or 'several'} {what}", found)
-
-
-def _check_layers(name: str, layers: tuple[Layer, ...]) -> None:
-    require(len(layers) > 0 or name == "serial", name, "at least one layer", "none")
-    for i, layer in enumerate(layers):
-        require(isinstance(layer, Layer), f"{name}[{i}]", "a Layer", repr(layer), "call its constructor: relu()")
-
-
-def _stages(name: str, layers: Sequence[Layer], params: Each, mode: Mode) -> list[Stage]:
-    """Each layer as a stage; what one refuses, it refuses at its place."""
-    check_mode(name, mode)
-    check_params(name, params, tuple)
-    if len(params) != len(layers):
-        raise InputError(name, f"the params of {len(layers)} layers", f"those of {len(params)}", UNPACK)
-    return [
-        partial(_stage, name, i, layer.forward, own, mode.at(i))
-        for i, (layer, own) in enumerate(zip(layers, params, strict=True))
-    ]
-
-
-def _stage(
-    name: str, i: int, forward: Callable[..., Any], params: Params, mode: Mode, carried: tuple[Array, Each]
-) -> tuple[Array, Each]:
-    x, residuals = carried
-    y, kept = located(name, i, forward, params, x, mode)
-    return y, (*residuals, kept)
-
-
 def _pullback(
     vjp: Callable[..., Any], params: Params, residuals: Residuals, need_dx: bool, carried: tuple[Each, Array]
 ) -> tuple[Each, Array | None]:
     dparams, dy = carried
     own, dx = vjp(params, residuals, dy, need_dx=need_dx)
     return (own, *dparams), dx
-
-
-def _side_by_side(pairs: Iterable[tuple[Any, Each]]) -> tuple[Each, Each]:
-    """What stages beside each other give: all outputs, and all that was kept."""
-    outputs, residuals = zip(*pairs, strict=True)
-    return outputs, tuple(concat(residuals))
-
-
-def located(name: str, i: int, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Call ``function`` of the layer ``i``; what it refuses, it refuses at that place, which any other error notes."""
-    try:
-        return function(*args, **kwargs)
-    except InputError as error:
-        raise error.within(f"{name}[{i}]") from None
-    except Exception as error:
-        error.add_note(f"{name}[{i}]")
-        raise

@@ -4,19 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from funcnn.layer import Layer
-from funcnn.layers.combinators import (
-    add,
-    concatenate,
-    fork,
-    identity,
-    joined,
-    located,
-    parallel,
-    repeat,
-    residual,
-    serial,
-    summed,
-)
+from funcnn.layers.branches import add, concatenate, fork, joined, parallel, residual, summed
+from funcnn.layers.combinators import identity, repeat, serial
+from funcnn.layers.stages import located
 from funcnn.onnx.graph import Graph, Value, translated, translates
 
 

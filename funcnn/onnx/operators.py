@@ -15,7 +15,8 @@ from funcnn.errors import InputError
 from funcnn.layer import Layer
 from funcnn.layers import activations as act
 from funcnn.layers.batch_norm import BatchNormParams, batch_norm
-from funcnn.layers.combinators import add, concatenate, identity
+from funcnn.layers.branches import add, concatenate
+from funcnn.layers.combinators import identity
 from funcnn.layers.dense import DenseParams, dense
 from funcnn.layers.dropout import dropout
 from funcnn.layers.embedding import EmbeddingParams, embedding
