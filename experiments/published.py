@@ -102,7 +102,7 @@ def cells(name: str, entry: Entry, parent: Path) -> Sequence[str]:
 
 
 def markdown(lines: Sequence[Sequence[str]]) -> str:
-    """The table of the README."""
+    """The table of docs/published.md."""
     head, *rows = lines
     first, *others = (f"| {' | '.join(line)} |" for line in [head, *([f"`{name}`", *rest] for name, *rest in rows)])
     return "\n".join([first, "|---" * len(head) + "|", *others])

@@ -136,7 +136,7 @@ def confusion_matrix(outputs: Array, targets: Array, weights: Array | None = Non
 
 
 def precision(matrix: Array) -> Array:
-    """Of what was taken for each class, the share that is; 0 where nothing was.
+    """Per class: true positives / predicted positives; 0 for a class that was never predicted.
 
     >>> import numpy as np
     >>> precision(np.array([[3.0, 1.0], [1.0, 1.0]]))
@@ -147,7 +147,7 @@ def precision(matrix: Array) -> Array:
 
 
 def recall(matrix: Array) -> Array:
-    """Of each class, the share that was taken for it; 0 where there is none.
+    """Per class: true positives / samples of the class; 0 for a class without samples.
 
     >>> import numpy as np
     >>> recall(np.array([[3.0, 1.0], [0.0, 0.0]]))
@@ -158,7 +158,7 @@ def recall(matrix: Array) -> Array:
 
 
 def f1(matrix: Array) -> Array:
-    """2 precision recall / (precision + recall) of each class; 0 where both are (van Rijsbergen 1979)."""
+    """Per class: 2 precision recall / (precision + recall); 0 where both are 0 (van Rijsbergen 1979)."""
     right, predicted, support = _counts("f1", matrix)
     return _ratio(2 * right, predicted + support)
 

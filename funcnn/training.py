@@ -108,7 +108,7 @@ AnyOptimizer: TypeAlias = Any
 """An :class:`funcnn.Optimizer`, or whatever has its ``init`` and ``update``: Optax's for instance, on JAX arrays."""
 
 Metric: TypeAlias = Callable[[Array, Array, Array | None], Any]
-"""``metric(outputs, targets, weights)``, a mean over the samples, such as :func:`funcnn.accuracy`."""
+"""``metric(outputs, targets, weights)``, a mean over the samples, such as :func:`funcnn.metrics.accuracy`."""
 
 Metrics: TypeAlias = Mapping[str, Metric]
 
@@ -182,7 +182,8 @@ def train_step(
         optimizer: What makes updates of gradients.
         penalty: Added to the loss, once per batch; the state's metrics then hold it beside the loss of the data.
         metrics: What the state's metrics hold beside the loss, by name: functions ``(outputs, targets, weights)``
-            such as :func:`funcnn.accuracy`, and metrics of the step, :data:`gradient_norm` and :data:`learning_rate`.
+            such as :func:`funcnn.metrics.accuracy`, and metrics of the step, :data:`gradient_norm` and
+            :data:`learning_rate`.
 
     Raises:
         InputError: An argument is a constructor that was not called, or of another kind; a metric has the name of the

@@ -1,15 +1,13 @@
 """Scripts of a researcher's own, and how a test starts them: as a user does, in their folder."""
 
-import re
 import runpy
 import subprocess
 import sys
 from pathlib import Path
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
-WAVE = next(
-    code for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "main(experiment, Config)" in code
-)
+from tests.pages import ROOT, blocks
+
+WAVE = next(block.text for block in blocks((ROOT / "README.md").read_text()) if block.title == "wave.py")
 """The example of the documentation, as it stands there."""
 
 

@@ -1,6 +1,8 @@
 """The tests of the tests: for every checker, wrong parts that it must catch, and name the law that they break."""
 
+import re
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,9 @@ DENSE, DROPOUT, LOSS, SGD = fn.dense(3), fn.dropout(0.5), fn.softmax_cross_entro
 PARAMS, _ = DENSE.init(Key(0), (4,))
 BATCH = fn.Batch(Key(1).normal((4, 4)), np.array([0, 1, 2, 0]))
 STEP = fn.train_step(DENSE, LOSS, SGD, metrics={"accuracy": fn.accuracy})
+
+PAGE = (Path(__file__).parent.parent / "docs" / "laws.md").read_text()
+REMAKE = "the page of laws is older than this fault: python -m tests.planted > docs/laws.md"
 
 DIFFERENCES = "the vjp is that of central differences"
 TWICE = "a weight of two is the sample twice"
@@ -426,16 +431,18 @@ FAULTS = {
 
 
 @pytest.mark.parametrize(
-    ("check", "part", "message"),
+    ("check", "name", "part", "message"),
     [
-        pytest.param(CHECKS[kind], *row, id=f"{kind}: {name}")
+        pytest.param(CHECKS[kind], name, *row, id=f"{kind}: {name}")
         for kind, faults in FAULTS.items()
         for name, row in faults.items()
     ],
 )
-def test_a_fault_is_caught_by_its_law(check, part, message):
-    with pytest.raises(BrokenLaw, match=message):
+def test_a_fault_is_caught_by_its_law(check, name, part, message):
+    with pytest.raises(BrokenLaw, match=message) as caught:
         check(part)
+    law = re.search(r"breaks the law '(.*?)'(?: at|:)", str(caught.value))[1]
+    assert re.search(rf"^\| {re.escape(law)} \| (?:.*; )?{re.escape(name)}(?:;| \|)", PAGE, re.MULTILINE), REMAKE
 
 
 WRONG_ENGINES = {

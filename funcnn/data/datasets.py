@@ -36,7 +36,7 @@ class Dataset:
     """Samples to train on and to test on.
 
     Attributes:
-        name: The name in :data:`funcnn.data.sources.SOURCES`, or of the folder it was read from.
+        name: The name in ``funcnn.data.sources.SOURCES``, or of the folder it was read from.
         train: Inputs (samples, 784) float32 and targets (samples,) int64.
         test: The same, held out.
         class_names: The name of each label.

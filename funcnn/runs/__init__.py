@@ -2,7 +2,7 @@
 
 An :class:`Experiment` is a pure function's worth of training; :func:`supervised` makes the usual one. :func:`main` is
 its command, :func:`run` the same from a script or notebook, :func:`stream` the bare fold. What is refused raises an
-:class:`funcnn.InputError`. ``Experiment``, ``supervised`` and ``stream`` take the core alone, the rest the extra
+:class:`funcnn.errors.InputError`. ``Experiment``, ``supervised`` and ``stream`` take the core alone, the rest the extra
 ``experiments``.
 """
 
