@@ -342,7 +342,7 @@ def test_a_small_convolutional_net_learns():
             lambda: fn.parallel(fn.relu()).init(Key(0), ((3,), (4,))),
             r"parallel: expected a tuple of 1 input shapes, got \(\(3,\), \(4,\)\)",
         ),
-        (lambda: fn.repeat(0, fn.relu()), "repeat: expected times to be a positive whole number, got 0"),
+        (lambda: fn.repeat(0, fn.relu()), "repeat: expected times to be a positive whole number up to 10,000, got 0"),
     ],
 )
 def test_bad_input_is_refused(make, message):
