@@ -2,7 +2,7 @@
 
 import sys
 import tempfile
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -43,7 +43,8 @@ def fuzz(command: Command) -> int:
         if command.guided:
             (folder := Path(scratch) / "seeds").mkdir()
             by_coverage(atheris, session, command.seed, folder)
-        by_chance(session, command.seed)
+        with suppress(KeyboardInterrupt):  # which shows the figures
+            by_chance(session, command.seed)
         return session.report()
 
 
