@@ -62,6 +62,8 @@ def tried(target: Target, content: bytes) -> str | None:
         target.read(content)
     except InputError:
         pass
+    except KeyboardInterrupt:
+        raise
     except BaseException as error:  # whatever is no InputError is a fault
         place = traceback.extract_tb(error.__traceback__)[-1]
         found = f"{type(error).__name__} at {Path(place.filename).name}:{place.lineno}"
