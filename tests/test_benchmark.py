@@ -94,7 +94,7 @@ def test_what_stops_it_leaves_the_tables_of_what_there_is(tmp_path, monkeypatch,
         (["--repeats", "0"], 2, "--repeats: expected a positive whole number, got 0"),
         (["--threads", "100000"], 2, "--threads: expected a whole number from 1 to"),
         (["--workloads", "lenet", "--peers", "floor", *SMALL, "--no-growth"], 1, "expected some that take part"),
-        (["--draw", __file__], 1, "expected a benchmark.json"),
+        (["--draw", __file__], 1, "expected JSON as this version writes it"),
     ],
 )
 def test_bad_arguments_are_refused(capsys, arguments, status, message):
