@@ -109,7 +109,7 @@ class Experiment:
         watch: The column of the history that is least at the best epoch, such as ``"validation/loss"``.
         patience: After how many epochs without a new best one the run ends, if ever.
         tolerance: How far a watched number must fall below the least so far to be a new best one, for ``patience``.
-        save: ``save(path, params)`` writes a model, which a run does for its latest and its best params.
+        save: ``save(path, params)`` writes a model; a run calls it with its latest and its best params.
         describe: ``describe()``, what is printed before a run, such as a table of its model.
         sections: ``sections(params)``, what the report shows beside curves, config and environment.
         formats: How numbers are shown, by the last part of their names: ``{"accuracy": ".2%"}``.
