@@ -5,6 +5,7 @@ they make. A new one joins by itself; where an argument has a name that is not i
 """
 
 import inspect
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -172,7 +173,8 @@ def functions() -> dict[str, Callable[..., Any]]:
         and not name.startswith(("_", "check_"))
         and not name.endswith(("_init", "_forward", "_vjp"))  # which the rows of layers call
     }
-    registered = {name: made for name, made in constructors().items() if made.__module__.startswith("funcnn.")}
+    ours = {name: made for name, made in constructors().items() if made.__module__.startswith("funcnn.")}
+    registered = {name: made for name, made in ours.items() if hasattr(sys.modules[made.__module__], name)}
     return {name: function for name, function in {**exported, **registered}.items() if name not in WITHOUT}
 
 
