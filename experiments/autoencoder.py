@@ -27,7 +27,7 @@ class Config:
         hidden: Units of the layers before and after the code.
         code: How many numbers an image is pressed into.
         learning_rate: Of Adam.
-        batch_size: Images a step.
+        batch_size: Images in each step.
         epochs: Passes over the training images.
         seed: The seed of everything random.
     """

@@ -15,7 +15,7 @@ from funcnn.runs import Experiment, Progress, Table, supervised
 def on_the_whole_set(
     model: fn.Layer, loss: fn.Loss, accuracy: Any, train: fn.Batch, config: Any, key: fn.Key, **how: Any
 ) -> Experiment:
-    """``supervised`` with the book's Adam, with rate and decay of ``config``, and all of ``train`` a step."""
+    """``supervised`` with the book's Adam, with rate and decay of ``config``, and all of ``train`` in each step."""
     optimizer, samples = fn.nnfs.adam(config.learning_rate, config.decay), len(train.inputs)
     known = {"key": key, "batch_size": samples, "epochs": config.epochs, "metrics": {"accuracy": accuracy}}
     learned = supervised(model, loss, optimizer, train, **known, **how)

@@ -36,7 +36,7 @@ class Config:
         pack: Points that the discriminator judges at once; a divisor of batch_size.
         learning_rate: Of Adam, for both, at the first step.
         decay: The rate of step t is that of the first over 1 + decay t.
-        batch_size: Points of the data a step, and as many forgeries.
+        batch_size: Points of the data in each step, and as many forgeries.
         steps: Steps an epoch.
         epochs: How often the generator is evaluated.
         seed: The seed of everything random.

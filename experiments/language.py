@@ -40,7 +40,7 @@ class Config:
         hidden: The size of the recurrent network's state.
         learning_rate: Of Adam, at the first step.
         decay: The rate of step t is that of the first over 1 + decay t.
-        batch_size: Sequences a step.
+        batch_size: Sequences in each step.
         epochs: Passes over the text.
         seed: The seed of everything random.
     """

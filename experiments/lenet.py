@@ -32,7 +32,7 @@ class Config:
         batch_norm: Normalize the maps of each convolution over the batch (Ioffe and Szegedy 2015).
         learning_rate: The learning rate of the first update.
         decay: The decay of the learning rate: update t has learning_rate / (1 + decay t).
-        batch_size: The number of samples an update.
+        batch_size: The number of samples in each update.
         epochs: The number of passes over the training samples.
         seed: The seed of everything random.
     """

@@ -44,12 +44,12 @@ class Config:
         learning_rate: The learning rate of the first update.
         schedule: How the learning rate falls: inverse_time as decay tells, cosine to 0 at the end of the last epoch.
         decay: The decay of the learning rate: update t has learning_rate / (1 + decay t).
-        batch_size: The number of samples an update.
+        batch_size: The number of samples in each update.
         epochs: The number of passes over the training samples.
         validation: The share of the training samples to set aside and watch.
         patience: End after so many epochs without a new best one, by the validation loss if there is one, else by the
             training loss.
-        tolerance: By how much a loss must be below the least before it to count as a new best one for patience.
+        tolerance: How far a loss must fall below the least so far to count as a new best one, for patience.
         seed: The seed of everything random.
     """
 

@@ -35,7 +35,7 @@ class Config:
         hidden: Units of the hidden layer of encoder and decoder.
         latent: Numbers of a code; the report shows the plane of two.
         learning_rate: Of Adam.
-        batch_size: Images a step.
+        batch_size: Images in each step.
         epochs: Passes over the training images.
         seed: The seed of everything random.
     """

@@ -43,7 +43,8 @@ def check_array(where: str, name: str, x: Any) -> None:
     if type(x) is np.ndarray:  # as nearly all are
         return
     if not array_api_compat.is_array_api_obj(x) or isinstance(x, np.ma.MaskedArray | np.matrix):
-        raise InputError(where, f"{name} as an array", f"a {type(x).__name__}", "make it one: np.asarray(...)")
+        hint = "give its inputs" if hasattr(x, "inputs") else "make it one: np.asarray(...)"
+        raise InputError(where, f"{name} as an array", f"a {type(x).__name__}", hint)
 
 
 def readonly(x: Any) -> Any:

@@ -54,7 +54,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def is_leftover(name: str) -> bool:
-    """Whether it is the name of what a writer that was killed has left."""
+    """Whether it is the name of a file that a killed writer left."""
     return name.startswith(_PREFIX)
 
 

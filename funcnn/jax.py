@@ -4,7 +4,7 @@ Importing this module makes every record of funcnn, users' own too, one of JAX's
 ``jax.vmap`` take params as they are, and so does Optax. It takes the extra ``jax``.
 
     step   = fn.train_step(model, loss, optimizer)       the step, as on NumPy
-    step   = compiled(step)                              one dispatch a step
+    step   = compiled(step)                              one dispatch per step
     run    = epoch(step, batch_size)                     one dispatch an epoch, and one for a smaller last batch
     run    = scanned(step)                               the same for rows of one's own
     many   = over_seeds(train)                           many seeds in one program

@@ -248,8 +248,12 @@ def require_loss(where: str, loss: object) -> None:
         raise InputError(where, "a Loss", repr(loss), "call its constructor: softmax_cross_entropy()")
 
 
-def class_weights(targets: Int[Array, "batch"], weights: Sequence[float]) -> Float[Array, "batch"]:
+def class_weights(
+    targets: Int[Array, "batch"], weights: Sequence[float] | Num[np.ndarray, "classes"]
+) -> Float[Array, "batch"]:
     """The sample weights that count every sample of class i ``weights[i]`` times.
+
+    They are the ``weights`` of a :class:`funcnn.Batch`.
 
     Raises:
         InputError: Targets that are no labels (batch,), or labels without a weight.
@@ -260,6 +264,7 @@ def class_weights(targets: Int[Array, "batch"], weights: Sequence[float]) -> Flo
     """
     check_array("class_weights", "targets", targets)
     xp = namespace(targets)
+    weights = weights.tolist() if isinstance(weights, np.ndarray) else weights
     fits = isinstance(weights, tuple | list) and all(is_real(weight, low=0) for weight in weights)
     require(fits, "class_weights", "a list of weights of at least 0", repr(weights))
     if targets.ndim != 1 or not is_dtype(xp, targets.dtype, "integral"):

@@ -39,7 +39,7 @@ def accuracy(outputs: Array, targets: Array, weights: Array | None = None) -> An
 
 @described
 def top_k_accuracy(k: int) -> DescribedFunction:
-    """The metric whether the target is among the k largest outputs; of equal outputs the first counts as larger.
+    """The share of samples whose target is among the k largest outputs; of equal outputs the first counts as larger.
 
     >>> import numpy as np
     >>> top_k_accuracy(2)(np.array([[0.1, 0.2, 0.7], [0.5, 0.3, 0.2]]), np.array([1, 2]))
@@ -72,7 +72,7 @@ def binary_accuracy(outputs: Array, targets: Array, weights: Array | None = None
 
 
 def exact_match(outputs: Array, targets: Array, weights: Array | None = None, *, threshold: float = 0.5) -> Any:
-    """The share of samples all of whose outputs are right, for several labels a sample.
+    """The share of samples whose outputs are all right, for several labels per sample.
 
     >>> import numpy as np
     >>> exact_match(np.array([[0.9, 0.2], [0.9, 0.6]]), np.array([[1, 0], [1, 0]]))

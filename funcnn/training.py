@@ -179,7 +179,7 @@ def train_step(
     Args:
         model: The model.
         loss: Its loss.
-        optimizer: What makes updates of gradients.
+        optimizer: It turns gradients into updates.
         penalty: Added to the loss, once per batch; the state's metrics then hold it beside the loss of the data.
         metrics: What the state's metrics hold beside the loss, by name: functions ``(outputs, targets, weights)``
             such as :func:`funcnn.metrics.accuracy`, and metrics of the step, :data:`gradient_norm` and

@@ -126,7 +126,7 @@ def _constants(node: Any) -> list[str]:
 
 
 def register(frozen: Any) -> None:
-    """Make the class of a record known, unless it is: one that was pickled by value is not, where it arrives."""
+    """Make the class of a record known, unless it is: one that was pickled by value is unknown where it arrives."""
     if any(known is frozen for known, _, _ in _NODES):
         return
     names = tuple(field.name for field in attrs.fields(frozen))
@@ -262,7 +262,7 @@ def unflatten(template: Any, values: list[Any]) -> Any:
 
 
 def matching(where: str, pattern: str, tree: Any) -> Any:
-    """A tree like ``tree`` of whether the path of each leaf matches a pattern in the manner of a shell.
+    """A tree like ``tree``: for each leaf, whether its path matches a pattern, as in a shell.
 
     Raises:
         InputError: No leaf matches, so that nothing would be done; those with the nearest paths are named.

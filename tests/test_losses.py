@@ -221,6 +221,7 @@ def test_class_weights_of_no_labels_are_refused(targets, message):
 def test_class_weights_count_samples_of_a_class():
     weights = fn.class_weights(LABELS, (2.0, 1.0, 1.0, 3.0))
     assert weights.dtype == np.float32
+    assert np.array_equal(weights, fn.class_weights(LABELS, np.array([2, 1, 1, 3])))
     twice = np.repeat(np.arange(6), [2, 3, 1, 1, 1, 2])
     expected, _ = FUSED.forward(X[twice], LABELS[twice])
     assert float(FUSED.forward(X, LABELS, weights)[0]) == pytest.approx(float(expected))

@@ -39,7 +39,7 @@ class Command:
         workloads: What is run, instead of all.
         peers: Who takes part, instead of all.
         repeats: How many rounds.
-        threads: How many each process has, instead of one a core.
+        threads: How many each process has, instead of one per core.
         growth: Measure how time and memory grow, once, at the end.
         out: The folder of the results, instead of runs/benchmark-DATE-TIME.
         dataset: Whose training samples; of mnist_5k there are few, for a trial.

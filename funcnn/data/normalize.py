@@ -29,7 +29,7 @@ _COARSE, _FINE = 1024, 128
 
 
 def read_as_mnist(path: str | Path, ink: str = "auto") -> UInt8[Array, "28 28"]:
-    """:func:`as_mnist` of the image in a file; every error names the file."""
+    """The image in a file as MNIST would show it, see :func:`as_mnist`; every error names the file."""
     pixels = read_image(path)
     try:
         with in_memory(path):
@@ -39,9 +39,10 @@ def read_as_mnist(path: str | Path, ink: str = "auto") -> UInt8[Array, "28 28"]:
 
 
 def as_mnist(pixels: UInt8[Array, "height width 4"], ink: str = "auto") -> UInt8[Array, "28 28"]:
-    """What MNIST would have of a picture.
+    """A picture as MNIST would show it: 28 x 28 pixels in [0, 255], light ink on black.
 
-    Uneven light and noise are taken away as far as the border shows them.
+    Uneven light and noise are removed as far as the border shows them. :func:`funcnn.data.scale` makes inputs of the
+    pixels.
 
     Args:
         pixels: Red, green, blue and opacity.

@@ -96,7 +96,7 @@ def dense_vjp(
 
 
 def _rows(x: Array) -> Array:
-    """The features (rows, features) of all samples and positions: one matrix product is faster than one a sample."""
+    """The features (rows, features) of all samples and positions: one matrix product is faster than one per sample."""
     return x if x.ndim == 2 else namespace(x).reshape(x, (-1, x.shape[-1]))
 
 

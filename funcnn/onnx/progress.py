@@ -88,7 +88,7 @@ class Progress:
         return attrs.evolve(self, layers=(*self.layers, (layer, params)), value=value)
 
     def ordered(self, *order: int) -> "Progress":
-        """With values that lie as ONNX's do with their axes in this order; as they are, unless told."""
+        """The same with values that lie as ONNX's do with their axes in this order; without an order, as ONNX's do."""
         index = plain(self.shape)
         return attrs.evolve(self, index=index.transpose(np.argsort(order)) if order else index)
 

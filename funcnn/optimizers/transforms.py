@@ -114,7 +114,21 @@ def add_decayed_weights(rate: float, mask: str = "*") -> Optimizer:
 
 @described
 def freeze(mask: str) -> Optimizer:
-    """No update under ``mask``; at the end of a chain, so that nothing comes after it."""
+    """No update under ``mask``; at the end of a chain, so that nothing comes after it.
+
+    A mask is a pattern of the paths of leaves, in which ``*`` stands for any text: ``"0.*"`` for the params of layer 0
+    of a :func:`funcnn.serial`, ``"*biases"`` for all biases. An optimizer after ``freeze`` could still change these
+    leaves, by weight decay for instance.
+
+    Raises:
+        InputError: The mask is no text; at ``update``, it matches the path of no leaf.
+
+    >>> import funcnn as fn
+    >>> optimizer, params = fn.chain(fn.adam(0.1), freeze("*biases")), {"weights": np.ones(2), "biases": np.ones(2)}
+    >>> updates, _ = optimizer.update(params, optimizer.init(params), params)
+    >>> updates["weights"].round(3).tolist(), updates["biases"].tolist()
+    ([-0.1, -0.1], [0.0, 0.0])
+    """
     return _masked("freeze", mask, lambda update, param: namespace(update).zeros_like(update))
 
 
@@ -316,5 +330,5 @@ def _chosen(condition: Any, chosen: Any, other: Any) -> Any:
 
 
 def _inner_rate(optimizer: Optimizer) -> Callable[[Any], Any] | None:
-    """The learning rate of the optimizer that a wrapper's state holds the state of."""
+    """The learning rate of the optimizer inside a wrapper, whose state holds that of the optimizer."""
     return optimizer.learning_rate and compose(optimizer.learning_rate, attrgetter("inner"))

@@ -1,9 +1,9 @@
 """Runs: any experiment gets a folder, resume, reproduce, sweep, compare and a report.
 
-An :class:`Experiment` is a pure function's worth of training; :func:`supervised` makes the usual one. :func:`main` is
-its command, :func:`run` the same from a script or notebook, :func:`stream` the bare fold. What is refused raises an
-:class:`funcnn.errors.InputError`. ``Experiment``, ``supervised`` and ``stream`` take the core alone, the rest the extra
-``experiments``.
+An :class:`Experiment` is all that a training depends on; :func:`supervised` makes the usual one. :func:`main` is its
+command, :func:`run` the same from a script or notebook, :func:`stream` the bare fold. What is refused raises an
+:class:`funcnn.errors.InputError`. ``Experiment``, ``supervised`` and ``stream`` need the core alone, the rest needs the
+extra ``experiments``.
 """
 
 from importlib import import_module

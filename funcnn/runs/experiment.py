@@ -108,8 +108,8 @@ class Experiment:
         evaluate: ``evaluate(params) -> {name: number}``, after every epoch.
         watch: The column of the history that is least at the best epoch, such as ``"validation/loss"``.
         patience: After how many epochs without a new best one the run ends, if ever.
-        tolerance: By how much a watched number must be below the least before it to be a new best one for ``patience``.
-        save: ``save(path, params)`` writes a model, which a run does for its latest and its best params.
+        tolerance: How far a watched number must fall below the least so far to be a new best one, for ``patience``.
+        save: ``save(path, params)`` writes a model; a run calls it with its latest and its best params.
         describe: ``describe()``, what is printed before a run, such as a table of its model.
         sections: ``sections(params)``, what the report shows beside curves, config and environment.
         formats: How numbers are shown, by the last part of their names: ``{"accuracy": ".2%"}``.
@@ -167,10 +167,10 @@ def supervised(
     Args:
         model: The model; its inputs may be a tuple of arrays.
         loss: Its loss.
-        optimizer: What makes updates of gradients.
+        optimizer: It turns gradients into updates.
         train: The samples to learn.
         key: The root of everything random.
-        batch_size: Samples a step; the last batch of an epoch may be smaller.
+        batch_size: Samples in each step; the last batch of an epoch may be smaller.
         epochs: Passes over the samples, at most.
         evaluate: Samples to evaluate after every epoch, by name.
         metrics: As :func:`funcnn.train_step` takes them.

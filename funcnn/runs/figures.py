@@ -72,7 +72,7 @@ def curves(
     """Each quantity, or each of ``only``, against epochs in axes of its own: a line for each group such as train.
 
     Row i is epoch i + 1, and where a row does not have a column is a gap. The epoch ``best``, from 1, is marked. A
-    quantity whose format ends with % has percents.
+    quantity whose format ends with % is shown in percent.
     """
     columns = quantities(history)
     marker = "o" if len(history) <= 50 else ""  # more would be a smear, and a report of megabytes

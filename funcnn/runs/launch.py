@@ -274,7 +274,7 @@ def _failure(experiment: Experiment, progress: Progress, known: Progress) -> str
 
 
 def _with_bar(experiment: Experiment) -> Callable[[int], Iterable[Any]]:
-    """The batches of an epoch behind a progress bar, which shows where there is a terminal or a notebook."""
+    """The batches of an epoch, with a progress bar where there is a terminal or a notebook."""
     table = experiment.batches
     if threading.current_thread() is not threading.main_thread():
         return table  # one of many runs that share a terminal

@@ -53,7 +53,7 @@ def images_section(title: str, images: Iterable[Array], note: str = "", captions
 
 
 def text_section(title: str, text: str) -> Section:
-    """Text as it is, in letters of one width; where a line is too long for the page, all are set smaller."""
+    """Text as it is, in a monospaced font; if a line is too long for the page, the whole text is set smaller."""
     return Section(title, rendered("text", text))
 
 

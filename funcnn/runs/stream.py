@@ -62,7 +62,7 @@ def beginning(experiment: Experiment) -> Progress:
 
 
 def stream(experiment: Experiment, start: Progress | None = None) -> Iterator[Progress]:
-    """The progress after every step that is left, and once more after every epoch, with its row in the history.
+    """The progress after every remaining step, and once more after every epoch, with its row in the history.
 
     Args:
         experiment: What runs.
@@ -174,7 +174,7 @@ def _left(experiment: Experiment, epoch: int, taken: int) -> Iterator[tuple[Any,
 
 
 def called(where: str, function: Callable[..., T], *args: Any) -> T:
-    """What ``function`` gives; what it refuses is refused at ``where``, and what else it raises tells where."""
+    """What ``function`` gives; a refusal and any other error of it name ``where``."""
     try:
         return function(*args)
     except InputError as error:

@@ -42,7 +42,7 @@ class Grid:
             several such options, every combination is run.
         seeds: The seeds; every combination is run with each.
         out: The folder of the runs' folders, instead of runs/sweep-DATE-TIME. What is finished there is not run again.
-        workers: How many runs at once, instead of one a core.
+        workers: How many runs at once, instead of one per core.
         scheduler: The address of a Dask scheduler to use instead; its workers must see the same files.
     """
 
@@ -167,7 +167,7 @@ def remote(scheduler: str) -> Iterator[Client]:
 
 @contextmanager
 def local(workers: int | None) -> Iterator[Client]:
-    """A client of so many processes, or of one a core, all of which listen on the loopback only.
+    """A client of so many processes, or of one per core, all of which listen on the loopback only.
 
     Raises:
         InputError: The processes do not start, as they first import the script that starts them.

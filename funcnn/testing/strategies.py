@@ -73,7 +73,7 @@ def params_for(layer: Layer, in_shape: Shape, dtype: Any = np.float64) -> st.Sea
 
 @st.composite
 def layers(draw: Callable[..., Any], in_shape: Shape, *, largest: int = 4) -> Layer:
-    """Architectures for inputs of ``in_shape``: up to ``largest`` layers in a row, some of them combined ones."""
+    """Architectures for inputs of ``in_shape``: up to ``largest`` layers in a row, some of them combinators."""
     chosen: list[Layer] = []
     shape = in_shape
     for _ in range(draw(st.integers(0, largest))):
