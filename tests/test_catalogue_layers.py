@@ -332,7 +332,10 @@ def test_a_small_convolutional_net_learns():
             lambda: fn.add(fn.dense(3), fn.dense(4)).init(Key(0), (5,)),
             r"add: expected layers with the same output shape, got \(\(3,\), \(4,\)\)",
         ),
-        (lambda: fn.residual(fn.dense(3)).init(Key(0), (5,)), r"add: expected layers with the same output shape, .*"),
+        (
+            lambda: fn.residual(fn.dense(3)).init(Key(0), (5,)),
+            r"residual: expected layers with the same output shape, .*",
+        ),
         (
             lambda: fn.concatenate(fn.relu),
             r"concatenate\[0\]: expected a Layer, got <function relu at .*>; call its .*",

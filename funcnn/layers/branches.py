@@ -42,13 +42,13 @@ def residual(layer: Layer) -> Layer:
     >>> residual(fn.serial(fn.layer_norm(), fn.dense(64), fn.relu(), fn.dense(16))).init(Key(0), (16,))[1]
     (16,)
     """
-    return add(identity(), layer)
+    return _added("residual", (identity(), layer))
 
 
 @described
 def add(*layers: Layer) -> Layer:
     """y = sum_i layer_i(x): :func:`fork`, then :func:`summed`, with the params of the layers alone."""
-    return _then(_forked("add", layers), _summed("add", "layers with the same output shape"))
+    return _added("add", layers)
 
 
 @described
@@ -125,6 +125,10 @@ def joined(axis: int = -1) -> Layer:
     """
     require(isinstance(axis, int) and axis < 0, "joined", "an axis counted from the last one, such as -1", repr(axis))
     return _joined("joined", f"inputs of the same shape but for axis {axis}", axis)
+
+
+def _added(name: str, layers: tuple[Layer, ...]) -> Layer:
+    return _then(_forked(name, layers), _summed(name, "layers with the same output shape"))
 
 
 def _forked(name: str, layers: tuple[Layer, ...]) -> Layer:
