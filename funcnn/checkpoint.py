@@ -26,7 +26,7 @@ from funcnn.errors import InputError, is_one_of, require
 from funcnn.files import replacing
 from funcnn.keys import Key, ShapeKey
 from funcnn.layer import Layer, Params
-from funcnn.reading import check_ends
+from funcnn.reading import DAMAGED, check_ends
 from funcnn.spec import from_plain, to_plain
 from funcnn.version import __version__
 
@@ -190,7 +190,7 @@ def _write(path: str | Path, header: Mapping[str, Any], arrays: Mapping[str, Arr
 def _check_digest(path: str | Path, signed: Any, header: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
     """Raise unless header and arrays are those that were signed."""
     unchanged = signed == _digest(header, arrays)
-    require(unchanged, str(path), "the bytes that were saved", "others", "the file is damaged, get it again")
+    require(unchanged, str(path), "the bytes that were saved", "others", DAMAGED)
 
 
 def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -203,8 +203,7 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Array]]:
     except FileNotFoundError:
         raise InputError(str(path), "a saved model", "no such file") from None
     except (SafetensorError, OSError, AttributeError, TypeError, ValueError) as error:  # or what NumPy does not have
-        hint = "the file is damaged, get it again"
-        raise InputError(str(path), "a whole safetensors file", str(error), hint) from error
+        raise InputError(str(path), "a whole safetensors file", str(error), DAMAGED) from error
     try:
         header = json.loads(metadata[_HEADER])
     except (KeyError, ValueError, RecursionError) as error:

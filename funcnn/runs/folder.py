@@ -38,7 +38,7 @@ from funcnn.checkpoint import load_tree, save_tree
 from funcnn.errors import InputError, is_size, require
 from funcnn.files import is_leftover, replacing
 from funcnn.keys import Key
-from funcnn.reading import check_ends
+from funcnn.reading import read_as_is
 from funcnn.runs.environment import Environment
 from funcnn.runs.experiment import Experiment, Row
 from funcnn.runs.options import Options
@@ -170,10 +170,10 @@ def read_json(path: Path) -> Any:
     Raises:
         InputError: The file cannot be read, is not JSON, or is deeper.
     """
-    check_ends(path)
+    content = read_as_is(path)
     try:
-        values = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError) as error:
+        values = json.loads(content.decode())
+    except (ValueError, RecursionError) as error:
         raise InputError(str(path), "JSON as this version writes it", error) from error
     require(_is_shallow(values, DEEPEST), str(path), f"JSON that is at most {DEEPEST} deep", "deeper one")
     return values
@@ -244,8 +244,7 @@ def read_digest(folder: Path) -> str | None:
     path = folder / "digest.txt"
     if not path.exists():
         return None
-    check_ends(path)
-    text = path.read_text(errors="replace").strip()
+    text = read_as_is(path).decode(errors="replace").strip()
     require(re.fullmatch("[0-9a-f]{64}", text) is not None, str(path), "a SHA-256", repr(text[:64]))
     return text
 
