@@ -15,6 +15,7 @@ from funcnn.initializers import normal
 from funcnn.spec import described
 from funcnn.testing.layers import batch_of
 from tests.catalogue import LAYERS
+from tests.resigned import resigned
 
 MODEL = fn.serial(fn.flatten(), fn.serial(fn.dense(4, biases=normal(1.0)), fn.relu()), fn.dense(3))
 IN_SHAPE = (2, 3)
@@ -218,6 +219,15 @@ def test_another_or_a_damaged_tree_is_refused(path, template, message):
     path.write_bytes(content)
     with pytest.raises(InputError, match=f"^{path}: expected {DAMAGED}"):
         load_tree(path, template)
+
+
+def test_a_float_that_is_written_as_a_whole_number_comes_back_as_a_float(path):
+    save_tree(path, {"rate": 0.5})
+    resigned(path, lambda header: {"leaves": {"rate": 1}})
+    assert repr(load_tree(path, {"rate": 0.5})) == "{'rate': 1.0}"
+    resigned(path, lambda header: {"leaves": {"rate": 10**400}})
+    with pytest.raises(InputError, match="rate: expected a leaf that is float"):
+        load_tree(path, {"rate": 0.5})
 
 
 def test_a_parameter_without_an_axis_comes_back(path):

@@ -236,7 +236,7 @@ class Program:
         saved = load(command.run / "model.safetensors" if command.run.is_dir() else command.run)
         model, params, in_shape = saved.model, saved.params, saved.in_shape
         export(command.file, model, params, in_shape, scaling=saved.scaling, class_names=saved.class_names)
-        print(f"wrote {command.file}")
+        say(f"wrote {command.file}")
         return 0
 
     def _parsed(self, verb: str, words: Sequence[str], **fields: tuple[Any, Any]) -> Any:
