@@ -5,8 +5,8 @@ import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO, cast
 
 from funcnn.errors import InputError, require
 
@@ -39,7 +39,7 @@ def check_ends(path: str | Path) -> None:
 
 
 @contextmanager
-def opened(path: str | Path) -> Iterator[tuple[BinaryIO, int]]:
+def opened(path: str | Path) -> Iterator[tuple[BufferedIOBase, int]]:
     """The uncompressed bytes of a file, gzipped or plain, whatever its name; and how many there may be, at most.
 
     Raises:
@@ -50,7 +50,7 @@ def opened(path: str | Path) -> Iterator[tuple[BinaryIO, int]]:
         with Path(path).open("rb") as file:
             size, zipped = os.fstat(file.fileno()).st_size, file.read(2) == _GZIP_MAGIC
             file.seek(0)
-            yield (cast(BinaryIO, gzip.GzipFile(fileobj=file)), EXPANSION * size) if zipped else (file, size)
+            yield (gzip.GzipFile(fileobj=file), EXPANSION * size) if zipped else (file, size)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InputError(str(path), "a whole gzip file", str(error), DAMAGED) from error
     except OSError as error:

@@ -6,8 +6,8 @@ Files may be gzipped or plain. A file that is not exactly what its header says i
 import gzip
 import math
 import sys
+from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -57,7 +57,7 @@ def write_idx(path: str | Path, array: Array) -> None:
         part.write_bytes(gzip.compress(content, mtime=0) if str(path).endswith(".gz") else content)
 
 
-def parse_idx(file: BinaryIO, where: str, possible: int) -> Array:
+def parse_idx(file: BufferedIOBase, where: str, possible: int) -> Array:
     """The array in an idx file of ``possible`` bytes at most; ``where`` names it in errors."""
     start = file.read(4)
     if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in _TYPES:
@@ -82,7 +82,7 @@ def parse_idx(file: BinaryIO, where: str, possible: int) -> Array:
     return values.astype(dtype.newbyteorder("="), copy=False)
 
 
-def _fill(values: Array, file: BinaryIO) -> int:
+def _fill(values: Array, file: BufferedIOBase) -> int:
     """Read bytes into the array until it is full, or there are no more; gives how many there were."""
     found = 0
     while piece := file.read(min(len(values) - found, _PIECE)):
