@@ -332,6 +332,14 @@ def test_a_small_convolutional_net_learns():
             lambda: fn.add(fn.dense(3), fn.dense(4)).init(Key(0), (5,)),
             r"add: expected layers with the same output shape, got \(\(3,\), \(4,\)\)",
         ),
+        (
+            lambda: fn.predict(fn.summed(), (), (np.ones((2, 1)), np.ones((2, 3)))),
+            r"summed: expected inputs of the same shape, got \[\(2, 1\), \(2, 3\)\]",
+        ),
+        (
+            lambda: fn.predict(fn.joined(), (), (np.ones((2, 4, 1)), np.ones((2, 3)))),
+            r"joined: expected inputs of the same shape but for axis -1, got \[\(2, 4, 1\), \(2, 3\)\]",
+        ),
         (lambda: fn.residual(fn.dense(3)).init(Key(0), (5,)), r"add: expected layers with the same output shape, .*"),
         (
             lambda: fn.concatenate(fn.relu),
@@ -342,7 +350,7 @@ def test_a_small_convolutional_net_learns():
             lambda: fn.parallel(fn.relu()).init(Key(0), ((3,), (4,))),
             r"parallel: expected a tuple of 1 input shapes, got \(\(3,\), \(4,\)\)",
         ),
-        (lambda: fn.repeat(0, fn.relu()), "repeat: expected times to be a positive whole number, got 0"),
+        (lambda: fn.repeat(0, fn.relu()), "repeat: expected times to be a positive whole number up to 10,000, got 0"),
     ],
 )
 def test_bad_input_is_refused(make, message):
