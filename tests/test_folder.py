@@ -142,6 +142,14 @@ def test_the_environment_says_where_it_ran(whole, tmp_path):
     assert git is None or len(git["commit"]) == 40
 
 
+def test_a_run_whose_metrics_come_in_another_order_is_resumed_with_each_in_its_own_column(tmp_path):
+    for epochs, names in ((1, "ab"), (2, "ba")):
+        numbers = {name: float(ord(name)) for name in names}
+        carried_out(by_hand(lambda state, numbers=numbers: numbers, epochs=epochs), tmp_path / "run")
+    steps = read_run(tmp_path / "run").steps
+    assert (steps["a"], steps["b"]) == ([97.0] * 8, [98.0] * 8)
+
+
 def test_a_commit_is_known_whatever_the_files_beside_it_are_called(tmp_path):
     def git(*words):
         subprocess.run(["git", "-C", tmp_path, *words], check=True, capture_output=True)

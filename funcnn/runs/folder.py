@@ -40,6 +40,7 @@ from funcnn.runs.experiment import Experiment, Row
 from funcnn.runs.plan import Plan, read_json, read_plan, structured
 from funcnn.runs.rows import append_rows, read_rows, write_rows
 from funcnn.runs.stream import Progress, best_epoch, has_ended
+from funcnn.tree import frozendict
 
 
 @attrs.frozen(eq=False)
@@ -172,8 +173,10 @@ def read_progress(folder: Path, first: Progress) -> tuple[Progress, Sequence[Row
     expected = f"the rows of {kept['steps']} steps and {kept['epochs']} epochs, as the checkpoint"
     require(fits, str(folder), expected, f"{len(rows)} steps and {len(history)} epochs")
     if rows:
-        known = ["samples", "step", *sorted(kept["state"].metrics)]
-        require({*known} == {*rows[0]}, str(folder / "steps.csv"), f"the columns {', '.join(known)}", sorted(rows[0]))
+        names = ["step", "samples", *kept["state"].metrics]
+        expected = f"the columns {', '.join(sorted(names))}"
+        require({*names} == {*rows[0]}, str(folder / "steps.csv"), expected, sorted(rows[0]))
+        rows = [frozendict({name: row[name] for name in names}) for row in rows]  # the order of the steps to come
     latest = ends[-1] if len(rows) > ends[-1] else ends[-2]  # where the latest epoch begins
     return Progress(kept["params"], kept["state"], history, rows[latest:], len(rows)), rows
 
