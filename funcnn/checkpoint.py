@@ -26,7 +26,7 @@ from funcnn.errors import InputError, is_one_of, require
 from funcnn.files import replacing
 from funcnn.keys import Key, ShapeKey
 from funcnn.layer import Layer, Params
-from funcnn.reading import DAMAGED, check_ends
+from funcnn.reading import DAMAGED, check_readable
 from funcnn.spec import from_plain, to_plain
 from funcnn.version import __version__
 
@@ -195,7 +195,7 @@ def _check_digest(path: str | Path, signed: Any, header: Mapping[str, Any], arra
 
 def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Array]]:
     """The header and the arrays of a file."""
-    check_ends(path)
+    check_readable(path)
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}

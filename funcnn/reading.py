@@ -1,4 +1,4 @@
-"""Reading files that anyone may have written: none that never ends, and no more of one than there is use for."""
+"""Reading files that anyone may have written: no pipes or devices, and no more bytes than there is use for."""
 
 import gzip
 import os
@@ -28,8 +28,8 @@ def check_name(path: str | Path) -> None:
     require(fits, str(path), "the name of a file", "one with a character that no name has")
 
 
-def check_ends(path: str | Path) -> None:
-    """Raise where a reader would wait, or never come to an end: at a pipe, or a device.
+def check_readable(path: str | Path) -> None:
+    """Raise for a pipe or a device, where a reader may wait forever, and for a name that no file can have.
 
     Folders, missing files and names that are too long pass: opening them fails at once.
     """
@@ -45,7 +45,7 @@ def opened(path: str | Path) -> Iterator[tuple[BufferedIOBase, int]]:
     Raises:
         InputError: The file cannot be read, or inside: is no whole gzip file.
     """
-    check_ends(path)
+    check_readable(path)
     try:
         with Path(path).open("rb") as file:
             size, zipped = os.fstat(file.fileno()).st_size, file.read(2) == _GZIP_MAGIC
@@ -63,7 +63,7 @@ def read_as_is(path: str | Path) -> bytes:
     Raises:
         InputError: The file cannot be read.
     """
-    check_ends(path)
+    check_readable(path)
     try:
         return Path(path).read_bytes()
     except OSError as error:

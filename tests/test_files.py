@@ -13,7 +13,7 @@ from funcnn import InputError, load, load_tree, save_tree
 from funcnn.data import read_idx, read_image
 from funcnn.data.images import write_image
 from funcnn.files import remove_leftovers, replacing
-from funcnn.reading import check_ends
+from funcnn.reading import check_readable
 
 
 def write(path, text="new"):
@@ -96,7 +96,7 @@ def test_every_name_that_the_file_system_takes_can_be_written(tmp_path, name):
     "use",
     [
         write,
-        check_ends,
+        check_readable,
         read_image,
         read_idx,
         load,

@@ -22,7 +22,7 @@ from funcnn.errors import InputError, imported, require
 from funcnn.onnx.operators import MERGES, OPERATORS
 from funcnn.onnx.progress import Node, Progress, begun, ended, in_a_row
 from funcnn.onnx.writing import HINT, OPSET
-from funcnn.reading import check_ends
+from funcnn.reading import check_readable
 
 __all__ = ["load"]
 
@@ -69,7 +69,7 @@ def load(path: str | Path, *, output: str | None = None) -> SavedModel:
 def _read(onnx: ModuleType, path: Path) -> Any:
     """A whole model with the shapes of its values, of an opset that is known here."""
     where = str(path)
-    check_ends(path)
+    check_readable(path)
     require(os.path.exists(path), where, "an ONNX model", "no such file")  # noqa: PTH110 a Path's raises for odd names
     try:
         proto = onnx.load(path)
