@@ -30,7 +30,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from funcnn import tree
-from funcnn.checkpoint import load_tree, save_tree
+from funcnn.checkpoint import load_tree, savable_leaves, save_tree
 from funcnn.errors import InputError, is_size, require
 from funcnn.files import is_leftover, replacing
 from funcnn.keys import Key
@@ -183,10 +183,7 @@ def read_progress(folder: Path, first: Progress) -> tuple[Progress, Sequence[Row
 
 def recorder(folder: Path, experiment: Experiment, first: Progress) -> tuple[Progress, Callable[[Progress], None]]:
     """Where the run in ``folder`` stands, and the function that writes where it stands later."""
-    for path, leaf in tree.leaves_with_paths({"params": first.params, "state": first.state}):
-        kind = leaf.dtype if hasattr(leaf, "dtype") else type(leaf).__name__
-        fits = np.asarray(leaf).dtype.kind in "biufcV" or isinstance(leaf, str | Key)
-        require(fits, path, "an array of numbers, a number, a text or a Key, which can be saved", kind)
+    savable_leaves("", {"params": first.params, "state": first.state})
     start, rows = read_progress(folder, first)
     identity = _identity(folder, first)
     recorded = start.step
