@@ -182,7 +182,8 @@ def savable_leaves(where: str, values: Any) -> dict[str, Any]:
         if hasattr(leaf, "dtype") and not isinstance(leaf, np.ma.MaskedArray):
             fits, found = leaf.dtype.name in _DTYPES, str(leaf.dtype)
         else:
-            fits = isinstance(leaf, bool | float | str | Key) or (isinstance(leaf, int) and is_real(leaf))
+            plain = type(leaf) in (bool, float, str) or (type(leaf) is int and is_real(leaf))
+            fits = plain or isinstance(leaf, Key)  # an enum would come back as the text that it is
             found = type(leaf).__name__
         expected = "an array of numbers, a number, a text or a Key, which can be saved"
         require(fits, f"{where} {path}".strip(), expected, found)
