@@ -20,6 +20,7 @@ from funcnn.errors import require
 from funcnn.runs import Row, folder as files, run
 from funcnn.runs.command import guarded
 from funcnn.runs.options import COUNT
+from funcnn.runs.plan import read_plan, structured
 from funcnn.runs.text import columns, say
 
 HEAD = ("name", "what", "source", "published", "ours", "seeds", "epochs", "minutes")
@@ -81,8 +82,8 @@ def history_of(folder: Path, config: Config) -> Sequence[Row]:
     """The history of the run in ``folder`` if that has ended, else none; a run of another config is refused."""
     if not (folder / "config.json").exists():
         return ()
-    plan = files.read_plan(folder)
-    recorded = files.structured(str(folder), plan.config, Config) if plan.experiment == "mnist" else None
+    plan = read_plan(folder)
+    recorded = structured(str(folder), plan.config, Config) if plan.experiment == "mnist" else None
     same = recorded is not None and attrs.evolve(recorded, seed=config.seed) == config
     require(same, str(folder), "a run with the config of this version", "another", "move it away, or choose an --out")
     return files.read_history(folder) if files.is_complete(folder, plan) else ()

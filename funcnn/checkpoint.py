@@ -22,17 +22,21 @@ from toolz import unique
 from funcnn import headers, tree
 from funcnn.arrays import Array, Shapes
 from funcnn.data.datasets import SCALINGS
-from funcnn.errors import InputError, is_one_of, require
+from funcnn.errors import InputError, is_one_of, is_real, require
 from funcnn.files import replacing
 from funcnn.keys import Key, ShapeKey
 from funcnn.layer import Layer, Params
-from funcnn.reading import check_ends
+from funcnn.reading import DAMAGED, check_readable
 from funcnn.spec import from_plain, to_plain
 from funcnn.version import __version__
 
 __all__ = ["SavedModel", "load", "load_tree", "save", "save_tree"]
 
-_HEADER, _DIGEST = "funcnn", "sha256"
+_HEADER, _DIGEST, _RESERVED = "funcnn", "sha256", "__metadata__"
+
+_DTYPES = ("bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)), "complex64")
+_DTYPES += ("float16", "bfloat16", "float32", "float64")
+"""What safetensors and NumPy both have."""
 
 
 @attrs.frozen(eq=False)
@@ -123,13 +127,16 @@ def load(path: str | Path) -> SavedModel:
 def save_tree(path: str | Path, values: Any) -> None:
     """Write a tree of arrays, numbers and keys, such as ``(params, state)``, to one file; it replaces a whole one.
 
+    Raises:
+        InputError: A leaf cannot be saved, or two paths are the same.
+
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     save_tree(f"{folder}/a.safetensors", (3, np.ones(2)))
     ...     load_tree(f"{folder}/a.safetensors", (0, np.zeros(2)))
     (3, array([1., 1.]))
     """
-    leaves = _by_path("save_tree", values)
+    leaves = savable_leaves("save_tree", values)
     arrays = {name: _native(leaf) for name, leaf in leaves.items() if hasattr(leaf, "dtype")}
     others = {name: leaf for name, leaf in leaves.items() if name not in arrays}
     plain = {name: attrs.asdict(leaf) if isinstance(leaf, Key) else leaf for name, leaf in others.items()}
@@ -155,17 +162,31 @@ def checked(
     known = scaling is None or is_one_of(scaling, SCALINGS)
     require(known, where, f"a scaling of {', '.join(SCALINGS)}, or None", repr(scaling))
     require(not isinstance(class_names, str), where, "class_names one by one", repr(class_names), "such as ('0', '1')")
-    arrays = {name: _native(leaf) for name, leaf in _by_path(where, params).items()}
+    arrays = {name: _native(leaf) for name, leaf in savable_leaves(where, params).items()}
     dtype = next(iter(_dtypes(arrays)))
     _check(where, _template(model, in_shape, dtype), arrays)
     return arrays, dtype, [str(name) for name in class_names]
 
 
-def _by_path(where: str, values: Any) -> dict[str, Any]:
-    """The leaves by their paths, of which no two may be the same."""
+def savable_leaves(where: str, values: Any) -> dict[str, Any]:
+    """The leaves by their paths, once a file can hold them.
+
+    Raises:
+        InputError: Two paths are the same, or a leaf is none that comes back as it was.
+    """
     leaves = dict(tree.leaves_with_paths(values))
-    fits = len(leaves) == len(tree.leaves(values))
-    require(fits, where, "a path of its own for every array", "two the same", "take the dots out of dict keys")
+    fits = len(leaves) == len(tree.leaves(values)) and _RESERVED not in leaves
+    found = f"{_RESERVED!r}, which safetensors needs" if _RESERVED in leaves else "two the same"
+    require(fits, where, "a path of its own for every array", found, "take the dots out of dict keys")
+    for path, leaf in leaves.items():
+        if hasattr(leaf, "dtype") and not isinstance(leaf, np.ma.MaskedArray):
+            fits, found = leaf.dtype.name in _DTYPES, str(leaf.dtype)
+        else:
+            plain = type(leaf) in (bool, float, str) or (type(leaf) is int and is_real(leaf))
+            fits = plain or isinstance(leaf, Key)  # an enum would come back as the text that it is
+            found = type(leaf).__name__
+        expected = "an array of numbers, a number, a text or a Key, which can be saved"
+        require(fits, f"{where} {path}".strip(), expected, found)
     return leaves
 
 
@@ -190,12 +211,12 @@ def _write(path: str | Path, header: Mapping[str, Any], arrays: Mapping[str, Arr
 def _check_digest(path: str | Path, signed: Any, header: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
     """Raise unless header and arrays are those that were signed."""
     unchanged = signed == _digest(header, arrays)
-    require(unchanged, str(path), "the bytes that were saved", "others", "the file is damaged, get it again")
+    require(unchanged, str(path), "the bytes that were saved", "others", DAMAGED)
 
 
 def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Array]]:
     """The header and the arrays of a file."""
-    check_ends(path)
+    check_readable(path)
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
@@ -203,8 +224,7 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Array]]:
     except FileNotFoundError:
         raise InputError(str(path), "a saved model", "no such file") from None
     except (SafetensorError, OSError, AttributeError, TypeError, ValueError) as error:  # or what NumPy does not have
-        hint = "the file is damaged, get it again"
-        raise InputError(str(path), "a whole safetensors file", str(error), hint) from error
+        raise InputError(str(path), "a whole safetensors file", str(error), DAMAGED) from error
     try:
         header = json.loads(metadata[_HEADER])
     except (KeyError, ValueError, RecursionError) as error:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from funcnn.arrays import Shapes
+from funcnn.errors import printable
 from funcnn.layer import Layer, Part, check_layer, outline
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ def _drawn(part: Part) -> Drawing:
     spec = part.layer.spec
     if not part.parts or spec is None:
         count = f" · {part.parameters:,} parameters" if part.parameters else ""
-        return _box([_printable(repr(part.layer)), f"{part.out_shape}{count}"], "layer" if count else "plain")
+        name = printable(" ".join(repr(part.layer).split()))  # XML has no control characters
+        return _box([name, f"{part.out_shape}{count}"], "layer" if count else "plain")
     inside = [_drawn(each) for each in part.parts]
     if spec.name in BRANCHING:
         skip = [Drawing(_APART, 0)] if spec.name == "residual" else []
@@ -155,8 +157,3 @@ def _element(tag: str, children: Sequence["Element"] = (), *, text: str | None =
     element.text = text
     element.extend(children)
     return element
-
-
-def _printable(text: str) -> str:
-    """On one line, without what XML cannot hold."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in " ".join(text.split()))

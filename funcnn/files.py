@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from funcnn.errors import require
+from funcnn.reading import check_name
 
 _PREFIX = ".writing-"
 _ELSEWHERE = os.name != "posix"
@@ -24,7 +25,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     file's mode is kept; where ``path`` is a link, the file that it names is replaced.
 
     Raises:
-        InputError: ``path`` is a folder, a pipe or a device.
+        InputError: ``path`` is a folder, a pipe or a device, or no file can have its name.
         OSError: It cannot be written.
 
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -34,6 +35,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     ...     target.read_text(), os.listdir(folder)
     ('whole', ['a.txt'])
     """
+    check_name(path)
     path, target = Path(path), Path(os.path.realpath(path))
     require(target.is_file() or not target.exists(), str(path), "the name of a file", "a folder, a pipe or a device")
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import attrs
 
 from funcnn.data.datasets import SCALINGS
-from funcnn.errors import InputError, is_count, is_one_of, require, validator
+from funcnn.errors import InputError, is_count, is_one_of, is_real, require, validator
 from funcnn.keys import Key
 from funcnn.spec import Plain
 
@@ -83,6 +83,8 @@ def leaf(where: str, value: Any, like: Any) -> Any:
         except InputError as error:
             raise error.within(f"{where}:") from None
     alike = isinstance(value, type(like)) and isinstance(value, bool) == isinstance(like, bool)
-    fits = alike or (type(like) is float and type(value) is int)  # other writers of JSON have 1 for 1.0
+    fits = alike or (
+        type(like) is float and type(value) is int and is_real(value)
+    )  # other writers of JSON have 1 for 1.0
     require(fits, where, f"a leaf that is {type(like).__name__}", repr(value))
-    return value
+    return value if alike else float(value)

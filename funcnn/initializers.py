@@ -29,12 +29,20 @@ class Initializer(DescribedFunction):
         check_key(repr(self), key)
         check_in_shape(repr(self), shape)
         check_dtype(repr(self), dtype)
-        if isinstance(key, ShapeKey):  # what is computed of one number is not computed of all
-            ones = (1,) * len(shape)
-            values = self(Key(key.seed), ones, dtype)
-            return spread(values.reshape(()), shape) if values.shape == ones else values
+        one = self._one(key, len(shape), dtype) if isinstance(key, ShapeKey) else None
+        if one is not None:
+            return spread(one, shape)
         values = self.function(key, shape, dtype)
         return values if values.dtype == dtype else namespace(values).astype(values, dtype)  # NumPy widens bfloat16
+
+    def _one(self, key: ShapeKey, axes: int, dtype: Any) -> Array | None:
+        """One number, so that not all are computed; ``None`` for a function of one's own that takes one shape alone."""
+        ones = (1,) * axes
+        try:
+            values = self(Key(key.seed), ones, dtype)
+        except Exception:  # whatever it raises
+            return None
+        return values.reshape(()) if values.shape == ones else None
 
 
 @described

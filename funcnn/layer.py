@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 import attrs
+import numpy as np
 
 from funcnn import tree
 from funcnn.arrays import Array, Shapes, check_array, check_dtype, check_in_shape
@@ -208,7 +209,8 @@ def outline(layer: Layer, in_shape: Shapes) -> Part:
 
         return attrs.evolve(again, init=init)
 
-    noting(layer).init(ShapeKey(0), in_shape)
+    with np.errstate(all="ignore"):  # an init of one's own may divide by what it has drawn
+        noting(layer).init(ShapeKey(0), in_shape)
     return levels[0][0]
 
 

@@ -1,4 +1,4 @@
-"""Reading files that anyone may have written: none that never ends, and no more of one than there is use for."""
+"""Reading files that anyone may have written: no pipes or devices, and no more bytes than there is use for."""
 
 import gzip
 import os
@@ -19,11 +19,23 @@ EXPANSION = 1032
 """How many bytes a byte of a gzip file can stand for, at most: deflate has no shorter code."""
 
 
-def check_ends(path: str | Path) -> None:
-    """Raise where a reader would wait, or never come to an end: at a pipe, or a device."""
-    path = Path(path)
-    fits = path.is_file() or path.is_dir() or not path.exists()  # the latter two cannot be opened
-    require(fits, str(path), "a file that can be read", "a pipe or a device")
+def check_name(path: str | Path) -> None:
+    """Raise unless a file can have this name: a null character, or half of a pair of surrogates, is in none."""
+    try:
+        fits = b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        fits = False
+    require(fits, str(path), "the name of a file", "one with a character that no name has")
+
+
+def check_readable(path: str | Path) -> None:
+    """Raise for a pipe or a device, where a reader may wait forever, and for a name that no file can have.
+
+    Folders, missing files and names that are too long pass: opening them fails at once.
+    """
+    check_name(path)
+    is_file, is_folder, exists = (f(path) for f in (os.path.isfile, os.path.isdir, os.path.exists))
+    require(is_file or is_folder or not exists, str(path), "a file that can be read", "a pipe or a device")
 
 
 @contextmanager
@@ -33,14 +45,27 @@ def opened(path: str | Path) -> Iterator[tuple[BufferedIOBase, int]]:
     Raises:
         InputError: The file cannot be read, or inside: is no whole gzip file.
     """
+    check_readable(path)
     try:
-        check_ends(path)
         with Path(path).open("rb") as file:
             size, zipped = os.fstat(file.fileno()).st_size, file.read(2) == _GZIP_MAGIC
             file.seek(0)
             yield (gzip.GzipFile(fileobj=file), EXPANSION * size) if zipped else (file, size)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InputError(str(path), "a whole gzip file", str(error), DAMAGED) from error
+    except OSError as error:
+        raise InputError(str(path), "a file that can be read", error.strerror) from error
+
+
+def read_as_is(path: str | Path) -> bytes:
+    """The bytes of a file, whatever they are.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    check_readable(path)
+    try:
+        return Path(path).read_bytes()
     except OSError as error:
         raise InputError(str(path), "a file that can be read", error.strerror) from error
 

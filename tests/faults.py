@@ -31,6 +31,7 @@ from funcnn.files import remove_leftovers
 from funcnn.runs import Options, folder as files
 from funcnn.runs.compare import Comparison, compare
 from funcnn.runs.figures import write_png
+from funcnn.runs.plan import Plan, read_plan, write_json
 from funcnn.runs.report import write_report
 from funcnn.runs.rows import append_rows, write_rows
 from funcnn.runs.text import columns
@@ -47,13 +48,13 @@ Write = Callable[[Path, int], None]
 
 
 @cache
-def finished() -> tuple[Path, files.Plan, object]:
+def finished() -> tuple[Path, Plan, object]:
     """The folder of a run, its plan and its last progress."""
     parent = Path(tempfile.mkdtemp(prefix="faults-"))
     atexit.register(shutil.rmtree, parent)
     with mock.patch.object(Figure, "savefig", no_pictures):
         outcome = carried_out(regression(), parent / "run")
-    return outcome.folder, files.read_plan(outcome.folder), outcome.progress
+    return outcome.folder, read_plan(outcome.folder), outcome.progress
 
 
 def save(path: Path, number: int) -> None:
@@ -127,7 +128,7 @@ WRITERS: Mapping[str, tuple[str, Write]] = {
     "write_idx": ("a.idx", lambda path, number: write_idx(path, np.full((9, 9), number, np.uint8))),
     "write_idx, gzipped": ("a.idx.gz", lambda path, number: write_idx(path, np.full((9, 9), number, np.uint8))),
     "write_image": ("a.png", lambda path, number: write_image(path, np.full((9, 9), number, np.uint8))),
-    "write_json": ("config.json", lambda path, number: files.write_json(path, {"a": [number] * 9999})),
+    "write_json": ("config.json", lambda path, number: write_json(path, {"a": [number] * 9999})),
     "write_rows": ("history.csv", lambda path, number: write_rows(path, rows(number))),
     "append_rows": ("steps.csv", appended),
     "write_digest": ("digest.txt", lambda path, number: files.write_digest(path.parent, progress_of(number))),

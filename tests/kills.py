@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -156,9 +157,10 @@ def endure_sweep(parent: Path, command: Command) -> None:
                 wait_for_writes(run, folder)
                 time.sleep(chance.seconds(command.longest))
                 victim, sent = chance.one_of([*workers(run), run]), chance.one_of([*SIGNALS])
-                if run.poll() is None and victim.is_running() if victim is not run else run.poll() is None:
-                    victim.send_signal(sent)
-                    kills[f"{'sweep' if victim is run else 'worker'} {sent.name}"] += 1
+                if run.poll() is None:
+                    with suppress(psutil.NoSuchProcess):  # a worker that has ended meanwhile
+                        victim.send_signal(sent)
+                        kills[f"{'sweep' if victim is run else 'worker'} {sent.name}"] += 1
             if ended(run, 1) == 0:  # 1 for a run whose workers died too often for Dask
                 break
         for path in (parent / "whole").glob("*/config.json"):

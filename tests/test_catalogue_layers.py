@@ -337,6 +337,14 @@ def test_a_small_convolutional_net_learns():
             r"residual: expected layers with the same output shape, .*",
         ),
         (
+            lambda: fn.predict(fn.summed(), (), (np.ones((2, 1)), np.ones((2, 3)))),
+            r"summed: expected inputs of the same shape, got \[\(2, 1\), \(2, 3\)\]",
+        ),
+        (
+            lambda: fn.predict(fn.joined(), (), (np.ones((2, 4, 1)), np.ones((2, 3)))),
+            r"joined: expected inputs of the same shape but for axis -1, got \[\(2, 4, 1\), \(2, 3\)\]",
+        ),
+        (
             lambda: fn.concatenate(fn.relu),
             r"concatenate\[0\]: expected a Layer, got <function relu at .*>; call its .*",
         ),

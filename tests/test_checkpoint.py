@@ -1,6 +1,7 @@
 """Saving and loading: a round trip bit for bit, and every other file refused."""
 
 import json
+import re
 import struct
 
 import numpy as np
@@ -15,6 +16,7 @@ from funcnn.initializers import normal
 from funcnn.spec import described
 from funcnn.testing.layers import batch_of
 from tests.catalogue import LAYERS
+from tests.resigned import resigned
 
 MODEL = fn.serial(fn.flatten(), fn.serial(fn.dense(4, biases=normal(1.0)), fn.relu()), fn.dense(3))
 IN_SHAPE = (2, 3)
@@ -218,6 +220,35 @@ def test_another_or_a_damaged_tree_is_refused(path, template, message):
     path.write_bytes(content)
     with pytest.raises(InputError, match=f"^{path}: expected {DAMAGED}"):
         load_tree(path, template)
+
+
+UNSAVABLE = {
+    **{type(leaf).__name__: leaf for leaf in (b"x", 1j, object(), {1})},
+    **{str(leaf.dtype): leaf for leaf in (np.array([None]), np.zeros(2, complex), np.zeros(2, "M8[s]"))},
+    "MaskedArray": np.ma.masked_array([1.0], [True]),
+    "int": 10**5000,
+}
+
+
+@pytest.mark.parametrize("kind", UNSAVABLE)
+def test_a_leaf_that_would_not_come_back_is_not_saved(path, kind):
+    with pytest.raises(InputError, match=rf"^save_tree a: expected an array of .*, got {re.escape(kind)}"):
+        save_tree(path, {"a": UNSAVABLE[kind]})
+    assert not path.exists()
+
+
+def test_a_path_that_safetensors_needs_is_not_saved(path):
+    with pytest.raises(InputError, match=r"^save_tree: expected a path of its own for every array, got '__metadata__'"):
+        save_tree(path, {"__metadata__": np.zeros(2)})
+
+
+def test_a_float_that_is_written_as_a_whole_number_comes_back_as_a_float(path):
+    save_tree(path, {"rate": 0.5})
+    resigned(path, lambda header: {"leaves": {"rate": 1}})
+    assert repr(load_tree(path, {"rate": 0.5})) == "{'rate': 1.0}"
+    resigned(path, lambda header: {"leaves": {"rate": 10**400}})
+    with pytest.raises(InputError, match="rate: expected a leaf that is float"):
+        load_tree(path, {"rate": 0.5})
 
 
 def test_a_parameter_without_an_axis_comes_back(path):

@@ -10,7 +10,7 @@ import pytest
 
 from funcnn.runs import Options, main
 from funcnn.runs.compare import Compared, overlay, read_runs, table
-from funcnn.runs.folder import Plan
+from funcnn.runs.plan import Plan
 from tests.small_experiments import adversarial, by_hand, carried_out, classifier, regression, two_inputs
 
 HEAD = ["run", "seed", "epochs done", "best epoch"]

@@ -103,6 +103,14 @@ def test_a_damaged_file_is_refused_by_name(folder, name, change, match):
             read_run(folder)
 
 
+@pytest.mark.parametrize("name", [*OBJECTS, *TABLES, "digest.txt"])
+def test_a_folder_in_place_of_a_file_is_refused_by_name(folder, name):
+    (folder / name).unlink()
+    (folder / name).mkdir()
+    with pytest.raises(InputError, match=f"{name}: expected a file that can be read, got Is a directory"):
+        read_run(folder)
+
+
 @pytest.mark.parametrize("name", TABLES)
 def test_a_missing_table_is_noticed(folder, name):
     (folder / name).unlink()

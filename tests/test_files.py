@@ -6,10 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from funcnn import InputError
+from funcnn import InputError, load, load_tree, save_tree
+from funcnn.data import read_idx, read_image
+from funcnn.data.images import write_image
 from funcnn.files import remove_leftovers, replacing
+from funcnn.reading import check_readable
 
 
 def write(path, text="new"):
@@ -85,6 +89,32 @@ def test_a_link_stays_and_what_it_names_is_replaced(tmp_path, there):
 def test_every_name_that_the_file_system_takes_can_be_written(tmp_path, name):
     write(tmp_path / name)
     assert (tmp_path / name).read_text() == "new"
+
+
+@pytest.mark.parametrize("name", ["a\0b.png", "\ud800.png"])
+@pytest.mark.parametrize(
+    "use",
+    [
+        write,
+        check_readable,
+        read_image,
+        read_idx,
+        load,
+        lambda path: load_tree(path, ()),
+        lambda path: write_image(path, np.zeros((2, 2), np.uint8)),
+        lambda path: save_tree(path, ()),
+    ],
+)
+def test_a_name_that_no_file_has_is_refused(tmp_path, use, name):
+    with pytest.raises(InputError, match="expected the name of a file, got one with a character that no name has"):
+        use(f"{tmp_path}/{name}")
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("read", [read_image, read_idx, load, lambda path: load_tree(path, ())])
+def test_a_name_that_is_too_long_is_refused_by_readers(tmp_path, read):
+    with pytest.raises(InputError, match=r"name too long|no such file"):
+        read(tmp_path / ("a" * 300))
 
 
 def test_what_is_no_file_is_refused_and_stays(tmp_path):

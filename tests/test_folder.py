@@ -3,8 +3,11 @@
 import errno
 import json
 import math
+import os
 import shutil
+import subprocess
 import sys
+from pathlib import Path
 
 import attrs
 import numpy as np
@@ -17,6 +20,7 @@ import funcnn as fn
 from funcnn import InputError, tree
 from funcnn.checkpoint import load_tree, save_tree
 from funcnn.runs import folder as files, read_run, stream
+from funcnn.runs.environment import environment
 from funcnn.runs.rows import append_rows, read_rows, write_rows
 from funcnn.runs.stream import beginning
 from tests.small_experiments import TABLE, by_hand, carried_out, classifier, contents, recorded, without_seconds
@@ -136,6 +140,25 @@ def test_the_environment_says_where_it_ran(whole, tmp_path):
     carried_out(by_hand(), tmp_path / "run", source=files.__file__)
     git = files.read_environment(tmp_path / "run")["git"]
     assert git is None or len(git["commit"]) == 40
+
+
+def test_a_run_whose_metrics_come_in_another_order_is_resumed_with_each_in_its_own_column(tmp_path):
+    for epochs, names in ((1, "ab"), (2, "ba")):
+        numbers = {name: float(ord(name)) for name in names}
+        carried_out(by_hand(lambda state, numbers=numbers: numbers, epochs=epochs), tmp_path / "run")
+    steps = read_run(tmp_path / "run").steps
+    assert (steps["a"], steps["b"]) == ([97.0] * 8, [98.0] * 8)
+
+
+def test_a_commit_is_known_whatever_the_files_beside_it_are_called(tmp_path):
+    def git(*words):
+        subprocess.run(["git", "-C", tmp_path, *words], check=True, capture_output=True)
+
+    git("init")
+    git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "--allow-empty", "-m", "first")
+    git("config", "core.quotePath", "false")
+    Path(os.fsdecode(bytes(tmp_path) + b"/\xff")).touch()
+    assert environment({}, tmp_path)["git"]["clean"] is False
 
 
 def test_a_folder_has_one_run_at_a_time(folder):

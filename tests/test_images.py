@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -244,6 +246,20 @@ def test_no_image_starts_a_process_opens_a_socket_or_takes_memory_beyond_its_siz
     run = subprocess.run(words, capture_output=True, text=True, check=True)
     assert run.stdout.splitlines() == ["refused"] * 6 + ["(200, 300, 4)"] * 2 + ["[] True"]
     assert run.stderr == ""
+
+
+def test_threads_that_read_images_leave_stderr_and_warnings_as_they_were(tmp_path):
+    path, interval = tmp_path / "a.tif", sys.getswitchinterval()
+    Image.new("L", (20, 20)).save(path)
+    before = os.fstat(2), [*warnings.filters]
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            assert {image.shape for image in pool.map(read_image, [path] * 400)} == {(20, 20, 4)}
+        after = os.fstat(2), [*warnings.filters]
+    finally:
+        sys.setswitchinterval(interval)
+    assert (os.path.samestat(before[0], after[0]), after[1]) == (True, before[1])
 
 
 def test_what_is_no_file_is_refused_and_does_not_wait(tmp_path):

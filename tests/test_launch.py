@@ -10,6 +10,7 @@ import pytest
 import funcnn as fn
 from funcnn import InputError
 from funcnn.runs import Options, folder as files, read_run
+from funcnn.runs.plan import write_json
 from tests.small_experiments import (
     TABLE,
     adversarial,
@@ -151,7 +152,7 @@ def test_more_epochs_give_the_same_as_if_asked_at_first(tmp_path, name):
 
 def test_what_has_changed_since_it_began_is_added_once(folder):
     recorded = files.read_environment(folder)
-    files.write_json(folder / "environment.json", {**recorded, "python": "3.0"})
+    write_json(folder / "environment.json", {**recorded, "python": "3.0"})
     for epochs in (4, 5):
         carried_out(regression(epochs=epochs), folder, config=Config())
     assert files.read_environment(folder)["resumed"] == [[f"python: 3.0 -> {recorded['python']}"]]

@@ -212,6 +212,18 @@ REFUSED = {
         {},
         "Cast 'a': expected float32, got int64",
     ),
+    "a cast that cuts fractions off": (
+        "3",
+        "a = Cast<to=7>(x) b = Cast<to=1>(a) y = Relu(b)",
+        {},
+        "Cast 'b': expected int64, got float32",
+    ),
+    "a dropout that trains": (
+        "3",
+        "r = Constant<value = float {0.5}>() m = Constant<value = bool {1}>() y = Dropout(x, r, m)",
+        {},
+        "Dropout 'y': expected a graph for inference, got training_mode",
+    ),
     "a bias of every position": (
         "3",
         "a = MatMul(x, w) b = Add(a, o) y = Flatten(b)",

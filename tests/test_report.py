@@ -18,7 +18,7 @@ from toolz import last
 import funcnn as fn
 from funcnn.runs import Experiment, Options, Progress, Section, stream, supervised
 from funcnn.runs.classifier import classifier_sections, logits_of
-from funcnn.runs.folder import Plan
+from funcnn.runs.plan import Plan
 from funcnn.runs.report import write_report
 from funcnn.runs.sections import figure_section, images_section, text_section
 

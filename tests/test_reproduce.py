@@ -13,6 +13,7 @@ from toolz import nth
 
 from funcnn import InputError
 from funcnn.runs import ExperimentError, folder as files, reproduce, stream
+from funcnn.runs.plan import write_json
 from tests.scripts import called, written
 from tests.small_experiments import TABLE, WAVE, by_hand, carried_out, classifier, contents
 
@@ -156,7 +157,7 @@ def test_what_differs_in_the_environment_is_named_the_data_first(folder):
     found = files.read_environment(folder)
     changed = {"processor": "Abacus", "data": {**found["data"], "train": "0" * 32}}
     resumed = {"resumed": [["python: 3.11 -> 3.12"]]}  # which is no difference
-    files.write_json(folder / "environment.json", {**found, **changed, **resumed})
+    write_json(folder / "environment.json", {**found, **changed, **resumed})
     verdict = reproduce(classifier(), folder, source=folder, threads=2)
     data, *pools, processor = verdict.changes
     assert data.startswith(f"data.train: {'0' * 32} -> ")

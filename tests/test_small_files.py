@@ -146,6 +146,32 @@ def test_a_layer_of_ones_own_loads(path):
     assert fn.tree.equal(load(path).params, params)
 
 
+@described
+def given(values):
+    """An initializer of one's own, which knows its shape."""
+    return fn.initializers.Initializer(lambda key, shape, dtype: np.array(values, dtype).reshape(shape))
+
+
+@described
+def unit_vectors():
+    """A layer of one's own, which divides by what it has drawn."""
+
+    def init(key, in_shape, *, dtype=np.float32):
+        drawn = key.normal(in_shape, dtype)
+        return {"scale": drawn / np.linalg.norm(drawn)}, in_shape
+
+    return fn.Layer(init, fn.identity().forward, fn.identity().vjp)
+
+
+@pytest.mark.parametrize("layer", [fn.dense(2, biases=given((1.0, 2.0))), unit_vectors()], ids=str)
+def test_an_init_of_ones_own_is_summarized_saved_and_loaded(path, layer):
+    params, out_shape = layer.init(Key(0), (3,))
+    assert f"{out_shape}" in fn.summary(layer, (3,))
+    assert f"{out_shape}" in fn.diagram(layer, (3,))
+    save(path, layer, params, (3,))
+    assert fn.tree.equal(load(path).params, params)
+
+
 def test_what_cannot_be_loaded_is_not_saved(path):
     model = fn.serial(*[fn.relu()] * MOST_PARTS)
     with pytest.raises(InputError, match="from_plain: expected at most 10,000 layers and other parts, got 10,001"):

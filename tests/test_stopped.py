@@ -247,6 +247,32 @@ def test_what_is_ignored_stays_ignored_and_all_handlers_are_as_before():
     assert [*map(signal.getsignal, ENDINGS)] == before
 
 
+@pytest.mark.parametrize("last", ENDINGS)
+def test_a_signal_that_arrives_while_handlers_change_leaves_none_changed(monkeypatch, last):
+    install, before = signal.signal, [*map(signal.getsignal, ENDINGS)]
+
+    def interrupted(number, handler):
+        install(number, handler)
+        if number == last:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(signal, "signal", interrupted)
+        with pytest.raises(KeyboardInterrupt), uninterrupted():
+            raise AssertionError
+    assert [*map(signal.getsignal, ENDINGS)] == before
+
+
+def test_a_handler_of_another_language_stays(monkeypatch):
+    known = signal.getsignal
+    monkeypatch.setattr(signal, "getsignal", lambda number: None if number == signal.SIGTERM else known(number))
+    before = [*map(known, ENDINGS)]
+    with uninterrupted():
+        assert known(signal.SIGTERM) == before[ENDINGS.index(signal.SIGTERM)]
+        assert known(signal.SIGINT) == signal.SIG_IGN
+    assert [*map(known, ENDINGS)] == before
+
+
 INTERRUPTING = """
 import runpy, signal, sys, threading, time
 

@@ -24,6 +24,7 @@ from funcnn.runs import folder as files
 from funcnn.runs.command import guarded
 from funcnn.runs.environment import environment
 from funcnn.runs.figures import write_png
+from funcnn.runs.plan import read_json, structured, write_json
 
 PEERS_STAND_ON = ("jax", "jaxlib", "optax", "torch", "scikit-learn", "scipy", "keras")
 
@@ -86,14 +87,14 @@ def benchmark(command: Command) -> int:
     sizes = {peer: installed_bytes(PEERS[peer].installs) for peer in sized}
     results = Results(surroundings, attrs.asdict(command), (), sizes)
     out = files.create(command.out, "benchmark")
-    files.write_json(out / "benchmark.json", results)
+    write_json(out / "benchmark.json", results)
     try:
         with tempfile.TemporaryDirectory() as scratch:
             made = contest.measured(plan, data.train, Path(scratch), threads)
             bar = tqdm(made, total=len(plan), unit="process", disable=None)
             for measurement in bar:
                 results = attrs.evolve(results, measurements=(*results.measurements, measurement))
-                files.write_json(out / "benchmark.json", results)
+                write_json(out / "benchmark.json", results)
                 if bar.disable:  # no terminal
                     told = measurement.status or f"{seconds([measurement]):.3g} s"
                     place = f"round {1 + measurement.round}: {measurement.workload}, {measurement.peer}"
@@ -120,7 +121,7 @@ def read(path: Path) -> Results:
     Raises:
         InputError: It holds none.
     """
-    results = files.structured(str(path), files.read_json(path), Results)
+    results = structured(str(path), read_json(path), Results)
     environment = results.environment
     fits = isinstance(environment.get("processor"), str) and is_count(environment.get("threads"))
     require(fits, f"{path} environment", "a processor and its threads", reprlib.repr(environment))

@@ -2,6 +2,7 @@
 
 import io
 import os
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -27,6 +28,9 @@ PIXELS, PIXELS_A_BYTE = 2**24, 16
 bytes. Pillow's own bound, of 89 megapixels, holds too.
 """
 
+_ALONE = threading.Lock()
+"""Held while an image is decoded: warnings and stderr belong to the whole process, and each thread puts them back."""
+
 
 def read_image(path: str | Path) -> UInt8[Array, "height width 4"]:
     """The red, green, blue and opacity of an image's pixels, turned as its EXIF orientation says.
@@ -44,7 +48,7 @@ def read_image(path: str | Path) -> UInt8[Array, "height width 4"]:
     pil, content = pillow(), read_bytes(path)
     require(bool(content), str(path), "an image", "an empty file")
     try:
-        with warnings.catch_warnings(), in_memory(path):
+        with _ALONE, warnings.catch_warnings(), in_memory(path):
             warnings.simplefilter("ignore")  # what Pillow finds odd but can read is none of the user's business
             warnings.simplefilter("error", pil.Image.DecompressionBombWarning)
             image, most = pil.Image.open(io.BytesIO(content), formats=[*PLUGINS]), PIXELS + PIXELS_A_BYTE * len(content)

@@ -162,6 +162,8 @@ def _summed(name: str, expected: str) -> Layer:
     def forward(params: tuple[()], x: Each, mode: Mode) -> tuple[Array, int]:
         """The residual is how many there are."""
         _check_several(name, x, None, "inputs")
+        if len({part.shape for part in x}) != 1:  # or else they would be broadcast, and dy has another shape
+            raise InputError(name, expected, [part.shape for part in x])
         return reduce(operator.add, x), len(x)
 
     def vjp(params: tuple[()], residuals: int, dy: Array, *, need_dx: bool = True) -> tuple[tuple[()], Each | None]:
@@ -185,7 +187,10 @@ def _joined(name: str, expected: str, axis: int) -> Layer:
         if any(part.ndim <= -axis for part in x):
             raise InputError(name, "outputs (batch, ..., features)", [part.shape for part in x])
         bounds = tuple(accumulate((part.shape[axis] for part in x), initial=0))
-        return namespace(x[0]).concat(x, axis=axis), bounds
+        try:
+            return namespace(x[0]).concat(x, axis=axis), bounds
+        except (TypeError, ValueError) as error:
+            raise InputError(name, expected, [part.shape for part in x]) from error
 
     def vjp(
         params: tuple[()], residuals: tuple[int, ...], dy: Array, *, need_dx: bool = True

@@ -113,6 +113,7 @@ def _gelu(node: Node, progress: Progress) -> Progress:
 
 
 def _dropout(node: Node, progress: Progress) -> Progress:
+    node.check(not node.constant(2, np.array(False)), "a graph for inference", "training_mode")
     return progress.then(dropout(float(node.constant(1, np.float32(0.5)))))
 
 
@@ -124,10 +125,11 @@ def _gather(node: Node, progress: Progress) -> Progress:
 
 
 def _cast(node: Node, progress: Progress) -> Progress:
-    """Inputs may be given as what they are cast to; later, only a cast that changes nothing is one."""
+    """The model takes its inputs as what they are first cast to; any later cast must change nothing."""
     dtype = node.attributes["to"]
-    if not progress.layers and progress.in_shape is not None:
-        return attrs.evolve(progress, value=progress.value.astype(dtype))
+    if progress.untouched and not progress.is_cast:
+        changes = progress.value.dtype != dtype
+        return attrs.evolve(progress, value=progress.value.astype(dtype), is_cast=changes)
     node.check(progress.value.dtype == dtype, progress.value.dtype.name, np.dtype(dtype).name)
     return progress
 

@@ -70,12 +70,19 @@ class Progress:
         value: What they give for one sample of zeros.
         index: In the shape of a sample in ONNX's graph: where each element stands in funcnn's, in row-major order.
         in_shape: The shape of an input; ``None`` in a branch, whose input is given.
+        is_cast: Whether the model takes another dtype than the graph, which casts its input to it.
     """
 
     layers: tuple[tuple[Layer, Params], ...]
     value: Array
     index: Array
     in_shape: Shape | None
+    is_cast: bool = False
+
+    @property
+    def untouched(self) -> bool:
+        """Whether there is nothing but an input, which may still come in another layout or dtype."""
+        return not self.layers and self.in_shape is not None
 
     @property
     def shape(self) -> Shape:
@@ -120,9 +127,9 @@ def plain(shape: Shape) -> Array:
 def lined(node: Node, progress: Progress, *order: int) -> Progress:
     """Values that lie as ONNX's do with their axes in this order; what is only read may come in any."""
     shape = tuple(progress.index.shape[axis] for axis in order)
-    untouched = not progress.layers and progress.in_shape is not None
-    if untouched and np.array_equal(progress.index, plain(progress.shape)):
-        return begun(shape, progress.value.dtype).ordered(*order)
+    if progress.untouched and np.array_equal(progress.index, plain(progress.shape)):
+        value = np.zeros((1, *shape), progress.value.dtype)
+        return attrs.evolve(progress, value=value, in_shape=shape).ordered(*order)
     fits = np.array_equal(progress.index, plain(shape).transpose(np.argsort(order)))
     node.check(fits, "values in the order that the layer reads", "others", "funcnn has the channels of images last")
     if progress.shape == shape:

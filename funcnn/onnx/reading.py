@@ -5,6 +5,7 @@ branches meet, what lies between the value from which they part and this one bec
 """
 
 import json
+import os
 from collections.abc import Mapping
 from functools import reduce
 from pathlib import Path
@@ -21,6 +22,7 @@ from funcnn.errors import InputError, imported, require
 from funcnn.onnx.operators import MERGES, OPERATORS
 from funcnn.onnx.progress import Node, Progress, begun, ended, in_a_row
 from funcnn.onnx.writing import HINT, OPSET
+from funcnn.reading import check_readable
 
 __all__ = ["load"]
 
@@ -67,7 +69,8 @@ def load(path: str | Path, *, output: str | None = None) -> SavedModel:
 def _read(onnx: ModuleType, path: Path) -> Any:
     """A whole model with the shapes of its values, of an opset that is known here."""
     where = str(path)
-    require(path.is_file(), where, "an ONNX model", "no such file")
+    check_readable(path)
+    require(os.path.exists(path), where, "an ONNX model", "no such file")  # noqa: PTH110 a Path's raises for odd names
     try:
         proto = onnx.load(path)
     except Exception as error:  # of several kinds, of protobuf and of the operating system

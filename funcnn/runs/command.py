@@ -24,6 +24,7 @@ from funcnn.runs.compare import Comparison, compare
 from funcnn.runs.experiment import Experiment
 from funcnn.runs.launch import Outcome, plan_of, run
 from funcnn.runs.options import ALONE, AT_LEAST_0, COUNT, Devices, Options
+from funcnn.runs.plan import read_plan, read_plan_of, structured
 from funcnn.runs.replay import reproduce
 from funcnn.runs.signals import orderly
 from funcnn.runs.stream import ExperimentError, best_epoch
@@ -236,7 +237,7 @@ class Program:
         saved = load(command.run / "model.safetensors" if command.run.is_dir() else command.run)
         model, params, in_shape = saved.model, saved.params, saved.in_shape
         export(command.file, model, params, in_shape, scaling=saved.scaling, class_names=saved.class_names)
-        print(f"wrote {command.file}")
+        say(f"wrote {command.file}")
         return 0
 
     def _parsed(self, verb: str, words: Sequence[str], **fields: tuple[Any, Any]) -> Any:
@@ -262,8 +263,8 @@ class Program:
 
     def _recorded(self, folder: Path) -> tuple[Any, Options]:
         """The config and options of a run of this experiment."""
-        plan = files.read_plan_of(folder, self.name, self.version, "use the command of that experiment")
-        return files.structured(str(folder / "config.json"), plan.config, self.kind), plan.options
+        plan = read_plan_of(folder, self.name, self.version, "use the command of that experiment")
+        return structured(str(folder / "config.json"), plan.config, self.kind), plan.options
 
     def _made(self, config: Any) -> Experiment:
         """The experiment of a config."""
@@ -302,7 +303,7 @@ def _summary(outcome: Outcome) -> str:
     """What was evaluated last, which epoch is the best, and where all files are."""
     if outcome.progress is None:
         return f"nothing to do: the run in {outcome.folder} is finished"
-    plan, progress, lines = files.read_plan(outcome.folder), outcome.progress, [""]
+    plan, progress, lines = read_plan(outcome.folder), outcome.progress, [""]
     if progress.history:
         lines.append(f"epoch {len(progress.history)}: {numbers(progress.history[-1], plan.formats)}")
     if best := best_epoch(plan, progress.history):

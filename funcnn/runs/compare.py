@@ -14,7 +14,7 @@ from toolz import concat, dissoc, groupby, merge, unique
 from funcnn.errors import require
 from funcnn.runs import figures, folder as files
 from funcnn.runs.experiment import Row
-from funcnn.runs.folder import Plan
+from funcnn.runs.plan import Plan, read_plan
 from funcnn.runs.stream import best_epoch
 from funcnn.runs.text import columns, evaluated, number, say
 
@@ -81,7 +81,7 @@ def read_runs(folder: Path) -> list[Compared]:
     paths = sorted(path.parent for path in folder.rglob("config.json"))
     found = [path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
     require(bool(found), str(folder), "the folder of a run, or one that holds such", "no config.json in it")
-    return [Compared(str(path), files.read_plan(path), files.read_history(path)) for path in found]
+    return [Compared(str(path), read_plan(path), files.read_history(path)) for path in found]
 
 
 def table(runs: Sequence[Compared]) -> str:

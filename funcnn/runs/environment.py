@@ -100,15 +100,9 @@ def _commit(folder: Path) -> dict[str, Any] | None:
     """The commit of the repository that ``folder`` is in, and whether nothing in it had changed."""
 
     def git(*arguments: str) -> str:
-        command = [
-            "git",
-            "-c",
-            "core.fsmonitor=false",
-            "-C",
-            str(folder),
-            *arguments,
-        ]  # a repository may name a program
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        alone = ("-c", "core.fsmonitor=false")  # or else a repository may name a program to start
+        command = ["git", *alone, "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, check=True).stdout.decode(errors="replace").strip()
 
     try:
         return {"commit": git("rev-parse", "HEAD"), "clean": not git("status", "--porcelain")}

@@ -18,75 +18,29 @@ import errno
 import hashlib
 import json
 import re
-import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 import numpy as np
-from cattrs import transform_error
-from cattrs.preconf.json import make_converter
-from cattrs.v import format_exception
 from filelock import FileLock, Timeout
 
 from funcnn import tree
-from funcnn.checkpoint import load_tree, save_tree
+from funcnn.checkpoint import load_tree, savable_leaves, save_tree
 from funcnn.errors import InputError, is_size, require
 from funcnn.files import is_leftover, replacing
 from funcnn.keys import Key
-from funcnn.reading import check_ends
+from funcnn.reading import read_as_is
 from funcnn.runs.environment import Environment
 from funcnn.runs.experiment import Experiment, Row
-from funcnn.runs.options import Options
+from funcnn.runs.plan import Plan, read_json, read_plan, structured
 from funcnn.runs.rows import append_rows, read_rows, write_rows
 from funcnn.runs.stream import Progress, best_epoch, has_ended
-
-T = TypeVar("T")
-
-CONVERTER = make_converter(forbid_extra_keys=True)
-
-
-def _exact(value: Any, kind: Any) -> Any:
-    """A value of exactly this kind: cattrs would make a text of a number, and a number of a text."""
-    if type(value) is kind or (kind is float and type(value) is int):
-        return kind(value)
-    raise TypeError(f"{reprlib.repr(value)} is no {kind.__name__}")
-
-
-for _kind in (bool, int, float, str):
-    CONVERTER.register_structure_hook(_kind, _exact)
-
-DEEPEST = 100
-"""How deep a JSON file of a run may be nested."""
-
-
-def _check_formats(plan: Any, attribute: Any, formats: Mapping[str, str]) -> None:
-    for name, form in formats.items():
-        fits = isinstance(form, str) and re.fullmatch(r",?(d|(\.\d{1,2})?[efg%])", form) is not None
-        require(fits, f"formats {name!r}", "a format of a number such as '.4f' or '.2%'", repr(form))
-
-
-@attrs.frozen
-class Plan:
-    """What config.json holds: the experiment's name and version, its config as plain data, how it is carried out, and
-    what decides when it ends and how its numbers are shown, as in :class:`funcnn.runs.Experiment`; and the parts of a
-    :class:`funcnn.TrainStep`, which must not depend on the number of epochs where that is to become more.
-    """
-
-    experiment: str
-    version: int
-    config: Mapping[str, Any]
-    options: Options
-    epochs: int
-    watch: str | None
-    patience: int | None
-    tolerance: float
-    formats: Mapping[str, str] = attrs.field(validator=_check_formats)
-    step: Mapping[str, str]
+from funcnn.tree import frozendict
 
 
 @attrs.frozen(eq=False)
@@ -158,62 +112,6 @@ def locked(folder: Path, *, wait: bool = False) -> AbstractContextManager[Any]:
         raise InputError(str(folder), "a file system with file locks", error, "choose another place") from error
 
 
-def write_json(path: Path, values: Any) -> None:
-    """Any attrs record or plain data."""
-    with replacing(path) as part:
-        part.write_text(CONVERTER.dumps(values, indent=2) + "\n")
-
-
-def read_json(path: Path) -> Any:
-    """Plain data, at most :data:`DEEPEST` deep.
-
-    Raises:
-        InputError: The file cannot be read, is not JSON, or is deeper.
-    """
-    check_ends(path)
-    try:
-        values = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(str(path), "JSON as this version writes it", error) from error
-    require(_is_shallow(values, DEEPEST), str(path), f"JSON that is at most {DEEPEST} deep", "deeper one")
-    return values
-
-
-def read_plan(folder: Path) -> Plan:
-    """What runs in the folder."""
-    path = folder / "config.json"
-    require(path.exists(), str(folder), "the folder of a run", "no config.json in it")
-    return structured(str(path), read_json(path), Plan)
-
-
-def read_plan_of(folder: Path, name: str, version: int, hint: str) -> Plan:
-    """What runs in the folder, which must be an experiment of that name and version."""
-    plan = read_plan(folder)
-    expected, found = f"a run of {name} version {version}", f"one of {plan.experiment} version {plan.version}"
-    require((plan.experiment, plan.version) == (name, version), str(folder), expected, found, hint)
-    return plan
-
-
-def structured(where: str, values: Any, kind: type[T]) -> T:
-    """The record of ``kind`` that plain data describe.
-
-    Raises:
-        InputError: Fields are missing, unknown, or of another kind; all are listed, each with its path.
-    """
-    known = ", ".join(field.name for field in attrs.fields(kind))  # type: ignore[arg-type]
-    expected = f"an object with the fields {known}, as this version writes it"
-    require(isinstance(values, Mapping), where, expected, type(values).__name__)
-    try:
-        return CONVERTER.structure(values, kind)
-    except Exception as error:  # whatever a wrong value causes
-        faults = "; ".join(transform_error(error, format_exception=_told))
-        raise InputError(where, expected, faults) from error
-
-
-def _told(error: BaseException, kind: type | None) -> str:
-    return str(error) if isinstance(error, InputError | TypeError) else format_exception(error, kind)
-
-
 def read_environment(folder: Path) -> dict[str, Any]:
     """Where the run ran; empty where there is no file."""
     path = folder / "environment.json"
@@ -244,8 +142,7 @@ def read_digest(folder: Path) -> str | None:
     path = folder / "digest.txt"
     if not path.exists():
         return None
-    check_ends(path)
-    text = path.read_text(errors="replace").strip()
+    text = read_as_is(path).decode(errors="replace").strip()
     require(re.fullmatch("[0-9a-f]{64}", text) is not None, str(path), "a SHA-256", repr(text[:64]))
     return text
 
@@ -276,18 +173,17 @@ def read_progress(folder: Path, first: Progress) -> tuple[Progress, Sequence[Row
     expected = f"the rows of {kept['steps']} steps and {kept['epochs']} epochs, as the checkpoint"
     require(fits, str(folder), expected, f"{len(rows)} steps and {len(history)} epochs")
     if rows:
-        known = ["samples", "step", *sorted(kept["state"].metrics)]
-        require({*known} == {*rows[0]}, str(folder / "steps.csv"), f"the columns {', '.join(known)}", sorted(rows[0]))
+        names = ["step", "samples", *kept["state"].metrics]
+        expected = f"the columns {', '.join(sorted(names))}"
+        require({*names} == {*rows[0]}, str(folder / "steps.csv"), expected, sorted(rows[0]))
+        rows = [frozendict({name: row[name] for name in names}) for row in rows]  # the order of the steps to come
     latest = ends[-1] if len(rows) > ends[-1] else ends[-2]  # where the latest epoch begins
     return Progress(kept["params"], kept["state"], history, rows[latest:], len(rows)), rows
 
 
 def recorder(folder: Path, experiment: Experiment, first: Progress) -> tuple[Progress, Callable[[Progress], None]]:
     """Where the run in ``folder`` stands, and the function that writes where it stands later."""
-    for path, leaf in tree.leaves_with_paths({"params": first.params, "state": first.state}):
-        kind = leaf.dtype if hasattr(leaf, "dtype") else type(leaf).__name__
-        fits = np.asarray(leaf).dtype.kind in "biufcV" or isinstance(leaf, str | Key)
-        require(fits, path, "an array of numbers, a number, a text or a Key, which can be saved", kind)
+    savable_leaves("", {"params": first.params, "state": first.state})
     start, rows = read_progress(folder, first)
     identity = _identity(folder, first)
     recorded = start.step
@@ -320,11 +216,6 @@ def digest(progress: Progress) -> str:
     for row in progress.history:
         sha.update(repr({name: value for name, value in row.items() if name != "seconds"}).encode())
     return sha.hexdigest()
-
-
-def _is_shallow(values: Any, depth: int) -> bool:
-    parts = values.values() if isinstance(values, dict) else values if isinstance(values, list) else ()
-    return depth > 0 and all(_is_shallow(part, depth - 1) for part in parts)
 
 
 def _new(path: Path, number: int = 1) -> Path:

@@ -21,8 +21,8 @@ from funcnn.runs import folder as files
 from funcnn.runs.environment import RESUMED, blas_threads, changes, environment
 from funcnn.runs.experiment import Experiment, Table
 from funcnn.runs.figures import curves, write_png
-from funcnn.runs.folder import Plan
 from funcnn.runs.options import ALONE, Devices, Options
+from funcnn.runs.plan import CONVERTER, Plan, read_plan, read_plan_of, write_json
 from funcnn.runs.report import write_report
 from funcnn.runs.signals import uninterrupted
 from funcnn.runs.stream import ExperimentError, Progress, beginning, best_epoch, called, stream
@@ -60,7 +60,7 @@ def plan_of(experiment: Experiment, name: str, version: int, config: Any, option
     hint = "give what your function makes of a config: experiment(Config())"
     require(isinstance(experiment, Experiment), name, "an Experiment", repr(experiment), hint)
     try:
-        plain = {} if config is None else json.loads(files.CONVERTER.dumps(config))
+        plain = {} if config is None else json.loads(CONVERTER.dumps(config))
     except (TypeError, ValueError) as error:
         raise InputError("config", "an attrs record or a mapping of plain data", repr(config), str(error)) from error
     require(isinstance(plain, dict), "config", "an attrs record or a mapping of plain data", repr(config))
@@ -145,7 +145,7 @@ def engine(experiment: Experiment, plan: Plan, devices: Devices) -> tuple[Experi
     hint = "each process evaluates for itself, and last bits could end one before the others"
     require(fits, "--patience", "none with --processes, but for a column of train", plan.patience, hint)
     mesh = compiled.join(devices)
-    compiled.check_same("the config", files.CONVERTER.dumps(plan))
+    compiled.check_same("the config", CONVERTER.dumps(plan))
     return compiled.compiled(experiment, mesh), {"jax": compiled.environment(mesh)}
 
 
@@ -170,7 +170,7 @@ def _found(folder: Path | None, plan: Plan, mode: Mode) -> Literal["begin", "res
         if folder is not None:
             files.check_new(folder)
         return "begin"
-    recorded = files.read_plan_of(folder, plan.experiment, plan.version, "name another folder")
+    recorded = read_plan_of(folder, plan.experiment, plan.version, "name another folder")
     history = files.read_history(folder)
     differing = changes(attrs.asdict(recorded), attrs.asdict(plan))
     free = ("epochs:", "config.epochs:", "formats.") + (() if recorded.step and plan.step else ("step.",))
@@ -195,12 +195,12 @@ def _carried_out(
     """Run from where the folder stands to the end, and leave all files there."""
     remove_leftovers(folder)
     if not (folder / "config.json").exists():
-        files.write_json(folder / "config.json", plan)
+        write_json(folder / "config.json", plan)
     _write_environment(folder, now)
     start, record = files.recorder(folder, experiment, first)
     _check_start(plan, start)
-    if files.read_plan(folder) != plan:  # which has more epochs
-        files.write_json(folder / "config.json", plan)
+    if read_plan(folder) != plan:  # which has more epochs
+        write_json(folder / "config.json", plan)
     (folder / "digest.txt").unlink(missing_ok=True)  # not before: where resuming is refused, it stands
     shown = len(start.history)
 
@@ -228,13 +228,13 @@ def _write_environment(folder: Path, now: Mapping[str, Any]) -> None:
     """Where the run runs; of one that is resumed, what has changed is added, once. Other data are refused."""
     path = folder / "environment.json"
     if not path.exists():
-        files.write_json(path, now)
+        write_json(path, now)
     recorded = files.read_environment(folder)
     changed, known = changes(recorded, now), recorded.get(RESUMED, [])
     others = [change for change in changed if change.startswith("data.")]
     require(not others, str(folder), "the data that the run began with", "; ".join(others), "begin another run")
     if changed and changed not in known:
-        files.write_json(path, {**recorded, RESUMED: [*known, changed]})
+        write_json(path, {**recorded, RESUMED: [*known, changed]})
 
 
 def _followed(

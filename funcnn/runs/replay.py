@@ -15,6 +15,7 @@ from funcnn.runs.environment import blas_threads, changes, environment
 from funcnn.runs.experiment import Experiment, Row
 from funcnn.runs.launch import engine
 from funcnn.runs.options import Devices
+from funcnn.runs.plan import read_plan
 from funcnn.runs.stream import beginning, has_ended, stream
 
 
@@ -58,7 +59,7 @@ def reproduce(
     """
     require(is_real(tolerance, low=0), "tolerance", "a number of at least 0", tolerance)
     folder = Path(folder)
-    plan, ran = files.read_plan(folder), files.read_environment(folder)
+    plan, ran = read_plan(folder), files.read_environment(folder)
     if threads is not None:
         plan = attrs.evolve(plan, options=attrs.evolve(plan.options, threads=threads))
     experiment, where = engine(experiment, plan, Devices(devices=devices or ran.get("jax", {}).get("devices")))

@@ -9,7 +9,7 @@ import attrs
 from funcnn.files import replacing
 from funcnn.runs import figures
 from funcnn.runs.experiment import Experiment
-from funcnn.runs.folder import Plan
+from funcnn.runs.plan import Plan
 from funcnn.runs.sections import TEMPLATES
 from funcnn.runs.stream import Progress, best_epoch
 from funcnn.runs.text import evaluated, number

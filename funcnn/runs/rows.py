@@ -7,7 +7,7 @@ from pathlib import Path
 
 from funcnn.errors import InputError, is_count, is_size
 from funcnn.files import replacing
-from funcnn.reading import check_ends
+from funcnn.reading import read_as_is
 from funcnn.runs.experiment import Row, check_name
 from funcnn.tree import frozendict
 
@@ -37,11 +37,12 @@ def read_rows(path: Path, counter: str, *counts: str) -> Sequence[Row]:
         counter: The column that numbers the rows.
         counts: Other columns that must be there, of positive whole numbers.
     """
+    if not path.exists():
+        return ()
     rows: list[Row] = []
+    content = read_as_is(path)
     try:
-        check_ends(path)
-        with path.open(newline="", encoding="utf-8") as file:
-            text = file.read()
+        text = content.decode()
         head, *lines = [*csv.reader(text[: text.rfind("\n") + 1].splitlines())] or [[]]
         if len({*head}) < len(head):
             raise ValueError("two columns of the same name")
@@ -53,8 +54,6 @@ def read_rows(path: Path, counter: str, *counts: str) -> Sequence[Row]:
                 raise ValueError(f"{counter} {number}")
             if wrong := [name for name in (counter, *counts) if not is_count(rows[-1][name])]:
                 raise ValueError(f"{wrong[0]} {rows[-1][wrong[0]]}")
-    except FileNotFoundError:
-        return ()
     except (csv.Error, KeyError, ValueError) as error:
         found, hint = f"{error!r} in row {len(rows) or 1}", "undo what was changed by hand"
         raise InputError(str(path), "rows as this version writes them", found, hint) from error

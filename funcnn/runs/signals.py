@@ -3,7 +3,7 @@
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 ENDINGS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -27,13 +27,16 @@ def uninterrupted() -> Iterator[None]:
 
 @contextmanager
 def _handled(numbers: list[signal.Signals], handler: Any) -> Iterator[None]:
-    """Inside, these signals have that handler; they reach the main thread alone."""
+    """Inside, these signals have that handler; they reach the main thread alone.
+
+    One that arrives while handlers change leaves none changed. What C has installed cannot be put back, and stays.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, handler) for number in numbers}
-    try:
+    with ExitStack() as stack:
+        for number in numbers:
+            if (old := signal.getsignal(number)) is not None:
+                stack.callback(signal.signal, number, old)
+                signal.signal(number, handler)
         yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)

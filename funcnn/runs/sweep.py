@@ -22,8 +22,8 @@ from funcnn import tree
 from funcnn.errors import InputError, require
 from funcnn.runs import folder as files
 from funcnn.runs.compare import Comparison, compare
-from funcnn.runs.folder import Plan
 from funcnn.runs.options import COUNT
+from funcnn.runs.plan import Plan, read_plan
 from funcnn.runs.text import one_line, say
 
 Varied = tuple[str, ...]
@@ -126,7 +126,7 @@ def sweep(where: Grid, plans: Mapping[str, Plan], configs: Mapping[str, Any], at
     out, failures = files.create(None, "sweep") if where.out is None else where.out, {}
     hint = "name another --out, or vary the option"
     for name, plan in plans.items():
-        fits = not (out / name / "config.json").exists() or files.read_plan(out / name) == plan
+        fits = not (out / name / "config.json").exists() or read_plan(out / name) == plan
         require(fits, str(out / name), "the config of this sweep", "another one", hint)
     left = {out / name: configs[name] for name, plan in plans.items() if not files.is_complete(out / name, plan)}
     done = len(plans) - len(left)

@@ -17,6 +17,7 @@ from experiments.mnist import Config
 from funcnn.data import load_folder, read_idx, write_idx
 from funcnn.data.normalize import read_as_mnist
 from funcnn.runs import compare, folder as files, read_run
+from funcnn.runs.plan import CONVERTER, structured, write_json
 from funcnn.runs.stream import beginning
 from funcnn.spec import from_plain, to_plain
 from tests.catalogue import INITIALIZERS, LAYERS, PENALTIES, SCHEDULES
@@ -131,7 +132,7 @@ def _plain(scratch: Path) -> list[Target]:
         Measurement("small-32-sgd", peer, 0, (0.5, 0.25), (1.0,), (2.0,), 5, 6, 7, 8) for peer in ("funcnn", "floor")
     ]
     results = Results({"threads": 1, "processor": "p"}, {}, tuple(made), {"funcnn": 5, "floor": None})
-    files.write_json(path := scratch / "benchmark.json", results)
+    write_json(path := scratch / "benchmark.json", results)
 
     def plain(content):
         try:
@@ -145,11 +146,11 @@ def _plain(scratch: Path) -> list[Target]:
             values = json.loads(content)
         except (ValueError, RecursionError):
             return
-        files.structured("config", values, Config)
+        structured("config", values, Config)
 
     return [
         Target("plain", tuple(described), of_json, plain),
-        Target("config", (json.dumps(files.CONVERTER.unstructure(Config())).encode(),), of_json, config),
+        Target("config", (json.dumps(CONVERTER.unstructure(Config())).encode(),), of_json, config),
         Target(
             "benchmark.json", (path.read_bytes(),), of_json, _written(path, lambda p: text(benchmark.read(p))), every=5
         ),

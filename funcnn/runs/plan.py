@@ -1,0 +1,133 @@
+"""The plan of a run, and how its JSON files are read: as records, of which every field is validated."""
+
+import json
+import re
+import reprlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+from cattrs import transform_error
+from cattrs.preconf.json import make_converter
+from cattrs.v import format_exception
+
+from funcnn.errors import InputError, require
+from funcnn.files import replacing
+from funcnn.reading import read_as_is
+from funcnn.runs.options import Options
+
+T = TypeVar("T")
+
+DEEPEST = 100
+"""How deep a JSON file of a run may be nested."""
+
+
+def _check_formats(plan: Any, attribute: Any, formats: Mapping[str, str]) -> None:
+    for name, form in formats.items():
+        fits = isinstance(form, str) and re.fullmatch(r",?(d|(\.\d{1,2})?[efg%])", form) is not None
+        require(fits, f"formats {name!r}", "a format of a number such as '.4f' or '.2%'", repr(form))
+
+
+@attrs.frozen
+class Plan:
+    """What config.json holds.
+
+    Attributes:
+        experiment: The experiment's name.
+        version: Its version.
+        config: Its config as plain data.
+        options: How the run is carried out.
+        epochs: As in :class:`funcnn.runs.Experiment`, like the next four.
+        watch: The column that decides which epoch is the best.
+        patience: When the run ends early.
+        tolerance: What counts as better.
+        formats: How numbers are shown.
+        step: The parts of a :class:`funcnn.TrainStep` by name. A run of more epochs must have the same.
+    """
+
+    experiment: str
+    version: int
+    config: Mapping[str, Any]
+    options: Options
+    epochs: int
+    watch: str | None
+    patience: int | None
+    tolerance: float
+    formats: Mapping[str, str] = attrs.field(validator=_check_formats)
+    step: Mapping[str, str]
+
+
+def read_plan(folder: Path) -> Plan:
+    """What runs in the folder."""
+    path = folder / "config.json"
+    require(path.exists(), str(folder), "the folder of a run", "no config.json in it")
+    return structured(str(path), read_json(path), Plan)
+
+
+def read_plan_of(folder: Path, name: str, version: int, hint: str) -> Plan:
+    """What runs in the folder, which must be an experiment of that name and version."""
+    plan = read_plan(folder)
+    expected, found = f"a run of {name} version {version}", f"one of {plan.experiment} version {plan.version}"
+    require((plan.experiment, plan.version) == (name, version), str(folder), expected, found, hint)
+    return plan
+
+
+CONVERTER = make_converter(forbid_extra_keys=True)
+
+
+def _exact(value: Any, kind: Any) -> Any:
+    """A value of exactly this kind: cattrs would make a text of a number, and a number of a text."""
+    if type(value) is kind or (kind is float and type(value) is int):
+        return kind(value)
+    raise TypeError(f"{reprlib.repr(value)} is no {kind.__name__}")
+
+
+for _kind in (bool, int, float, str):
+    CONVERTER.register_structure_hook(_kind, _exact)
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Any attrs record or plain data."""
+    with replacing(path) as part:
+        part.write_text(CONVERTER.dumps(values, indent=2) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Plain data, at most :data:`DEEPEST` deep.
+
+    Raises:
+        InputError: The file cannot be read, is not JSON, or is deeper.
+    """
+    content = read_as_is(path)
+    try:
+        values = json.loads(content.decode())
+    except (ValueError, RecursionError) as error:
+        raise InputError(str(path), "JSON as this version writes it", error) from error
+    require(_is_shallow(values, DEEPEST), str(path), f"JSON that is at most {DEEPEST} deep", "deeper one")
+    return values
+
+
+def structured(where: str, values: Any, kind: type[T]) -> T:
+    """The record of ``kind`` that plain data describe.
+
+    Raises:
+        InputError: Fields are missing, unknown, or of another kind; all are listed, each with its path.
+    """
+    known = ", ".join(field.name for field in attrs.fields(kind))  # type: ignore[arg-type]
+    expected = f"an object with the fields {known}, as this version writes it"
+    require(isinstance(values, Mapping), where, expected, type(values).__name__)
+    try:
+        return CONVERTER.structure(values, kind)
+    except Exception as error:  # whatever a wrong value causes
+        faults = "; ".join(transform_error(error, format_exception=_fault))
+        raise InputError(where, expected, faults) from error
+
+
+def _fault(error: BaseException, kind: type | None) -> str:
+    return str(error) if isinstance(error, InputError | TypeError) else format_exception(error, kind)
+
+
+def _is_shallow(values: Any, depth: int) -> bool:
+    parts = values.values() if isinstance(values, dict) else values if isinstance(values, list) else ()
+    return depth > 0 and all(_is_shallow(part, depth - 1) for part in parts)
