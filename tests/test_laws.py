@@ -399,7 +399,10 @@ STEPS = {
         with_all({"a.b": np.ones(1), "a": {"b": np.zeros(1)}}),
         f"{SAVED}: save_tree: expected a path of its own",
     ),
-    "a leaf that is no data": (with_all({0}), f"{SAVED}: Object of type set is not JSON"),
+    "a leaf that is no data": (
+        with_all({0}),
+        rf"{SAVED}: save_tree 1.optimizer: expected .* which can be saved, got set",
+    ),
     "a closure": (Wrong(lambda params, state: (params, state)), f"{COPIED}: .*pickle"),
     "a layer without a spec": (evolve(STEP, model=with_forward(lambda y, x: y)), f"{COPIED}: .*pickle"),
     "lost by pickling": (Wrong(LostByPickle()), f"{COPIED}: pickled, params.weights is"),
