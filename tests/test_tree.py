@@ -7,6 +7,7 @@ import attrs
 import numpy as np
 import pytest
 
+import funcnn as fn
 from funcnn import InputError, Key, frozendict, tree
 from funcnn.tree import record
 
@@ -151,3 +152,12 @@ def test_a_frozendict_cannot_be_written_to():
 def test_a_frozendict_pickles_and_copies(again):
     assert type(again(METRICS)) is frozendict
     assert tree.equal(again(METRICS), METRICS)
+
+
+def test_a_notebook_shows_what_leaves_are_and_escapes_their_paths():
+    batch = fn.Batch(np.zeros((2, 3), np.float32), np.arange(2))
+    html = batch._repr_html_()
+    assert "<caption>Batch</caption><tr><td>inputs</td><td>float32 (2, 3)</td></tr>" in html
+    assert "<td>train.inputs</td>" in fn.Dataset("<b>", batch, batch, (), "unit")._repr_html_()
+    assert "<b>" not in fn.Dataset("<b>", batch, batch, (), "unit")._repr_html_()
+    assert "<td>&lt;i&gt;</td>" in tree.table("any", {"<i>": 1.0})

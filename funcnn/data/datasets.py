@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 import attrs
 import numpy as np
 
+from funcnn import tree
 from funcnn.arrays import Array, aligned_empty, check_array
 from funcnn.data.idx import parse_idx
 from funcnn.data.sources import DATA_DIR_VARIABLE, FILES, MOST_BYTES, SOURCES, downloaded, verified
@@ -48,6 +49,10 @@ class Dataset:
     test: Batch
     class_names: tuple[str, ...]
     scaling: str
+
+    def _repr_html_(self) -> str:
+        """A table for a notebook."""
+        return tree.table(f"Dataset {self.name}", {"train": self.train, "test": self.test})
 
 
 def load_dataset(name: DatasetName, *, data_dir: str | Path | None = None, scaling: Scaling = "unit") -> Dataset:

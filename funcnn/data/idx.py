@@ -30,7 +30,7 @@ _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E:
 def read_idx(path: str | Path) -> Array:
     """The array in an idx file, gzipped or plain, in the machine's byte order.
 
-    No more is read, or uncompressed, than what the header says, and no header is believed that says more than the file
+    It reads and uncompresses only as many bytes as the header says, and refuses a header that says more than the file
     can hold.
 
     Raises:

@@ -1,8 +1,8 @@
-"""How far an ONNX graph is read: the layers so far, and how ONNX's values lie in theirs.
+"""How far an ONNX graph is read: the layers so far, and the order of their elements.
 
-ONNX has the channels of images first, funcnn has them last. So for each element of ONNX's value it is kept where it
-stands in funcnn's; transposing and reshaping change that alone. A layer that reads several elements, such as ``dense``,
-either finds them in order, or takes its weights in the order of funcnn's.
+ONNX has the channels of images first, funcnn has them last. So the elements of a value can be in another order here
+than in the graph. An index records where each one is. Transposing and reshaping change the index alone. A layer that
+mixes elements, such as ``dense``, finds them in order, or takes its weights in the order that the elements have here.
 """
 
 import math
@@ -68,7 +68,7 @@ class Progress:
     Attributes:
         layers: The layers so far, each with its params.
         value: What they give for one sample of zeros.
-        index: In the shape of a sample in ONNX's graph: where each element stands in funcnn's, in row-major order.
+        index: For each element of a sample in the graph, its place in the value here, in row-major order.
         in_shape: The shape of an input; ``None`` in a branch, whose input is given.
         is_cast: Whether the model takes another dtype than the graph, which casts its input to it.
     """
@@ -89,7 +89,7 @@ class Progress:
         return tuple(self.value.shape[1:])
 
     def then(self, layer: Layer, params: Params = ()) -> "Progress":
-        """With one layer more, whose outputs lie as its inputs do, unless the next call is one of those below."""
+        """After one more layer that keeps the order of the elements."""
         with np.errstate(all="ignore"):  # zeros are no real input
             value = predict(layer, params, self.value)
         return attrs.evolve(self, layers=(*self.layers, (layer, params)), value=value)
@@ -125,7 +125,7 @@ def plain(shape: Shape) -> Array:
 
 
 def lined(node: Node, progress: Progress, *order: int) -> Progress:
-    """Values that lie as ONNX's do with their axes in this order; what is only read may come in any."""
+    """The value with its axes in this order of those in the graph; the model's input is taken in that order."""
     shape = tuple(progress.index.shape[axis] for axis in order)
     if progress.untouched and np.array_equal(progress.index, plain(progress.shape)):
         value = np.zeros((1, *shape), progress.value.dtype)
