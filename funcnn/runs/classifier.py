@@ -42,8 +42,8 @@ def classifier_sections(
         as_saved: The params that take the inputs of ``test``, for those of a run, as in :func:`supervised`.
 
     Raises:
-        InputError: The outputs of the model are not (batch, classes), a label is not one of the classes, or no scaling has
-            this name.
+        InputError: The outputs of the model are not (batch, classes), a label is not one of the classes, or no scaling
+            has this name.
     """
     where = "classifier_sections"
     _, out_shape = model.init(fn.Key(0), test.inputs.shape[1:])
