@@ -25,12 +25,12 @@ def rows_or(windows: Windows, x: Array, features: int) -> Windows:
     NumPy copies by the windows' strides, which is as fast. Along a sequence, where kernels have a height of 1, what is
     not finite must not reach earlier positions.
     """
+    if isinstance(x, np.ndarray):
+        return windows
     (height, kernel), (down, _) = windows.size, windows.stride
     width = x.shape[2] + sum(windows.pads(x.shape[1:3])[1])
     cheaper = height > 1 and features * (width - kernel) <= _COPY * kernel
-    if isinstance(x, np.ndarray) or not cheaper:
-        return windows
-    return Windows((height, width), (down, width), windows.padding)
+    return Windows((height, width), (down, width), windows.padding) if cheaper else windows
 
 
 def banded(weights: Array, windows: Windows, rows: Windows) -> Array:
@@ -39,7 +39,7 @@ def banded(weights: Array, windows: Windows, rows: Windows) -> Array:
     A line of the kernel and zeros, a stride longer than the row and repeated, is cut into rows: in each the kernel
     stands a stride further to the right.
     """
-    if rows == windows:
+    if rows is windows:
         return weights
     xp, (height, kernel, channels, features) = namespace(weights), weights.shape
     width, stride, columns = rows.size[1], windows.stride[1], _columns(windows, rows)
@@ -52,7 +52,7 @@ def banded(weights: Array, windows: Windows, rows: Windows) -> Array:
 
 def unbanded(dband: Array, windows: Windows, rows: Windows) -> Array:
     """The VJP of :func:`banded`: the sum over all places of the kernel in a row."""
-    if rows == windows:
+    if rows is windows:
         return dband
     xp, (height, width, channels, _) = namespace(dband), dband.shape
     kernel, stride, columns = windows.size[1], windows.stride[1], _columns(windows, rows)
