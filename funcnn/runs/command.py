@@ -18,7 +18,6 @@ from attrs.validators import optional
 
 from funcnn.checkpoint import load
 from funcnn.errors import InputError, require
-from funcnn.onnx import export
 from funcnn.runs import folder as files
 from funcnn.runs.compare import Comparison, compare
 from funcnn.runs.experiment import Experiment
@@ -233,6 +232,8 @@ class Program:
         return compare(tyro.cli(Comparison, prog=f"{self.prog} compare", args=words))
 
     def export(self, words: Sequence[str]) -> int:
+        from funcnn.onnx import export  # eight modules that no other verb needs
+
         command = self._parsed("export", words, run=_MODEL, file=_FILE)
         saved = load(command.run / "model.safetensors" if command.run.is_dir() else command.run)
         model, params, in_shape = saved.model, saved.params, saved.in_shape
