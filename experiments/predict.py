@@ -21,6 +21,7 @@ from funcnn.arrays import Array
 from funcnn.data import SCALINGS, image_paths, read_as_mnist, read_image, scale
 from funcnn.data.pieces import count_pieces
 from funcnn.errors import require
+from funcnn.layer import shapes_of
 from funcnn.runs.classifier import logits_of
 from funcnn.runs.command import guarded
 from funcnn.runs.folder import check_new, create
@@ -98,7 +99,7 @@ def load_classifier(path: Path) -> fn.SavedModel:
     require(saved.in_shape in shapes, str(path), expected, saved.in_shape)
     expected, hint = f"a scaling of {', '.join(SCALINGS)}", "save it with the scaling of its inputs"
     require(saved.scaling in SCALINGS, str(path), expected, repr(saved.scaling), hint)
-    _, out_shape = saved.model.init(fn.Key(0), saved.in_shape)
+    _, out_shape = shapes_of(saved.model, saved.in_shape)
     names, hint = len(saved.class_names), "save it with its class_names"
     require(names > 0 and out_shape == (names,), str(path), f"an output for each of {names} classes", out_shape, hint)
     return saved

@@ -21,11 +21,11 @@ from toolz import unique
 
 from funcnn import headers, tree
 from funcnn.arrays import Array, Shapes
-from funcnn.data.datasets import SCALINGS
-from funcnn.errors import InputError, is_one_of, is_real, require
+from funcnn.data.datasets import check_scaling
+from funcnn.errors import InputError, is_real, require
 from funcnn.files import replacing
-from funcnn.keys import Key, ShapeKey
-from funcnn.layer import Layer, Params
+from funcnn.keys import Key
+from funcnn.layer import Layer, Params, shapes_of
 from funcnn.reading import DAMAGED, check_readable
 from funcnn.spec import from_plain, to_plain
 from funcnn.version import __version__
@@ -159,8 +159,7 @@ def checked(
     where: str, model: Any, params: Params, in_shape: Shapes, scaling: str | None, class_names: Iterable[str]
 ) -> tuple[dict[str, Array], str, list[str]]:
     """The arrays of the params by path, their dtype, and the class names, once they are those of the model."""
-    known = scaling is None or is_one_of(scaling, SCALINGS)
-    require(known, where, f"a scaling of {', '.join(SCALINGS)}, or None", repr(scaling))
+    check_scaling(where, scaling, or_none=True)
     require(not isinstance(class_names, str), where, "class_names one by one", repr(class_names), "such as ('0', '1')")
     arrays = {name: _native(leaf) for name, leaf in savable_leaves(where, params).items()}
     dtype = next(iter(_dtypes(arrays)))
@@ -236,8 +235,7 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Array]]:
 def _template(model: Any, in_shape: Shapes, dtype: str) -> Params:
     """Params with the tree, shapes and dtypes that those of ``model`` have; they take no memory."""
     require(isinstance(model, Layer), "model", "a Layer", repr(model))
-    with np.errstate(all="ignore"):
-        return model.init(ShapeKey(0), in_shape, dtype=np.dtype(dtype))[0]
+    return shapes_of(model, in_shape, dtype=np.dtype(dtype))[0]
 
 
 def _check(where: str, template: Any, arrays: Mapping[str, Array]) -> None:

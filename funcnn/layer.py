@@ -160,6 +160,12 @@ def pullback(
     return y, partial(layer.vjp, params, residuals)
 
 
+def shapes_of(layer: Layer, in_shape: Shapes, **options: Any) -> tuple[Params, Shapes]:
+    """What ``init`` gives, but for the numbers: the params have its tree, shapes and dtypes, and take no memory."""
+    with np.errstate(all="ignore"):  # an init of one's own may divide by what it has drawn
+        return layer.init(ShapeKey(0), in_shape, **options)
+
+
 @attrs.frozen
 class Part:
     """A layer at its place in a model, as :func:`outline` finds it.
@@ -209,8 +215,7 @@ def outline(layer: Layer, in_shape: Shapes) -> Part:
 
         return attrs.evolve(again, init=init)
 
-    with np.errstate(all="ignore"):  # an init of one's own may divide by what it has drawn
-        noting(layer).init(ShapeKey(0), in_shape)
+    shapes_of(noting(layer), in_shape)
     return levels[0][0]
 
 

@@ -78,7 +78,7 @@ def load_dataset(name: DatasetName, *, data_dir: str | Path | None = None, scali
     """
     where = f"load_dataset({name!r})"
     require(is_one_of(name, SOURCES), "load_dataset", f"one of {', '.join(SOURCES)}", repr(name))
-    require(is_one_of(scaling, SCALINGS), where, f"a scaling of {', '.join(SCALINGS)}", repr(scaling))
+    check_scaling(where, scaling)
     folder = _folder(where, name, data_dir)
 
     def content(file: str) -> bytes:
@@ -114,7 +114,7 @@ def scale(pixels: Array, scaling: str) -> Array:
     check_array("scale", "pixels", pixels)
     fits = pixels.ndim > 1 and pixels.dtype.kind in "uif"
     require(fits, "scale", "pixels (samples, ...), at least one each", f"{pixels.dtype} {pixels.shape}")
-    require(is_one_of(scaling, SCALINGS), "scale", f"a scaling of {', '.join(SCALINGS)}", repr(scaling))
+    check_scaling("scale", scaling)
     offset, divisor = SCALINGS[scaling]
     flat = pixels.reshape(len(pixels), math.prod(pixels.shape[1:]))
     inputs = aligned_empty(flat.shape, np.float32)
@@ -136,3 +136,9 @@ def _folder(where: str, name: str, data_dir: str | Path | None) -> Path | None:
     origin = "data_dir" if data_dir else DATA_DIR_VARIABLE
     require(folder.is_dir(), where, f"a folder in {origin}", given, "create it, or leave it out to download")
     return folder / name if (folder / name).is_dir() else folder
+
+
+def check_scaling(where: str, scaling: object, *, or_none: bool = False) -> None:
+    """Raise unless it is the name of a scaling, or ``None`` where that will do."""
+    fits = is_one_of(scaling, SCALINGS) or (or_none and scaling is None)
+    require(fits, where, f"a scaling of {', '.join(SCALINGS)}" + (", or None" if or_none else ""), repr(scaling))

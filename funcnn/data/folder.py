@@ -7,7 +7,7 @@ import numpy as np
 
 from funcnn.annotations import UInt8
 from funcnn.arrays import Array
-from funcnn.data.datasets import SCALINGS, Dataset, Scaling, scale
+from funcnn.data.datasets import Dataset, Scaling, check_scaling, scale
 from funcnn.data.images import image_paths
 from funcnn.data.normalize import INKS, read_as_mnist
 from funcnn.errors import InputError, is_one_of, is_real, require
@@ -40,7 +40,7 @@ def load_folder(
     """
     where, folder = f"load_folder({str(path)!r})", Path(path)
     check_key(where, key)
-    require(is_one_of(scaling, SCALINGS), where, f"a scaling of {', '.join(SCALINGS)}", repr(scaling))
+    check_scaling(where, scaling)
     require(is_one_of(ink, INKS), where, f"an ink of {', '.join(INKS)}", repr(ink))
     require(is_real(test, low=0, below=1) and test > 0, where, "a share of test images in (0, 1)", repr(test))
     require(folder.is_dir(), where, "a folder", "none")

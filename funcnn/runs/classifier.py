@@ -10,9 +10,9 @@ import funcnn as fn
 from funcnn import metrics
 from funcnn.annotations import Float
 from funcnn.arrays import Array, Shape
-from funcnn.data import SCALINGS
-from funcnn.errors import is_one_of, require
-from funcnn.layer import Params
+from funcnn.data.datasets import check_scaling
+from funcnn.errors import require
+from funcnn.layer import Params, shapes_of
 from funcnn.runs import figures
 from funcnn.runs.drawing import drawing_section
 from funcnn.runs.experiment import Section
@@ -46,7 +46,7 @@ def classifier_sections(
             has this name.
     """
     where = "classifier_sections"
-    _, out_shape = model.init(fn.Key(0), test.inputs.shape[1:])
+    _, out_shape = shapes_of(model, test.inputs.shape[1:])
     fits = len(out_shape) == 1 and out_shape[0] > 1
     require(fits, where, "outputs (batch, classes)", ("batch", *out_shape), "this takes a classifier")
     labels = test.targets if test.targets.ndim == 1 else test.targets.argmax(axis=1)
@@ -54,8 +54,7 @@ def classifier_sections(
     require(largest < classes, where, f"labels below {classes}, as the model has outputs", largest)
     names = tuple(class_names) or tuple(map(str, range(classes)))
     require(len(names) == classes, where, f"a name for each of {classes} classes", len(names))
-    known = scaling is None or is_one_of(scaling, SCALINGS)
-    require(known, where, f"a scaling of {', '.join(SCALINGS)}, or None", repr(scaling))
+    check_scaling(where, scaling, or_none=True)
 
     def sections(learned: Params) -> Iterator[Section]:
         params, shape = as_saved(learned), image_shape(test.inputs.shape[1:])

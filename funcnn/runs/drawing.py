@@ -14,10 +14,10 @@ from toolz import groupby
 import funcnn as fn
 from funcnn import tree
 from funcnn.arrays import Array, Shape
-from funcnn.data import SCALINGS
+from funcnn.data.datasets import SCALINGS, check_scaling
 from funcnn.data.normalize import SIDE
-from funcnn.errors import is_one_of, require
-from funcnn.layer import Params, Part, outline
+from funcnn.errors import require
+from funcnn.layer import Params, Part, outline, shapes_of
 from funcnn.runs.experiment import Section
 from funcnn.runs.sections import rendered
 
@@ -50,8 +50,8 @@ def drawing_section(
     """
     where, shapes = "drawing_section", ((SIDE * SIDE,), (SIDE, SIDE), (SIDE, SIDE, 1))
     require(in_shape in shapes, where, f"inputs {', '.join(map(str, shapes))}", in_shape)
-    require(is_one_of(scaling, SCALINGS), where, f"a scaling of {', '.join(SCALINGS)}", repr(scaling))
-    _, out_shape = model.init(fn.Key(0), in_shape)
+    check_scaling(where, scaling)
+    _, out_shape = shapes_of(model, in_shape)
     require(out_shape == (len(class_names),), where, f"an output for each of {len(class_names)} names", out_shape)
     data = {"scaling": SCALINGS[scaling], **in_page(model, params, in_shape)}
     return Section("Draw", rendered("drawing", data, class_names, SIDE))
