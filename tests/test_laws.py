@@ -481,7 +481,7 @@ STEPS = {
         Wrong(lambda params, state: (tree.map(lambda leaf: leaf.astype(np.float64), params), state)),
         rf"{KINDS} params.weights is float64 \(4, 3\) instead of .*; params.biases is",
     ),
-    "two leaves of one path": (
+    "two leaves with the same path": (
         with_all({"a.b": np.ones(1), "a": {"b": np.zeros(1)}}),
         f"{SAVED}: save_tree: expected a path of its own",
     ),
