@@ -100,6 +100,32 @@ class Layer(Described):
     calibrate: Callable[[Params, list[Any]], tuple[Params, list[Any]]] | None = None
 
 
+def parameterless(
+    where: str,
+    out_shape: Callable[[Shapes], Shapes],
+    forward: Callable[[Any], tuple[Any, Residuals]],
+    vjp: Callable[[Residuals, Any], Any],
+    check_shape: Callable[[str, Any], None] = check_in_shape,
+) -> Layer:
+    """A layer without params or randomness: ``forward(x) -> (y, residuals)`` and ``vjp(residuals, dy) -> dx``."""
+
+    def init(key: Key, in_shape: Shapes, *, dtype: Any = np.float32) -> tuple[tuple[()], Shapes]:
+        check_key(where, key)
+        check_shape(where, in_shape)
+        check_dtype(where, dtype)
+        return (), out_shape(in_shape)
+
+    def forward_of_x(params: tuple[()], x: Any, mode: Mode) -> tuple[Any, Residuals]:
+        return forward(x)
+
+    def dx_if_needed(
+        params: tuple[()], residuals: Residuals, dy: Any, *, need_dx: bool = True
+    ) -> tuple[tuple[()], Any]:
+        return params, vjp(residuals, dy) if need_dx else None
+
+    return Layer(init, forward_of_x, dx_if_needed)
+
+
 def predict(layer: Layer, params: Params, x: Array) -> Array:
     """The outputs (batch, *out_shape) for inputs (batch, *in_shape), with nothing random.
 

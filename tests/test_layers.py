@@ -13,7 +13,7 @@ import funcnn as fn
 from funcnn import INFERENCE, InputError, Key, Training, tree
 from funcnn.initializers import he_normal, normal
 from funcnn.jax import to_jax, to_numpy
-from funcnn.layers import DenseParams, dense_forward, dense_vjp, relu_forward, relu_vjp, serial_vjp
+from funcnn.layers import DenseParams, dense_forward, dense_vjp, relu_forward, relu_vjp
 from funcnn.testing import (
     assert_trees_alike,
     assert_trees_close,
@@ -270,7 +270,7 @@ def test_functions_stand_alone():
     assert y.tolist() == [[2.0, 2.0, 2.0]]
     dparams, dx = dense_vjp(params, residuals, np.ones((1, 3)))
     assert_trees_close((dparams, dx), (DenseParams(np.ones((2, 3)), np.ones(3)), np.full((1, 2), 3.0)))
-    assert serial_vjp((), (), (), y) == ((), y)
+    assert fn.serial().vjp((), (), y) == ((), y)
     y, residuals = relu_forward((), np.array([-1.0, 0.0, 2.0]), INFERENCE)
     assert relu_vjp((), residuals, np.ones(3))[1].tolist() == [0.0, 0.0, 1.0]
 
