@@ -1,25 +1,25 @@
 """Layers one after another. A combinator gives a :class:`Layer`, so nesting needs no special case.
 
-The forward pass of :func:`serial` is the ``pipe`` of its stages. A layer with its params and residuals is a *pullback*,
-``(dparams, dy) -> (dparams, dx)``; the VJP is the ``pipe`` of the pullbacks in reverse. So ``serial`` is associative
-with :func:`identity` as its unit, bit for bit, for layers that draw nothing: what a layer draws depends on its place.
+:func:`serial` is associative with :func:`identity` as its unit, bit for bit, for layers that draw nothing: what a layer
+draws depends on its place.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
-from toolz import pipe
 
 from funcnn import tree
 from funcnn.arrays import Shapes, check_dtype
-from funcnn.errors import is_count, require
+from funcnn.errors import InputError, is_count, require
 from funcnn.keys import Key, check_key
-from funcnn.layer import Layer, Mode, Params, Residuals, calibrate, parameterless
-from funcnn.layers.stages import Each, any_calibrates, check_layers, located, stages_of
+from funcnn.layer import UNPACK, Layer, Mode, calibrate, check_mode, check_params, parameterless
 from funcnn.spec import MOST_PARTS, described
 
 __all__ = ["identity", "repeat", "serial"]
+
+Each: TypeAlias = Sequence[Any]
+"""One thing for each layer, such as its params, shape or output."""
 
 
 @described
@@ -55,25 +55,22 @@ def serial(*layers: Layer) -> Layer:
         return tuple(params), shape
 
     def forward(params: Each, x: Any, mode: Mode) -> tuple[Any, Each]:
-        """The residuals are those of each layer."""
-        carried: tuple[Any, Each] = pipe((x, ()), *stages_of("serial", layers, params, mode))
-        return carried
+        """x goes through all layers; the residuals are those of each layer."""
+        check_forward("serial", layers, params, mode)
+        residuals = []
+        for i, (layer, own) in enumerate(zip(layers, params, strict=True)):
+            x, kept = located("serial", i, layer.forward, own, x, mode.at(i))
+            residuals.append(kept)
+        return x, tuple(residuals)
 
     def vjp(params: Each, residuals: Each, dy: Any, *, need_dx: bool = True) -> tuple[Each, Any]:
-        """Without ``need_dx`` it ends at the first layer that has params: no layer before it needs its ``dy``."""
+        """dy goes back through all layers, without ``need_dx`` only to the first one that has params."""
         first = 0 if need_dx else next((i for i, own in enumerate(params) if tree.leaves(own)), len(params))
-
-        def pullback(i: int, layer: Layer, own: Params, kept: Residuals) -> Callable[[tuple[Each, Any]], Any]:
-            def pull(carried: tuple[Each, Any]) -> tuple[Each, Any]:
-                dparams, dy = carried
-                d_own, dx = layer.vjp(own, kept, dy, need_dx=need_dx or i > first)
-                return (d_own, *dparams), dx
-
-            return pull
-
-        places = [*enumerate(zip(layers, params, residuals, strict=True))][first:]
-        dparams, dx = pipe(((), dy), *(pullback(i, *place) for i, place in reversed(places)))
-        return (*params[:first], *dparams), dx if need_dx else None
+        dparams = []
+        for i, (layer, own, kept) in reversed([*enumerate(zip(layers, params, residuals, strict=True))][first:]):
+            d_own, dy = layer.vjp(own, kept, dy, need_dx=need_dx or i > first)
+            dparams.append(d_own)
+        return (*params[:first], *reversed(dparams)), dy if need_dx else None
 
     def calibrated(params: Each, batches: list[Any]) -> tuple[Each, list[Any]]:
         done = []
@@ -100,3 +97,34 @@ def repeat(times: int, layer: Layer) -> Layer:
     fits = is_count(times) and times <= MOST_PARTS
     require(fits, "repeat", f"times to be a positive whole number up to {MOST_PARTS:,}", repr(times))
     return serial(*[layer] * times)
+
+
+def located(name: str, i: int, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call ``function`` of the layer ``i``; an InputError gets the place in front, another error as a note."""
+    try:
+        return function(*args, **kwargs)
+    except InputError as error:
+        raise error.within(f"{name}[{i}]") from None
+    except Exception as error:
+        error.add_note(f"{name}[{i}]")
+        raise
+
+
+def check_layers(name: str, layers: tuple[Layer, ...]) -> None:
+    """Raise unless all are layers; only ``serial`` may have none."""
+    require(len(layers) > 0 or name == "serial", name, "at least one layer", "none")
+    for i, layer in enumerate(layers):
+        require(isinstance(layer, Layer), f"{name}[{i}]", "a Layer", repr(layer), "call its constructor: relu()")
+
+
+def check_forward(name: str, layers: Sequence[Layer], params: Any, mode: Any) -> None:
+    """Raise unless there are params for each layer, and ``mode`` is a mode."""
+    check_mode(name, mode)
+    check_params(name, params, tuple)
+    if len(params) != len(layers):
+        raise InputError(name, f"the params of {len(layers)} layers", f"those of {len(params)}", UNPACK)
+
+
+def any_calibrates(layers: Iterable[Layer]) -> bool:
+    """Whether one of them has statistics of its inputs among its params."""
+    return any(layer.calibrate is not None for layer in layers)
