@@ -116,6 +116,7 @@ def parameterless(
         return (), out_shape(in_shape)
 
     def forward_of_x(params: tuple[()], x: Any, mode: Mode) -> tuple[Any, Residuals]:
+        """y and the residuals, of x alone."""
         return forward(x)
 
     def dx_if_needed(

@@ -1,4 +1,4 @@
-"""Attention and the positions that it needs: layers for sequences (batch, length, features)."""
+"""Attention and positions: layers for sequences (batch, length, features)."""
 
 import math
 from typing import Any, Literal
@@ -21,7 +21,7 @@ __all__ = ["AttentionParams", "PositionsParams", "attention", "positions"]
 
 @record
 class AttentionParams:
-    """The params of :func:`attention`: of queries, keys and values side by side, and of the outputs."""
+    """The params of :func:`attention`: the map to queries, keys and values side by side, and the map to outputs."""
 
     inputs: DenseParams
     outputs: DenseParams
@@ -38,13 +38,13 @@ class PositionsParams:
 def attention(heads: int, causal: bool = False, weights: Initializer = glorot_uniform()) -> Layer:
     """Multi-head self-attention (Vaswani et al. 2017, section 3.2), with biases as in GPT-2.
 
-    Queries, keys and values are affine maps of x (batch, length, features), parted among the heads. Each head gives
-    softmax(q k^T / sqrt(d)) v, d = features / heads, and an affine map of all heads' outputs is y, in the shape of x.
-    Inputs are x alone, or a tuple of x and sample weights (batch, length): a position whose weight is 0 is not read.
+    Queries q, keys k and values v are affine maps of x (batch, length, features), split among the heads. Each head
+    computes softmax(q k^T / sqrt(d)) v, with d = features / heads. y, in the shape of x, is an affine map of the
+    outputs of all heads. Inputs are x, or a tuple of x and weights (batch, length): no position reads one of weight 0.
 
     Args:
-        heads: The number of heads, which divides the features.
-        causal: Whether a position reads only itself and those before it.
+        heads: The number of heads, a divisor of the features.
+        causal: Whether a position reads only itself and earlier ones.
         weights: Initializer of the two maps' weights, (features, 3 features) and (features, features).
 
     Raises:
@@ -72,8 +72,7 @@ def attention(heads: int, causal: bool = False, weights: Initializer = glorot_un
         return AttentionParams(inputs, outputs), shape
 
     def forward(params: AttentionParams, x: Any, mode: Mode) -> tuple[Float[Array, "batch length features"], Any]:
-        """The residuals are inputs, queries, keys, values, what is read of whom, and what the heads give."""
-        del mode  # deterministic
+        """The residuals are the inputs, (q, k, v), the softmax, and the outputs of the heads."""
         check_params(where, params, AttentionParams)
         x, of_positions = x if isinstance(x, tuple) and len(x) == 2 else (x, None)
         check_array(where, "inputs", x)
@@ -82,10 +81,10 @@ def attention(heads: int, causal: bool = False, weights: Initializer = glorot_un
             raise InputError(where, expected, (x.shape, getattr(of_positions, "shape", None)))
         readable = _readable(x, of_positions, causal)
         projected, _ = dense_forward(params.inputs, x, INFERENCE)
-        queries, keys, values = _of_heads(projected, 3 * heads, 3)
+        queries, keys, values = _split_heads(projected, 3 * heads, 3)
         scores = queries @ _transposed(keys) * (1 / math.sqrt(keys.shape[-1]))
         shares, _ = softmax_forward((), _where(readable, scores, -1e30), INFERENCE)
-        read = _together(shares @ values)
+        read = _joined_heads(shares @ values)
         y, _ = dense_forward(params.outputs, read, INFERENCE)
         return y, (x, of_positions, (queries, keys, values), shares, read)
 
@@ -94,11 +93,11 @@ def attention(heads: int, causal: bool = False, weights: Initializer = glorot_un
     ) -> tuple[AttentionParams, Any]:
         x, of_positions, (queries, keys, values), shares, read = residuals
         doutputs, dread = dense_vjp(params.outputs, read, dy)
-        (dheads,) = _of_heads(dread, heads, 1)
+        (dheads,) = _split_heads(dread, heads, 1)
         _, dscores = softmax_vjp((), shares, dheads @ _transposed(values))
         dscores = _where(_readable(x, of_positions, causal), dscores, 0.0) * (1 / math.sqrt(keys.shape[-1]))
         parts = (dscores @ keys, _transposed(dscores) @ queries, _transposed(shares) @ dheads)
-        dprojected = _together(namespace(dy).concat(parts, axis=1))
+        dprojected = _joined_heads(namespace(dy).concat(parts, axis=1))
         dinputs, dx = dense_vjp(params.inputs, x, dprojected, need_dx=need_dx)
         if of_positions is not None and need_dx:
             dx = (dx, namespace(dx).zeros_like(of_positions))
@@ -109,17 +108,19 @@ def attention(heads: int, causal: bool = False, weights: Initializer = glorot_un
 
 @described
 def positions(kind: Literal["learned", "sinusoidal"] = "learned", table: Initializer = normal(0.02)) -> Layer:
-    """y = x + p: a vector for each position of a sequence (batch, length, features), of which attention knows none.
+    """y = x + p: a vector is added at each position of a sequence (batch, length, features).
 
-    The ``"sinusoidal"`` ones are p[t, 2i] = sin(t / 10000^(2i / features)) and p[t, 2i + 1] the cosine (Vaswani et al.
-    2017, section 3.5). The ``"learned"`` ones are params (length, features); a shorter sequence takes the first ones.
+    Attention alone does not depend on the order. ``"sinusoidal"`` is p[t, 2i] = sin(t / 10000^(2i / features)), and
+    the cosine at p[t, 2i + 1] (Vaswani et al. 2017, section 3.5). ``"learned"`` has params (length, features); a
+    shorter sequence takes the first rows.
 
     Args:
         kind: ``"learned"`` or ``"sinusoidal"``.
-        table: Initializer of learned positions, (length, features).
+        table: Initializer of the learned params, (length, features).
 
     Raises:
-        InputError: Another kind; later, inputs of other features, of another dtype, or longer than the table.
+        InputError: ``kind`` is another word; later, inputs are not floating, have other features, or are longer than the
+            table.
 
     >>> import funcnn as fn
     >>> fn.predict(positions("sinusoidal"), (), np.zeros((1, 2, 2))).round(3).tolist()
@@ -136,7 +137,6 @@ def positions(kind: Literal["learned", "sinusoidal"] = "learned", table: Initial
 
     def forward(params: Any, x: Float[Array, "batch length features"], mode: Mode) -> tuple[Array, int]:
         """The residual is the length."""
-        del mode  # deterministic
         check_params("positions", params, PositionsParams if learned else tuple)
         check_floating("positions", x)
         length, features = params.table.shape if learned else (math.inf, "features")
@@ -145,7 +145,7 @@ def positions(kind: Literal["learned", "sinusoidal"] = "learned", table: Initial
         return x + (params.table[: x.shape[1], :] if learned else _waves(x)), x.shape[1]
 
     def vjp(params: Any, residuals: int, dy: Array, *, need_dx: bool = True) -> tuple[Any, Array | None]:
-        """The table's cotangent is the sum of dy over the batch; dx = dy."""
+        """dtable is the sum of dy over the batch, and dx = dy."""
         if learned:
             xp, rest = namespace(dy), params.table[residuals:, :]
             params = PositionsParams(xp.concat([xp.sum(dy, axis=0), xp.zeros_like(rest)], axis=0))
@@ -155,7 +155,7 @@ def positions(kind: Literal["learned", "sinusoidal"] = "learned", table: Initial
 
 
 def _waves(x: Array) -> Array:
-    """Sines in the even features and cosines in the odd ones (length, features)."""
+    """The sinusoidal positions (length, features)."""
     xp, features = namespace(x), np.arange(x.shape[2])
     angles = np.arange(x.shape[1])[:, None] / 10000.0 ** (features // 2 * 2 / x.shape[2])
     return as_dtype_of(x, xp.asarray(np.where(features % 2, np.cos(angles), np.sin(angles))))
@@ -166,7 +166,7 @@ def _are_shapes(in_shape: Any) -> bool:
 
 
 def _readable(x: Array, weights: Array | None, causal: bool) -> Array | None:
-    """Which positions each one reads, to broadcast to (batch, heads, length, length); ``None`` for all."""
+    """A mask of (reader, read position), to broadcast to (batch, heads, length, length); ``None`` if all are read."""
     xp, length = namespace(x), x.shape[1]
     before = xp.tril(xp.ones((length, length), dtype=xp.bool)) if causal else None
     if weights is None:
@@ -179,16 +179,16 @@ def _where(condition: Array | None, x: Array, otherwise: float) -> Array:
     return x if condition is None else namespace(x).where(condition, x, otherwise)
 
 
-def _of_heads(x: Array, heads: int, parts: int) -> list[Array]:
-    """Features (batch, length, heads d) as ``parts`` arrays (batch, heads / parts, length, d)."""
+def _split_heads(x: Array, heads: int, parts: int) -> list[Array]:
+    """Features (batch, length, heads * d) as ``parts`` arrays (batch, heads / parts, length, d)."""
     xp, (batch, length, features) = namespace(x), x.shape
     split = xp.permute_dims(xp.reshape(x, (batch, length, heads, features // heads)), (0, 2, 1, 3))
     each = heads // parts
     return [split[:, i * each : (i + 1) * each, ...] for i in range(parts)]
 
 
-def _together(x: Array) -> Array:
-    """Heads (batch, heads, length, d) as features (batch, length, heads d)."""
+def _joined_heads(x: Array) -> Array:
+    """Heads (batch, heads, length, d) as features (batch, length, heads * d)."""
     xp, (batch, heads, length, size) = namespace(x), x.shape
     return xp.reshape(xp.permute_dims(x, (0, 2, 1, 3)), (batch, length, heads * size))
 

@@ -1,4 +1,4 @@
-"""Convolution along a sequence: :func:`conv2d` on an image of one row."""
+"""Convolution along a sequence: :func:`funcnn.conv2d` on an image of one row."""
 
 from typing import Any
 
@@ -6,12 +6,12 @@ import numpy as np
 
 from funcnn.annotations import Float
 from funcnn.arrays import Array, Shape, check_array, namespace
-from funcnn.errors import InputError, require
+from funcnn.errors import require
 from funcnn.initializers import Initializer, he_normal, zeros
 from funcnn.keys import Key
 from funcnn.layer import Layer, Mode, check_init
 from funcnn.layers.convolution import Conv2dParams, conv2d
-from funcnn.layers.windows import Padding
+from funcnn.layers.windows import Padding, padded
 from funcnn.spec import described
 
 __all__ = ["conv1d"]
@@ -37,13 +37,13 @@ def conv1d(
         kernel: The length of the window.
         stride: Steps between windows.
         padding: As in :func:`conv2d`.
-        causal: Whether the window ends at t, with zeros before the sequence, instead of having t in its middle (van den
-            Oord et al. 2016).
+        causal: Whether the window ends at t, with zeros before the sequence; else t is in its middle (van den Oord et
+            al. 2016).
         weights: Initializer of the weights, (1, kernel, in, features).
         biases: Initializer of the biases, (features,).
 
     Raises:
-        InputError: What :func:`conv2d` refuses, or ``causal`` is not a truth value; later, inputs of another shape.
+        InputError: As :func:`conv2d`, or ``causal`` is not a truth value; later, inputs of another shape.
 
     >>> conv1d(8, 3, causal=True).init(Key(0), (20, 4))[1]
     (20, 8)
@@ -62,12 +62,9 @@ def conv1d(
 
     def forward(params: Conv2dParams, x: Float[Array, "batch length in"], mode: Mode) -> tuple[Array, Any]:
         check_array("conv1d", "inputs", x)
-        if x.ndim != 3:
-            raise InputError("conv1d", "inputs (batch, length, in)", x.shape)
-        xp = namespace(x)
-        zeros_before = xp.zeros((x.shape[0], before, x.shape[2]), dtype=x.dtype)
-        padded = xp.concat([zeros_before, x], axis=1) if before else x
-        y, residuals = of_rows.forward(params, xp.expand_dims(padded, axis=1), mode)
+        require(x.ndim == 3, "conv1d", "inputs (batch, length, in)", x.shape)
+        row = namespace(x).expand_dims(padded(x, 1, before, 0), axis=1)
+        y, residuals = of_rows.forward(params, row, mode)
         return y[:, 0, ...], residuals
 
     def vjp(

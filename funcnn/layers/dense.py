@@ -1,7 +1,6 @@
 """The dense layer: an affine map of the features."""
 
 import math
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from funcnn.layer import Layer, Mode, check_init, check_params
 from funcnn.spec import described
 from funcnn.tree import record
 
-__all__ = ["DenseParams", "dense", "dense_forward", "dense_init", "dense_vjp"]
+__all__ = ["DenseParams", "dense", "dense_forward", "dense_vjp"]
 
 
 @record
@@ -36,8 +35,8 @@ def dense(features: int, weights: Initializer = he_normal(), biases: Initializer
         biases: Initializer of the biases, (features,).
 
     Raises:
-        InputError: ``features`` is no positive whole number; later, inputs that are not (batch, ..., in) or not of
-            the weights' dtype.
+        InputError: ``features`` is not a positive whole number; later, inputs that are not (batch, ..., in) or have
+            another dtype than the weights.
 
     >>> params, out_shape = dense(3).init(Key(0), (2,))
     >>> params.weights.shape, params.biases.shape, out_shape
@@ -46,28 +45,24 @@ def dense(features: int, weights: Initializer = he_normal(), biases: Initializer
     require(is_count(features), "dense", "features to be a positive whole number", repr(features))
     check_initializer("dense weights", weights)
     check_initializer("dense biases", biases)
-    return Layer(partial(dense_init, features, weights, biases), dense_forward, dense_vjp)
+    where = f"dense({features})"
 
+    def init(key: Key, in_shape: Shape, *, dtype: Any = np.float32) -> tuple[DenseParams, Shape]:
+        check_init(where, key, in_shape, dtype)
+        require(len(in_shape) > 0, where, "inputs (batch, ..., in)", "(batch,)")
+        params = DenseParams(
+            weights=weights(key.at("weights"), (in_shape[-1], features), dtype),
+            biases=biases(key.at("biases"), (features,), dtype),
+        )
+        return params, (*in_shape[:-1], features)
 
-def dense_init(
-    features: int, weights: Initializer, biases: Initializer, key: Key, in_shape: Shape, *, dtype: Any = np.float32
-) -> tuple[DenseParams, Shape]:
-    """Params for inputs (batch, ..., in), and the output shape (..., features)."""
-    check_init(f"dense({features})", key, in_shape, dtype)
-    if not in_shape:
-        raise InputError(f"dense({features})", "inputs (batch, ..., in)", "(batch,)")
-    params = DenseParams(
-        weights=weights(key.at("weights"), (in_shape[-1], features), dtype),
-        biases=biases(key.at("biases"), (features,), dtype),
-    )
-    return params, (*in_shape[:-1], features)
+    return Layer(init, dense_forward, dense_vjp)
 
 
 def dense_forward(
     params: DenseParams, x: Float[Array, "batch *rest in"], mode: Mode
 ) -> tuple[Float[Array, "batch *rest out"], Float[Array, "batch *rest in"]]:
     """y = x W + b; the residual is x."""
-    del mode  # deterministic
     check_params("dense", params, DenseParams)
     inputs, features = params.weights.shape
     where = f"dense({features})"
@@ -89,17 +84,17 @@ def dense_vjp(
     *,
     need_dx: bool = True,
 ) -> tuple[DenseParams, Float[Array, "batch *rest in"] | None]:
-    """dW = x^T dy, db = the sum of dy over the batch and all positions, dx = dy W^T."""
+    """dW = x^T dy, db = the sum of dy over all axes but the last, dx = dy W^T."""
     rows = _rows(dy)
     dparams = DenseParams(weights=_rows(residuals).T @ rows, biases=namespace(dy).sum(rows, axis=0))
     return dparams, _like(dy, rows @ params.weights.T) if need_dx else None
 
 
 def _rows(x: Array) -> Array:
-    """The features (rows, features) of all samples and positions: one matrix product is faster than one per sample."""
+    """x as (rows, features): one matrix product is faster than one for each sample."""
     return x if x.ndim == 2 else namespace(x).reshape(x, (-1, x.shape[-1]))
 
 
 def _like(x: Array, rows: Array) -> Array:
-    """Rows at the places that they have in ``x``."""
+    """Rows (rows, features) with the leading axes of ``x``."""
     return rows if x.ndim == 2 else namespace(x).reshape(rows, (*x.shape[:-1], rows.shape[-1]))

@@ -8,9 +8,9 @@ import numpy as np
 
 from funcnn.errors import InputError
 from funcnn.layer import Layer
-from funcnn.layers.convolution import Conv2dParams, avg_pool2d, conv2d, conv2d_transpose, max_pool2d
+from funcnn.layers.convolution import Conv2dParams, conv2d, conv2d_transpose
 from funcnn.layers.convolution1d import conv1d
-from funcnn.layers.resampling import global_avg_pool, upsample2d
+from funcnn.layers.resampling import avg_pool2d, global_avg_pool, max_pool2d, upsample2d
 from funcnn.layers.windows import Pair, Windows
 from funcnn.onnx.progress import Node, Operator, Progress, biases_like, channels_last, lined
 

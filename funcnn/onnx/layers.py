@@ -10,13 +10,13 @@ from typing import Any
 from funcnn.layers import activations as act
 from funcnn.layers.batch_norm import batch_norm
 from funcnn.layers.combinators import identity
-from funcnn.layers.convolution import avg_pool2d, conv2d, conv2d_transpose, max_pool2d
+from funcnn.layers.convolution import conv2d, conv2d_transpose
 from funcnn.layers.convolution1d import conv1d
 from funcnn.layers.dense import dense
 from funcnn.layers.dropout import dropout
 from funcnn.layers.embedding import embedding
 from funcnn.layers.normalization import layer_norm, rms_norm
-from funcnn.layers.resampling import global_avg_pool, upsample2d
+from funcnn.layers.resampling import avg_pool2d, global_avg_pool, max_pool2d, upsample2d
 from funcnn.layers.shapes import flatten, reshape
 from funcnn.layers.windows import Padding, Pair, Windows
 from funcnn.onnx.graph import Graph, Translation, Value, Weights, translates
