@@ -75,6 +75,7 @@ from funcnn.optimizers.base import *
 from funcnn.optimizers.groups import *
 from funcnn.optimizers.rules import *
 from funcnn.optimizers.transforms import *
+from funcnn.outline import *
 from funcnn.penalties import *
 from funcnn.schedules import *
 from funcnn.spec import described as described

@@ -13,7 +13,8 @@ import attrs
 
 from funcnn.arrays import Shapes
 from funcnn.errors import printable
-from funcnn.layer import Layer, Part, check_layer, outline
+from funcnn.layer import Layer, check_layer
+from funcnn.outline import Part, outline
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element

@@ -91,6 +91,7 @@ def attention(heads: int, causal: bool = False, weights: Initializer = glorot_un
     def vjp(
         params: AttentionParams, residuals: Any, dy: Float[Array, "batch length features"], *, need_dx: bool = True
     ) -> tuple[AttentionParams, Any]:
+        """dx is as x: with weights a tuple, whose second array is 0."""
         x, of_positions, (queries, keys, values), shares, read = residuals
         doutputs, dread = dense_vjp(params.outputs, read, dy)
         (dheads,) = _split_heads(dread, heads, 1)
@@ -108,9 +109,9 @@ def attention(heads: int, causal: bool = False, weights: Initializer = glorot_un
 
 @described
 def positions(kind: Literal["learned", "sinusoidal"] = "learned", table: Initializer = normal(0.02)) -> Layer:
-    """y = x + p: a vector is added at each position of a sequence (batch, length, features).
+    """y = x + p, with a vector p[t] for each position t of a sequence (batch, length, features).
 
-    Attention alone does not depend on the order. ``"sinusoidal"`` is p[t, 2i] = sin(t / 10000^(2i / features)), and
+    Without it attention does not know the order. ``"sinusoidal"`` is p[t, 2i] = sin(t / 10000^(2i / features)), and
     the cosine at p[t, 2i + 1] (Vaswani et al. 2017, section 3.5). ``"learned"`` has params (length, features); a
     shorter sequence takes the first rows.
 
@@ -119,8 +120,8 @@ def positions(kind: Literal["learned", "sinusoidal"] = "learned", table: Initial
         table: Initializer of the learned params, (length, features).
 
     Raises:
-        InputError: ``kind`` is another word; later, inputs are not floating, have other features, or are longer than the
-            table.
+        InputError: ``kind`` is another word; later, inputs are not floating, have other features than the table, or are
+            longer.
 
     >>> import funcnn as fn
     >>> fn.predict(positions("sinusoidal"), (), np.zeros((1, 2, 2))).round(3).tolist()

@@ -32,8 +32,8 @@ def batch_norm(eps: float = 1e-5) -> Layer:
     """y = scale (x - mean) / sqrt(variance + eps) + offset, feature by feature (Ioffe and Szegedy 2015).
 
     Training takes mean and (biased) variance of the batch, over all axes but the last. Inference takes those in the
-    params, which are 0 and 1 at first. :func:`funcnn.calibrated` computes them from data before the model is evaluated
-    ("precise" batch norm: Wu and Johnson 2021, section 3), so a forward pass stays pure. Other libraries keep running
+    params, which are 0 and 1 at first. :func:`funcnn.calibrated` computes them from data before the model is evaluated,
+    so a forward pass stays pure (Wu and Johnson 2021, section 3, call this "precise"). Other libraries keep running
     averages, which every forward pass in training changes.
 
     Inputs are (batch, ..., features); each of the params is (features,).

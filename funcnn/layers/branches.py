@@ -43,13 +43,13 @@ def residual(layer: Layer) -> Layer:
 
 @described
 def add(*layers: Layer) -> Layer:
-    """y = sum_i layer_i(x); the params are a tuple with those of each layer."""
+    """y = sum_i layer_i(x). The params are a tuple with those of each layer."""
     return _added("add", layers)
 
 
 @described
 def concatenate(*layers: Layer) -> Layer:
-    """y = (layer_1(x), layer_2(x), ...) along the last axis; the params are a tuple with those of each layer.
+    """y = (layer_1(x), layer_2(x), ...) along the last axis. The params are a tuple with those of each layer.
 
     >>> import funcnn as fn
     >>> concatenate(fn.identity(), fn.dense(3)).init(Key(0), (5,))[1]

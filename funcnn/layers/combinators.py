@@ -84,7 +84,7 @@ def serial(*layers: Layer) -> Layer:
 
 @described
 def repeat(times: int, layer: Layer) -> Layer:
-    """y = layer(... layer(x)), ``times`` times, each time with other params.
+    """y = layer(... layer(x)), ``times`` times, each time with params of its own.
 
     Raises:
         InputError: ``times`` is not a positive whole number up to 10,000, or ``layer`` is not a layer.
