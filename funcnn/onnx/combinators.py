@@ -1,4 +1,4 @@
-"""The translations of combinators: those of their layers, each at its place."""
+"""The translations of combinators, made of the translations of their layers."""
 
 from collections.abc import Sequence
 from typing import Any
