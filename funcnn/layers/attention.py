@@ -1,7 +1,7 @@
 """Attention and positions: layers for sequences (batch, length, features)."""
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from funcnn.spec import described
 from funcnn.tree import record
 
 __all__ = ["AttentionParams", "PositionsParams", "attention", "positions"]
+
+
+Sequences: TypeAlias = Float[Array, "batch length features"]
 
 
 @record
@@ -61,7 +64,8 @@ def attention(heads: int, causal: bool = False, weights: Initializer = glorot_un
     where = f"attention({heads})"
 
     def init(key: Key, in_shape: Shapes, *, dtype: Any = np.float32) -> tuple[AttentionParams, Shape]:
-        shape, of_weights = in_shape if _are_shapes(in_shape) else (in_shape, None)
+        several = isinstance(in_shape, tuple) and [type(part) for part in in_shape] == [tuple, tuple]
+        shape, of_weights = in_shape if several else (in_shape, None)
         check_init(where, key, shape, dtype)
         if len(shape) != 2 or shape[1] % heads:
             raise InputError(where, f"inputs (batch, length, features), {heads} heads dividing the features", shape)
@@ -71,7 +75,7 @@ def attention(heads: int, causal: bool = False, weights: Initializer = glorot_un
         outputs, _ = dense(shape[1], weights).init(key.at("outputs"), shape, dtype=dtype)
         return AttentionParams(inputs, outputs), shape
 
-    def forward(params: AttentionParams, x: Any, mode: Mode) -> tuple[Float[Array, "batch length features"], Any]:
+    def forward(params: AttentionParams, x: Any, mode: Mode) -> tuple[Sequences, Any]:
         """The residuals are the inputs, (q, k, v), the softmax, and the outputs of the heads."""
         check_params(where, params, AttentionParams)
         x, of_positions = x if isinstance(x, tuple) and len(x) == 2 else (x, None)
@@ -88,9 +92,7 @@ def attention(heads: int, causal: bool = False, weights: Initializer = glorot_un
         y, _ = dense_forward(params.outputs, read, INFERENCE)
         return y, (x, of_positions, (queries, keys, values), shares, read)
 
-    def vjp(
-        params: AttentionParams, residuals: Any, dy: Float[Array, "batch length features"], *, need_dx: bool = True
-    ) -> tuple[AttentionParams, Any]:
+    def vjp(params: AttentionParams, residuals: Any, dy: Sequences, *, need_dx: bool = True) -> tuple[Any, Any]:
         """dx is as x: with weights a tuple, whose second array is 0."""
         x, of_positions, (queries, keys, values), shares, read = residuals
         doutputs, dread = dense_vjp(params.outputs, read, dy)
@@ -136,7 +138,7 @@ def positions(kind: Literal["learned", "sinusoidal"] = "learned", table: Initial
         require(len(in_shape) == 2, "positions", "inputs (batch, length, features)", repr(in_shape))
         return PositionsParams(table(key.at("table"), in_shape, dtype)) if learned else (), in_shape
 
-    def forward(params: Any, x: Float[Array, "batch length features"], mode: Mode) -> tuple[Array, int]:
+    def forward(params: Any, x: Sequences, mode: Mode) -> tuple[Sequences, int]:
         """The residual is the length."""
         check_params("positions", params, PositionsParams if learned else tuple)
         check_floating("positions", x)
@@ -145,7 +147,7 @@ def positions(kind: Literal["learned", "sinusoidal"] = "learned", table: Initial
             raise InputError("positions", f"inputs (batch, length up to {length}, {features})", x.shape)
         return x + (params.table[: x.shape[1], :] if learned else _waves(x)), x.shape[1]
 
-    def vjp(params: Any, residuals: int, dy: Array, *, need_dx: bool = True) -> tuple[Any, Array | None]:
+    def vjp(params: Any, residuals: int, dy: Sequences, *, need_dx: bool = True) -> tuple[Any, Sequences | None]:
         """dtable is the sum of dy over the batch, and dx = dy."""
         if learned:
             xp, rest = namespace(dy), params.table[residuals:, :]
@@ -160,10 +162,6 @@ def _waves(x: Array) -> Array:
     xp, features = namespace(x), np.arange(x.shape[2])
     angles = np.arange(x.shape[1])[:, None] / 10000.0 ** (features // 2 * 2 / x.shape[2])
     return as_dtype_of(x, xp.asarray(np.where(features % 2, np.cos(angles), np.sin(angles))))
-
-
-def _are_shapes(in_shape: Any) -> bool:
-    return isinstance(in_shape, tuple) and [type(part) for part in in_shape] == [tuple, tuple]
 
 
 def _readable(x: Array, weights: Array | None, causal: bool) -> Array | None:

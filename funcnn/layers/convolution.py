@@ -1,4 +1,4 @@
-"""Convolutions of images (batch, height, width, channels).
+"""Convolutions of images (batch, height, width, channels) and of sequences, which are images of one row.
 
 A convolution is one matrix product of the *patches* of all images, (batch, rows, columns, kernel height * kernel width
 * in), with the weights. Its VJP adds patches up on the images.
@@ -16,11 +16,11 @@ from funcnn.initializers import Initializer, check_initializer, he_normal, zeros
 from funcnn.keys import Key
 from funcnn.layer import Layer, Mode, Training, check_init, check_params
 from funcnn.layers.banded import banded, rows_or, unbanded
-from funcnn.layers.windows import Padding, Pair, Windows, check_image, pair_of
+from funcnn.layers.windows import Padding, Pair, Windows, check_image, padded, pair_of
 from funcnn.spec import described
 from funcnn.tree import record
 
-__all__ = ["Conv2dParams", "conv2d", "conv2d_transpose"]
+__all__ = ["Conv2dParams", "conv1d", "conv2d", "conv2d_transpose"]
 
 X: TypeAlias = Float[Array, "batch height width in"]
 Y: TypeAlias = Float[Array, "batch rows columns out"]
@@ -103,6 +103,59 @@ def conv2d(
 
 
 @described
+def conv1d(
+    features: int,
+    kernel: int = 3,
+    *,
+    stride: int = 1,
+    padding: Padding = "same",
+    causal: bool = False,
+    weights: Initializer = he_normal(),
+    biases: Initializer = zeros(),
+) -> Layer:
+    """y[t] = sum over the window at stride t of x times W, plus b: (batch, length, in) to (batch, length, features).
+
+    It is :func:`conv2d` with a kernel of height 1, and has its params and its other arguments.
+
+    Args:
+        causal: Whether the window ends at t, with zeros before the sequence; else t is in its middle (van den Oord et
+            al. 2016).
+
+    Raises:
+        InputError: As :func:`conv2d`, or ``causal`` is not a truth value; later, inputs of another shape.
+
+    >>> conv1d(8, 3, causal=True).init(Key(0), (20, 4))[1]
+    (20, 8)
+    """
+    require(isinstance(causal, bool), "conv1d", "True or False for causal", repr(causal))
+    both = {"weights": weights, "biases": biases}
+    of_rows = conv2d(features, (1, kernel), stride=(1, stride), padding="valid" if causal else padding, **both)
+    before = kernel - 1 if causal else 0
+
+    def init(key: Key, in_shape: Shape, *, dtype: Any = np.float32) -> tuple[Conv2dParams, Shape]:
+        check_init("conv1d", key, in_shape, dtype)
+        require(len(in_shape) == 2, "conv1d", "inputs (batch, length, in)", repr(in_shape))
+        length, channels = in_shape
+        params, (_, *out_shape) = of_rows.init(key, (1, before + length, channels), dtype=dtype)
+        return params, tuple(out_shape)
+
+    def forward(params: Conv2dParams, x: Float[Array, "batch length in"], mode: Mode) -> tuple[Array, Any]:
+        check_array("conv1d", "inputs", x)
+        require(x.ndim == 3, "conv1d", "inputs (batch, length, in)", x.shape)
+        row = namespace(x).expand_dims(padded(x, 1, before, 0), axis=1)
+        y, residuals = of_rows.forward(params, row, mode)
+        return y[:, 0, ...], residuals
+
+    def vjp(
+        params: Conv2dParams, residuals: Any, dy: Float[Array, "batch length out"], *, need_dx: bool = True
+    ) -> tuple[Conv2dParams, Array | None]:
+        dparams, dx = of_rows.vjp(params, residuals, namespace(dy).expand_dims(dy, axis=1), need_dx=need_dx)
+        return dparams, None if dx is None else dx[:, 0, before:, :]
+
+    return Layer(init, forward, vjp)
+
+
+@described
 def conv2d_transpose(
     features: int,
     kernel: int | Pair = 3,
@@ -114,20 +167,16 @@ def conv2d_transpose(
 ) -> Layer:
     """y = the sum of all x[r, c] W, each laid on the window at (stride r, stride c), plus b (Zeiler et al. 2010).
 
-    Without b it is the transpose of the linear map of a :func:`conv2d` (Dumoulin and Visin 2016); with stride > 1 it is
-    a learned upsampling. Keras and JAX (with ``transpose_kernel``) exchange the last two axes of the weights.
+    Without b it is the transpose of the linear map of a :func:`conv2d` (Dumoulin and Visin 2016), whose other arguments
+    it has; with stride > 1 it is a learned upsampling. Keras and JAX (with ``transpose_kernel``) exchange the last two
+    axes of the weights.
 
     Args:
-        features: The number of output channels.
-        kernel: Height and width of the window.
-        stride: Steps between windows, down and to the right.
         padding: ``"same"`` for outputs of stride times the size, cut where :func:`conv2d` pads; ``"valid"`` for whole
             windows: stride times the size, plus max(kernel - stride, 0).
-        weights: Initializer of the weights, (height, width, in, features).
-        biases: Initializer of the biases, (features,).
 
     Raises:
-        InputError: What :func:`conv2d` refuses; later, inputs of another shape.
+        InputError: As :func:`conv2d`.
 
     >>> conv2d_transpose(8, 4, stride=2).init(Key(0), (7, 7, 16))[1]
     (14, 14, 8)

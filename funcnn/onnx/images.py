@@ -6,13 +6,13 @@ from typing import Any
 import attrs
 import numpy as np
 
+from funcnn.arrays import Array
 from funcnn.errors import InputError
 from funcnn.layer import Layer
-from funcnn.layers.convolution import Conv2dParams, conv2d, conv2d_transpose
-from funcnn.layers.convolution1d import conv1d
+from funcnn.layers.convolution import Conv2dParams, conv1d, conv2d, conv2d_transpose
 from funcnn.layers.resampling import avg_pool2d, global_avg_pool, max_pool2d, upsample2d
 from funcnn.layers.windows import Pair, Windows
-from funcnn.onnx.progress import Node, Operator, Progress, biases_like, channels_last, in_order
+from funcnn.onnx.progress import Node, Progress, Rule, biases_like, channels_last, in_order
 
 __all__ = ["IMAGES"]
 
@@ -20,7 +20,6 @@ __all__ = ["IMAGES"]
 def _conv(node: Node, progress: Progress) -> Progress:
     progress, weights = channels_last(node, progress), np.moveaxis(node.constant(1), (0, 1), (-1, -2))
     *size, _, features = weights.shape
-    biases = biases_like(node, node.constant(2, np.zeros(1, weights.dtype)), features)
     stride = _stride(node, len(size))
     same, pads = _pads(node, _two(size), _two(stride), _two(progress.shape[:-1]))
     layer: Layer
@@ -30,14 +29,13 @@ def _conv(node: Node, progress: Progress) -> Progress:
         layer, weights = conv1d(features, size[0], stride=stride[0], **padding), weights[None]
     else:
         layer = conv2d(features, _short(size), stride=_short(stride), **_padding(node, same, pads))
-    return _channels_first(progress.then(layer, Conv2dParams(np.ascontiguousarray(weights), biases)))
+    return _convolved(node, progress, layer, weights)
 
 
 def _conv_transpose(node: Node, progress: Progress) -> Progress:
     progress, weights = channels_last(node, progress), np.moveaxis(node.constant(1), (0, 1), (-2, -1))
     *size, _, features = weights.shape
     node.check(len(size) == 2 and "output_shape" not in node.attributes, "windows of two axes", size)
-    biases = biases_like(node, node.constant(2, np.zeros(1, weights.dtype)), features)
     stride = _stride(node, 2)
     grown = [n * step for n, step in zip(progress.shape[:-1], stride, strict=True)]
     same, pads = _pads(node, _two(size), _two(stride), _two(grown))
@@ -45,10 +43,15 @@ def _conv_transpose(node: Node, progress: Progress) -> Progress:
     more = [*node.attributes.get("output_padding", [0, 0])]
     node.check(more == gaps, f"output_padding {gaps}", more)
     layer = conv2d_transpose(features, _short(size), stride=_short(stride), **_padding(node, same, pads))
+    return _convolved(node, progress, layer, weights)
+
+
+def _convolved(node: Node, progress: Progress, layer: Layer, weights: Array) -> Progress:
+    biases = biases_like(node, node.constant(2, np.zeros(1, weights.dtype)), weights.shape[-1])
     return _channels_first(progress.then(layer, Conv2dParams(np.ascontiguousarray(weights), biases)))
 
 
-def _pool(constructor: Callable[..., Layer]) -> Operator:
+def _pool(constructor: Callable[..., Layer]) -> Rule:
     def pool(node: Node, progress: Progress) -> Progress:
         size = tuple(node.attributes["kernel_shape"])
         stride = _stride(node, len(size))
@@ -98,7 +101,7 @@ def _resize(node: Node, progress: Progress) -> Progress:
     return in_order(node, progress, down, right, kept).then(upsample2d(int(times[down]))).ordered(down, right, kept)
 
 
-IMAGES: Mapping[str, Operator] = {
+IMAGES: Mapping[str, Rule] = {
     "AveragePool": _pool(avg_pool2d),
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,

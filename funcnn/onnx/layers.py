@@ -10,8 +10,7 @@ from typing import Any
 from funcnn.layers import activations as act
 from funcnn.layers.batch_norm import batch_norm
 from funcnn.layers.combinators import identity
-from funcnn.layers.convolution import conv2d, conv2d_transpose
-from funcnn.layers.convolution1d import conv1d
+from funcnn.layers.convolution import conv1d, conv2d, conv2d_transpose
 from funcnn.layers.dense import dense
 from funcnn.layers.dropout import dropout
 from funcnn.layers.embedding import embedding

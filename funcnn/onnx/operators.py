@@ -22,17 +22,7 @@ from funcnn.layers.dropout import dropout
 from funcnn.layers.embedding import EmbeddingParams, embedding
 from funcnn.layers.normalization import LayerNormParams, RMSNormParams, layer_norm, rms_norm
 from funcnn.onnx.images import IMAGES
-from funcnn.onnx.progress import (
-    Node,
-    Operator,
-    Progress,
-    as_one,
-    biases_like,
-    channels_last,
-    features,
-    in_order,
-    index_of,
-)
+from funcnn.onnx.progress import Node, Progress, Rule, as_one, biases_like, channels_last, features, in_order, index_of
 
 __all__ = ["MERGES", "OPERATORS"]
 
@@ -78,7 +68,7 @@ def _batch_norm(node: Node, progress: Progress) -> Progress:
     return progress.then(batch_norm(node.number("epsilon", 1e-5)), params)
 
 
-def _norm(constructor: Callable[[float], Layer], kind: type[Any]) -> Operator:
+def _norm(constructor: Callable[[float], Layer], kind: type[Any]) -> Rule:
     def norm(node: Node, progress: Progress) -> Progress:
         axis, last = node.axis(progress.index.ndim), progress.index.ndim - 1
         node.check(axis == last, f"the last axis, {last + 1}", axis + 1)
@@ -91,7 +81,7 @@ def _norm(constructor: Callable[[float], Layer], kind: type[Any]) -> Operator:
     return norm
 
 
-def _softmax(constructor: Callable[[], Layer]) -> Operator:
+def _softmax(constructor: Callable[[], Layer]) -> Rule:
     def softmax(node: Node, progress: Progress) -> Progress:
         rank = progress.index.ndim
         axis = node.axis(rank)
@@ -102,7 +92,7 @@ def _softmax(constructor: Callable[[], Layer]) -> Operator:
     return softmax
 
 
-def _elementwise(constructor: Callable[..., Layer], **defaults: float) -> Operator:
+def _elementwise(constructor: Callable[..., Layer], **defaults: float) -> Rule:
     """A layer whose arguments are float attributes; ``defaults`` are those of ONNX."""
 
     def elementwise(node: Node, progress: Progress) -> Progress:
@@ -166,7 +156,7 @@ def _rearranged(node: Node, progress: Progress) -> Progress:
     return attrs.evolve(progress, index=progress.index.reshape(sizes))
 
 
-OPERATORS: Mapping[str, Operator] = {
+OPERATORS: Mapping[str, Rule] = {
     **IMAGES,
     "Add": _bias,
     "BatchNormalization": _batch_norm,

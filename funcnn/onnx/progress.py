@@ -18,7 +18,7 @@ from funcnn.layer import Layer, Params, predict
 from funcnn.layers.combinators import identity, serial
 from funcnn.layers.shapes import flatten, reshape
 
-__all__ = ["Node", "Operator", "Progress", "as_one", "biases_like", "channels_last", "end_at", "features", "in_order"]
+__all__ = ["Node", "Progress", "Rule", "as_one", "biases_like", "channels_last", "end_at", "features", "in_order"]
 __all__ += ["index_of"]
 
 
@@ -100,7 +100,7 @@ class Progress:
         return attrs.evolve(self, index=index.transpose(np.argsort(order)) if order else index)
 
 
-Operator: TypeAlias = Callable[[Node, Progress], Progress]
+Rule: TypeAlias = Callable[[Node, Progress], Progress]
 """Reads an operator with one input that is data."""
 
 
