@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from funcnn.annotations import Float
-from funcnn.arrays import Array, Shape, as_dtype_of, default_float, namespace, widened
+from funcnn.arrays import Array, Shape, as_dtype_of, as_rows, default_float, namespace, widened
 from funcnn.errors import is_real, require
 from funcnn.keys import Key
 from funcnn.layer import INFERENCE, Layer, Mode, Training, check_params
@@ -77,7 +77,7 @@ def batch_norm(eps: float = 1e-5) -> Layer:
     def calibrate(params: BatchNormParams, batches: list[Array]) -> tuple[BatchNormParams, list[Array]]:
         check_params("batch_norm()", params, BatchNormParams)
         xp, own = namespace(batches[0]), default_float(namespace(batches[0]))
-        rows = [xp.astype(xp.reshape(x, (-1, x.shape[-1])), own) for x in batches]
+        rows = [xp.astype(as_rows(x), own) for x in batches]
         count = sum(x.shape[0] for x in rows)
         mean = sum(xp.sum(x, axis=0) for x in rows) / count
         variance = sum(xp.sum((x - mean) ** 2, axis=0) for x in rows) / count

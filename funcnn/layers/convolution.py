@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from funcnn.annotations import Float
-from funcnn.arrays import Array, Shape, check_array, check_like, namespace
+from funcnn.arrays import Array, Shape, as_rows, check_array, check_like, namespace
 from funcnn.errors import InputError, is_count, is_one_of, require
 from funcnn.initializers import Initializer, check_initializer, he_normal, zeros
 from funcnn.keys import Key
@@ -79,8 +79,8 @@ def conv2d(
         xp = _check_inputs(where, params, x)
         rows = rows_or(windows, x, features)
         patches, kernel = rows.patches(x), banded(params.weights, windows, rows)
-        y = xp.reshape(patches, (-1, patches.shape[3])) @ xp.reshape(kernel, (-1, kernel.shape[3]))
-        y = xp.reshape(y, (*patches.shape[:2], patches.shape[2] * kernel.shape[3] // features, features))
+        columns = patches.shape[2] * kernel.shape[3] // features
+        y = xp.reshape(as_rows(patches) @ as_rows(kernel), (*patches.shape[:2], columns, features))
         y += params.biases
         kept = isinstance(mode, Training) and isinstance(patches, np.ndarray) and patches.nbytes <= _KEPT_BYTES
         return y, (x, patches if kept else None)
@@ -94,8 +94,8 @@ def conv2d(
         patches = rows.patches(x) if patches is None else patches
         kernel = banded(params.weights, windows, rows)
         dy_rows = xp.reshape(dy, (*patches.shape[:3], kernel.shape[3]))
-        dkernel = xp.reshape(patches, (-1, patches.shape[3])).T @ xp.reshape(dy_rows, (-1, kernel.shape[3]))
-        dweights = unbanded(xp.reshape(dkernel, kernel.shape), windows, rows)
+        dkernel = xp.reshape(as_rows(patches).T @ as_rows(dy_rows), kernel.shape)
+        dweights = unbanded(dkernel, windows, rows)
         dparams = Conv2dParams(weights=dweights, biases=_over_images(dy))
         return dparams, rows.spread(dy_rows, kernel, x.shape[1:3]) if need_dx else None
 
@@ -202,13 +202,12 @@ def conv2d_transpose(
     def vjp(params: Conv2dParams, residuals: X, dy: Y, *, need_dx: bool = True) -> tuple[Conv2dParams, X | None]:
         """With the patches of dy, dx = patches W^T, and dW^T = patches^T x."""
         xp, x, (height, width, channels, _) = namespace(dy), residuals, params.weights.shape
-        patches = windows.patches(dy)
-        patches = xp.reshape(patches, (-1, patches.shape[3]))
-        dweights = xp.reshape(patches.T @ xp.reshape(x, (-1, channels)), (height, width, features, channels))
+        patches = as_rows(windows.patches(dy))
+        dweights = xp.reshape(patches.T @ as_rows(x), (height, width, features, channels))
         dparams = Conv2dParams(weights=xp.moveaxis(dweights, 3, 2), biases=_over_images(dy))
         if not need_dx:
             return dparams, None
-        return dparams, xp.reshape(patches @ xp.reshape(xp.moveaxis(params.weights, 2, 3), (-1, channels)), x.shape)
+        return dparams, xp.reshape(patches @ as_rows(xp.moveaxis(params.weights, 2, 3)), x.shape)
 
     return Layer(init, forward, vjp)
 

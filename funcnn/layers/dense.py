@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from funcnn.annotations import Float
-from funcnn.arrays import Array, Shape, check_array, check_like, namespace
+from funcnn.arrays import Array, Shape, as_rows, check_array, check_like, namespace
 from funcnn.errors import InputError, is_count, require
 from funcnn.initializers import Initializer, check_initializer, he_normal, zeros
 from funcnn.keys import Key
@@ -72,7 +72,7 @@ def dense_forward(
         hint = "one sample alone is x[None]" if x.ndim == 1 else "put flatten() before it" if flat else ""
         raise InputError(where, f"inputs (batch, ..., {inputs})", x.shape, hint)
     check_like(where, x, params.weights)
-    y = _rows(x) @ params.weights
+    y = as_rows(x) @ params.weights
     y += params.biases
     return _like(x, y), x
 
@@ -85,14 +85,9 @@ def dense_vjp(
     need_dx: bool = True,
 ) -> tuple[DenseParams, Float[Array, "batch *rest in"] | None]:
     """dW = x^T dy, db = the sum of dy over all axes but the last, dx = dy W^T."""
-    rows = _rows(dy)
-    dparams = DenseParams(weights=_rows(residuals).T @ rows, biases=namespace(dy).sum(rows, axis=0))
+    rows = as_rows(dy)
+    dparams = DenseParams(weights=as_rows(residuals).T @ rows, biases=namespace(dy).sum(rows, axis=0))
     return dparams, _like(dy, rows @ params.weights.T) if need_dx else None
-
-
-def _rows(x: Array) -> Array:
-    """x as (rows, features): one matrix product is faster than one for each sample."""
-    return x if x.ndim == 2 else namespace(x).reshape(x, (-1, x.shape[-1]))
 
 
 def _like(x: Array, rows: Array) -> Array:

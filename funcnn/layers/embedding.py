@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from funcnn.annotations import Float, Int
-from funcnn.arrays import Array, Shape, check_array, is_dtype, namespace
+from funcnn.arrays import Array, Shape, as_rows, check_array, is_dtype, namespace
 from funcnn.errors import InputError, is_count, require
 from funcnn.initializers import Initializer, check_initializer, normal
 from funcnn.keys import Key
@@ -61,8 +61,7 @@ def embedding(vocabulary: int, features: int, table: Initializer = normal(1.0)) 
         params: EmbeddingParams, residuals: Indices, dy: Rows, *, need_dx: bool = True
     ) -> tuple[EmbeddingParams, None]:
         """dtable[i] is the sum of dy where x is i."""
-        xp = namespace(dy)
-        rows, indices = xp.reshape(dy, (-1, dy.shape[-1])), xp.reshape(residuals, (-1,))
-        return EmbeddingParams(segment_sum(rows, indices, params.table.shape[0])), None
+        indices = namespace(dy).reshape(residuals, (-1,))
+        return EmbeddingParams(segment_sum(as_rows(dy), indices, params.table.shape[0])), None
 
     return Layer(init, forward, vjp)

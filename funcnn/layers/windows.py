@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 import attrs
 import numpy as np
 
-from funcnn.arrays import Array, Shape, as_dtype_of, namespace, widened
+from funcnn.arrays import Array, Shape, as_dtype_of, as_rows, namespace, widened
 from funcnn.errors import InputError, is_count, require
 
 __all__ = ["IMAGES", "Padding", "Pair", "Windows", "batch_last", "check_image", "padded", "pair_of", "strided"]
@@ -91,14 +91,13 @@ class Windows:
 
     def laid_back(self, dwindows: Array, image: Shape) -> Array:
         """Windows laid back on images of this height and width, and added up: the VJP of :meth:`of`."""
-        if self.size == self.stride:  # no two overlap
+        if self.size == self.stride:  # no two overlap: one copy instead of two
             batch, rows, columns, height, width, channels = dwindows.shape
             xp = namespace(dwindows)
             joined = xp.reshape(xp.moveaxis(dwindows, 3, 2), (batch, rows * height, columns * width, channels))
             joined = padded(joined, 2, 0, image[1] - columns * width)
             return padded(joined, 1, 0, image[0] - rows * height)
-        # (batch, rows, width, kernel rows, in)
-        by_row = _laid_back(widened(dwindows), image[1], self.stride[1], axis=2)
+        by_row = _laid_back(widened(dwindows), image[1], self.stride[1], axis=2)  # (batch, rows, width, height, in)
         return as_dtype_of(dwindows, _laid_back(by_row, image[0], self.stride[0], axis=1))
 
     def spread(self, y: Array, weights: Array, image: Shape) -> Array:
@@ -107,9 +106,8 @@ class Windows:
         if isinstance(y, np.ndarray) and y.dtype.kind == "f" and len(y) >= _BATCH_LAST_FROM:
             x = batch_last(self, y, weights, whole)
         else:
-            xp, shape = namespace(y), weights.shape
-            rows = xp.reshape(y, (-1, shape[3])) @ xp.reshape(weights, (-1, shape[3])).T
-            x = self.laid_back(xp.reshape(rows, (*y.shape[:3], *shape[:3])), whole)
+            patches = namespace(y).reshape(as_rows(y) @ as_rows(weights).T, (*y.shape[:3], *weights.shape[:3]))
+            x = self.laid_back(patches, whole)
         return x[:, top : top + image[0], left : left + image[1], :]
 
 
