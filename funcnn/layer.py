@@ -41,6 +41,7 @@ class Inference:
 
     def at(self, label: Label) -> "Inference":
         """The mode of the child ``label``, which is the same."""
+        del label  # nothing is drawn
         return self
 
 
@@ -107,24 +108,37 @@ def parameterless(
 ) -> Layer:
     """A layer without params or randomness: ``forward(x) -> (y, residuals)`` and ``vjp(residuals, dy) -> dx``.
 
-    ``out_shape`` maps the shape of an input to the shape of an output, or raises, as ``check_shape`` does.
+    ``out_shape`` maps the shape of an input to the shape of an output, or raises, as ``check_shape`` does. The layer
+    pickles if these functions do.
     """
+    return Layer(partial(_init, where, check_shape, out_shape), partial(_forward, forward), partial(_vjp, vjp))
 
-    def init(key: Key, in_shape: Shapes, *, dtype: Any = np.float32) -> tuple[tuple[()], Shapes]:
-        check_key(where, key)
-        check_shape(where, in_shape)
-        check_dtype(where, dtype)
-        return (), out_shape(in_shape)
 
-    def forward_of_x(params: tuple[()], x: Any, mode: Mode) -> tuple[Any, Residuals]:
-        """y and the residuals for x."""
-        return forward(x)
+def _init(
+    where: str,
+    check_shape: Callable[[str, Any], None],
+    out_shape: Callable[[Shapes], Shapes],
+    key: Key,
+    in_shape: Shapes,
+    *,
+    dtype: Any = np.float32,
+) -> tuple[tuple[()], Shapes]:
+    """No params, and the shape of an output."""
+    check_key(where, key)
+    check_shape(where, in_shape)
+    check_dtype(where, dtype)
+    return (), out_shape(in_shape)
 
-    def vjp_of_x(params: tuple[()], residuals: Residuals, dy: Any, *, need_dx: bool = True) -> tuple[tuple[()], Any]:
-        """No dparams, and dx if it is needed."""
-        return params, vjp(residuals, dy) if need_dx else None
 
-    return Layer(init, forward_of_x, vjp_of_x)
+def _forward(forward: Callable[[Any], tuple[Any, Any]], params: tuple[()], x: Any, mode: Mode) -> tuple[Any, Any]:
+    del params, mode  # it has none, and is deterministic
+    return forward(x)
+
+
+def _vjp(
+    vjp: Callable[[Residuals, Any], Any], params: tuple[()], residuals: Residuals, dy: Any, *, need_dx: bool = True
+) -> tuple[tuple[()], Any]:
+    return params, vjp(residuals, dy) if need_dx else None
 
 
 def predict(layer: Layer, params: Params, x: Array) -> Array:

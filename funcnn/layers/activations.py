@@ -6,7 +6,10 @@ derivative df.
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Literal, TypeAlias
+
+from toolz import identity
 
 from funcnn import special
 from funcnn.annotations import Float
@@ -35,7 +38,7 @@ def elementwise(f: Callable[[Array], Array], df: Callable[[Array], Array], *, of
     (array([9.]), ((), array([6.])))
     """
     require(is_one_of(of, ("x", "y")), "elementwise", "of to be 'x' or 'y'", repr(of))
-    return _activation("an activation", f, lambda residual, dy: dy * in_float32(df, residual), of)
+    return _activation("an activation", f, partial(_times_slope, df), of)
 
 
 @described
@@ -46,7 +49,7 @@ def relu() -> Layer:
     >>> fn.predict(relu(), (), np.array([-1.0, 2.0]))
     array([0., 2.])
     """
-    return elementwise(lambda x: namespace(x).maximum(x, 0), _relu_slope, of="y")
+    return elementwise(_relu, _relu_slope, of="y")
 
 
 @described
@@ -140,43 +143,52 @@ def softmax() -> Layer:
     >>> fn.predict(softmax(), (), np.array([[0.0, 0.0]]))
     array([[0.5, 0.5]])
     """
-
-    def f(x: Array) -> Array:
-        xp = namespace(x)
-        y = xp.exp(x - xp.max(x, axis=-1, keepdims=True))  # no exponent is above 0, so none overflows
-        y /= xp.sum(y, axis=-1, keepdims=True)
-        return y
-
-    def pulled(dy: Array, y: Array) -> Array:
-        """dx = y (dy - <dy, y>), the inner product over the last axis."""
-        return y * (dy - namespace(y).sum(dy * y, axis=-1, keepdims=True))
-
-    return _activation("softmax()", f, lambda y, dy: in_float32(pulled, dy, y), "y")
+    return _activation("softmax()", _softmax, _softmax_vjp, "y")
 
 
 @described
 def log_softmax() -> Layer:
     """y_i = x_i - log sum_j exp(x_j) over the last axis: log probabilities that do not underflow."""
-
-    def pulled(dy: Array, y: Array) -> Array:
-        """dx = dy - exp(y) sum(dy), the sum over the last axis."""
-        xp = namespace(y)
-        return dy - xp.exp(y) * xp.sum(dy, axis=-1, keepdims=True)
-
-    return _activation("log_softmax()", special.log_softmax, lambda y, dy: in_float32(pulled, dy, y), "y")
+    return _activation("log_softmax()", special.log_softmax, _log_softmax_vjp, "y")
 
 
 def _activation(
     where: str, f: Callable[[Array], Array], vjp: Callable[[Array, Array], Array], of: Literal["x", "y"]
 ) -> Layer:
     """y = f(x), dx = vjp(residual, dy); the residual is x or y."""
+    return parameterless(where, identity, partial(_activated, where, f, of), vjp)
 
-    def forward(x: Same) -> tuple[Same, Same]:
-        check_floating(where, x)
-        y = in_float32(f, x)
-        return y, y if of == "y" else x
 
-    return parameterless(where, lambda in_shape: in_shape, forward, vjp)
+def _activated(where: str, f: Callable[[Array], Array], of: Literal["x", "y"], x: Same) -> tuple[Same, Same]:
+    check_floating(where, x)
+    y = in_float32(f, x)
+    return y, y if of == "y" else x
+
+
+def _times_slope(df: Callable[[Array], Array], residual: Same, dy: Same) -> Same:
+    return dy * in_float32(df, residual)
+
+
+def _softmax(x: Array) -> Array:
+    xp = namespace(x)
+    y = xp.exp(x - xp.max(x, axis=-1, keepdims=True))  # no exponent is above 0, so none overflows
+    y /= xp.sum(y, axis=-1, keepdims=True)
+    return y
+
+
+def _softmax_vjp(y: Same, dy: Same) -> Same:
+    """dx = y (dy - <dy, y>), the inner product over the last axis."""
+    return in_float32(lambda dy, y: y * (dy - namespace(y).sum(dy * y, axis=-1, keepdims=True)), dy, y)
+
+
+def _log_softmax_vjp(y: Same, dy: Same) -> Same:
+    """dx = dy - exp(y) sum(dy), the sum over the last axis."""
+    xp = namespace(y)
+    return in_float32(lambda dy, y: dy - xp.exp(y) * xp.sum(dy, axis=-1, keepdims=True), dy, y)
+
+
+def _relu(x: Array) -> Array:
+    return namespace(x).maximum(x, 0)
 
 
 def _relu_slope(y: Array) -> Array:

@@ -77,6 +77,7 @@ def attention(heads: int, causal: bool = False, weights: Initializer = glorot_un
 
     def forward(params: AttentionParams, x: Any, mode: Mode) -> tuple[Sequences, Any]:
         """The residuals are the inputs, (q, k, v), the softmax, and the outputs of the heads."""
+        del mode  # deterministic
         check_params(where, params, AttentionParams)
         x, of_positions = x if isinstance(x, tuple) and len(x) == 2 else (x, None)
         check_array(where, "inputs", x)
@@ -140,6 +141,7 @@ def positions(kind: Literal["learned", "sinusoidal"] = "learned", table: Initial
 
     def forward(params: Any, x: Sequences, mode: Mode) -> tuple[Sequences, int]:
         """The residual is the length."""
+        del mode  # deterministic
         check_params("positions", params, PositionsParams if learned else tuple)
         check_floating("positions", x)
         length, features = params.table.shape if learned else (math.inf, "features")

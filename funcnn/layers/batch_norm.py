@@ -10,6 +10,7 @@ from funcnn.arrays import Array, Shape, as_dtype_of, as_rows, default_float, nam
 from funcnn.errors import is_real, require
 from funcnn.keys import Key
 from funcnn.layer import INFERENCE, Layer, Mode, Training, check_params
+from funcnn.layers.activations import Same
 from funcnn.layers.normalization import check_features, ones_and_zeros, over_batch
 from funcnn.spec import described
 from funcnn.tree import constant, record
@@ -47,7 +48,7 @@ def batch_norm(eps: float = 1e-5) -> Layer:
         ones, zeros = ones_and_zeros("batch_norm", key, in_shape, dtype)
         return BatchNormParams(ones, zeros, zeros, ones), in_shape
 
-    def forward(params: BatchNormParams, x: Float[Array, "*shape"], mode: Mode) -> tuple[Float[Array, "*shape"], Any]:
+    def forward(params: BatchNormParams, x: Same, mode: Mode) -> tuple[Same, Any]:
         """The residuals are the normalized inputs, 1 / sqrt(variance + eps), and whether the batch has given both."""
         check_params("batch_norm()", params, BatchNormParams)
         xp, wide, axes = check_features("batch_norm()", x, params.scale), widened(x), tuple(range(x.ndim - 1))
@@ -58,9 +59,7 @@ def batch_norm(eps: float = 1e-5) -> Layer:
         normalized = centred * inverse
         return as_dtype_of(x, normalized * params.scale + params.offset), (normalized, inverse, own)
 
-    def vjp(
-        params: BatchNormParams, residuals: Any, dy: Float[Array, "*shape"], *, need_dx: bool = True
-    ) -> tuple[BatchNormParams, Float[Array, "*shape"] | None]:
+    def vjp(params: BatchNormParams, residuals: Any, dy: Same, *, need_dx: bool = True) -> tuple[BatchNormParams, Any]:
         """In training dx has no component along 1 or the normalized inputs, over the batch."""
         (normalized, inverse, own), xp, wide = residuals, namespace(dy), widened(dy)
         doffset, dscale = over_batch(wide), over_batch(wide * normalized)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
+import toolz
 
 from funcnn import tree
 from funcnn.arrays import Shapes, check_dtype
@@ -25,7 +26,7 @@ Each: TypeAlias = Sequence[Any]
 @described
 def identity() -> Layer:
     """y = x: the unit of :func:`serial`."""
-    return parameterless("identity()", lambda in_shape: in_shape, lambda x: (x, ()), lambda _, dy: dy)
+    return parameterless("identity()", toolz.identity, lambda x: (x, ()), lambda _, dy: dy)
 
 
 @described

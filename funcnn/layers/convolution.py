@@ -196,6 +196,7 @@ def conv2d_transpose(
 
     def forward(params: Conv2dParams, x: X, mode: Mode) -> tuple[Y, X]:
         """The residual is x."""
+        del mode  # deterministic
         xp = _check_inputs(where, params, x)
         return windows.spread(x, xp.moveaxis(params.weights, 2, 3), grown(x.shape[1:3])) + params.biases, x
 

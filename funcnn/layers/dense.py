@@ -1,6 +1,7 @@
 """The dense layer: an affine map of the features."""
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from funcnn.layer import Layer, Mode, check_init, check_params
 from funcnn.spec import described
 from funcnn.tree import record
 
-__all__ = ["DenseParams", "dense", "dense_forward", "dense_vjp"]
+__all__ = ["DenseParams", "dense", "dense_forward", "dense_init", "dense_vjp"]
 
 
 @record
@@ -45,24 +46,28 @@ def dense(features: int, weights: Initializer = he_normal(), biases: Initializer
     require(is_count(features), "dense", "features to be a positive whole number", repr(features))
     check_initializer("dense weights", weights)
     check_initializer("dense biases", biases)
+    return Layer(partial(dense_init, features, weights, biases), dense_forward, dense_vjp)
+
+
+def dense_init(
+    features: int, weights: Initializer, biases: Initializer, key: Key, in_shape: Shape, *, dtype: Any = np.float32
+) -> tuple[DenseParams, Shape]:
+    """Params for inputs (batch, ..., in), and the output shape (..., features)."""
     where = f"dense({features})"
-
-    def init(key: Key, in_shape: Shape, *, dtype: Any = np.float32) -> tuple[DenseParams, Shape]:
-        check_init(where, key, in_shape, dtype)
-        require(len(in_shape) > 0, where, "inputs (batch, ..., in)", "(batch,)")
-        params = DenseParams(
-            weights=weights(key.at("weights"), (in_shape[-1], features), dtype),
-            biases=biases(key.at("biases"), (features,), dtype),
-        )
-        return params, (*in_shape[:-1], features)
-
-    return Layer(init, dense_forward, dense_vjp)
+    check_init(where, key, in_shape, dtype)
+    require(len(in_shape) > 0, where, "inputs (batch, ..., in)", "(batch,)")
+    params = DenseParams(
+        weights=weights(key.at("weights"), (in_shape[-1], features), dtype),
+        biases=biases(key.at("biases"), (features,), dtype),
+    )
+    return params, (*in_shape[:-1], features)
 
 
 def dense_forward(
     params: DenseParams, x: Float[Array, "batch *rest in"], mode: Mode
 ) -> tuple[Float[Array, "batch *rest out"], Float[Array, "batch *rest in"]]:
     """y = x W + b; the residual is x."""
+    del mode  # deterministic
     check_params("dense", params, DenseParams)
     inputs, features = params.weights.shape
     where = f"dense({features})"

@@ -31,8 +31,6 @@ class EmbeddingParams:
 def embedding(vocabulary: int, features: int, table: Initializer = normal(1.0)) -> Layer:
     """y = table[x]: from integers (batch, ...) in [0, vocabulary) to (batch, ..., features) (Bengio et al. 2003).
 
-    Integers have no cotangent, so dx is always ``None``.
-
     Raises:
         InputError: A size is not a positive whole number; later, inputs are not integers, or out of range.
     """
@@ -48,6 +46,7 @@ def embedding(vocabulary: int, features: int, table: Initializer = normal(1.0)) 
 
     def forward(params: EmbeddingParams, x: Indices, mode: Mode) -> tuple[Rows, Indices]:
         """The residual is x."""
+        del mode  # deterministic
         check_params(where, params, EmbeddingParams)
         check_array(where, "inputs", x)
         xp, (rows, features) = namespace(x), params.table.shape
@@ -61,6 +60,7 @@ def embedding(vocabulary: int, features: int, table: Initializer = normal(1.0)) 
         params: EmbeddingParams, residuals: Indices, dy: Rows, *, need_dx: bool = True
     ) -> tuple[EmbeddingParams, None]:
         """dtable[i] is the sum of dy where x is i."""
+        del need_dx  # integers have no cotangent
         indices = namespace(dy).reshape(residuals, (-1,))
         return EmbeddingParams(segment_sum(as_rows(dy), indices, params.table.shape[0])), None
 

@@ -72,6 +72,7 @@ def _norm(name: str, kind: type[Any], eps: float) -> Layer:
 
     def forward(params: Any, x: Same, mode: Mode) -> tuple[Same, tuple[Array, Array]]:
         """The residuals are the normalized inputs and 1 / sqrt(mean square + eps)."""
+        del mode  # deterministic
         check_params(where, params, kind)
         check_features(where, x, params.scale)
         wide = widened(x)

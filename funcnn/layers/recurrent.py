@@ -117,6 +117,7 @@ def gru(weights: Initializer = glorot_uniform()) -> Layer:
 
     def forward(params: GRUParams, x: tuple[Array, Array], mode: Mode) -> tuple[Float[Array, "batch features"], Any]:
         """The residuals are x, h, r, z, n and U_n h."""
+        del mode  # deterministic
         check_params("gru()", params, GRUParams)
         require(isinstance(x, tuple | list) and len(x) == 2, "gru()", "a tuple of x and state", type(x).__name__)
         x, h = x
