@@ -116,23 +116,23 @@ def _branches(name: str, layers: tuple[Layer, ...], *, several: bool = False) ->
 
     def init(key: Key, in_shape: Shapes, *, dtype: Any = np.float32) -> tuple[Each, Each]:
         check_key(name, key)
-        pairs = enumerate(zip(layers, of_each(in_shape, "input shapes"), strict=True))
-        inits = [located(name, i, layer.init, key.at(i), shape, dtype=dtype) for i, (layer, shape) in pairs]
-        params, out_shapes = zip(*inits, strict=True)
+        parts = enumerate(zip(layers, of_each(in_shape, "input shapes"), strict=True))
+        pairs = [located(name, i, layer.init, key.at(i), shape, dtype=dtype) for i, (layer, shape) in parts]
+        params, out_shapes = zip(*pairs, strict=True)
         return params, out_shapes
 
     def forward(params: Each, x: Any, mode: Mode) -> tuple[Each, Each]:
         xs = of_each(x, "inputs")
         check_forward(name, layers, params, mode)
         parts = enumerate(zip(layers, params, xs, strict=True))
-        y, residuals = zip(
-            *(located(name, i, layer.forward, *own, mode.at(i)) for i, (layer, *own) in parts), strict=True
-        )
+        pairs = [located(name, i, layer.forward, *own, mode.at(i)) for i, (layer, *own) in parts]
+        y, residuals = zip(*pairs, strict=True)
         return y, residuals
 
     def vjp(params: Each, residuals: Each, dy: Each, *, need_dx: bool = True) -> tuple[Each, Any]:
         parts = zip(layers, params, residuals, dy, strict=True)
-        dparams, dx = zip(*(layer.vjp(*own, need_dx=need_dx) for layer, *own in parts), strict=True)
+        pairs = [layer.vjp(*own, need_dx=need_dx) for layer, *own in parts]
+        dparams, dx = zip(*pairs, strict=True)
         if not need_dx:
             return dparams, None
         return dparams, dx if several else reduce(partial(tree.map, operator.add), dx)
@@ -140,7 +140,8 @@ def _branches(name: str, layers: tuple[Layer, ...], *, several: bool = False) ->
     def calibrated(params: Each, batches: list[Any]) -> tuple[Each, list[Any]]:
         of_layers = zip(*batches, strict=True) if several else [batches] * len(layers)
         parts = zip(layers, params, of_layers, strict=True)
-        done, outputs = zip(*(calibrate(layer, own, [*each]) for layer, own, each in parts), strict=True)
+        pairs = [calibrate(layer, own, [*each]) for layer, own, each in parts]
+        done, outputs = zip(*pairs, strict=True)
         return done, [*zip(*outputs, strict=True)]
 
     return Layer(init, forward, vjp, calibrated if any_calibrates(layers) else None)

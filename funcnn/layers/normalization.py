@@ -1,4 +1,8 @@
-"""Normalization over the features of each sample, whatever the other samples of the batch."""
+"""Normalization over the features of each sample, whatever the other samples of the batch.
+
+Inputs are (batch, ..., features); scale and offset are (features,). Both layers raise InputError for an eps that is not
+above 0, and for inputs of other features or of another dtype than the params.
+"""
 
 from types import ModuleType
 from typing import Any
@@ -17,7 +21,6 @@ from funcnn.spec import described
 from funcnn.tree import record
 
 __all__ = ["LayerNormParams", "RMSNormParams", "layer_norm", "rms_norm"]
-
 
 _ONES, _ZEROS = Initializer(lambda key, shape, dtype: np.ones(shape, dtype)), zeros()
 
@@ -39,25 +42,13 @@ class RMSNormParams:
 
 @described
 def layer_norm(eps: float = 1e-5) -> Layer:
-    """y = scale (x - mean) / sqrt(variance + eps) + offset, over the last axis (Ba et al. 2016).
-
-    Inputs are (batch, ..., features), scale and offset (features,).
-
-    Raises:
-        InputError: An eps that is not above 0; later, inputs of other features or of another dtype than the params.
-    """
+    """y = scale (x - mean) / sqrt(variance + eps) + offset, over the last axis (Ba et al. 2016)."""
     return _norm("layer_norm", LayerNormParams, eps)
 
 
 @described
 def rms_norm(eps: float = 1e-5) -> Layer:
-    """y = scale x / sqrt(mean(x^2) + eps), over the last axis (Zhang and Sennrich 2019).
-
-    Inputs are (batch, ..., features), the scale is (features,).
-
-    Raises:
-        InputError: An eps that is not above 0; later, inputs of other features or of another dtype than the params.
-    """
+    """y = scale x / sqrt(mean(x^2) + eps), over the last axis (Zhang and Sennrich 2019)."""
     return _norm("rms_norm", RMSNormParams, eps)
 
 

@@ -95,7 +95,7 @@ class Progress:
         return attrs.evolve(self, layers=(*self.layers, (layer, params)), value=value)
 
     def ordered(self, *order: int) -> "Progress":
-        """The same, with a value that is ONNX's with its axes in this order, or ONNX's itself without an order."""
+        """The same value, which is now ONNX's with its axes in this order, or ONNX's itself without an order."""
         index = index_of(self.shape)
         return attrs.evolve(self, index=index.transpose(np.argsort(order)) if order else index)
 
