@@ -264,6 +264,18 @@ def test_layers_before_the_first_parameters_are_not_asked_at_all():
     assert dx is None
 
 
+def test_identity_is_the_unit_between_layers_of_tuples():
+    fork, units = fn.fork(fn.tanh(), fn.relu()), (fn.identity(), fn.parallel(fn.identity(), fn.identity()))
+    x = np.array([[-1.0, 2.0]])
+    for unit in units:
+        model = fn.serial(fork, unit, fn.summed())
+        params, out_shape = model.init(Key(0), (2,))
+        assert out_shape == (2,)
+        assert fn.predict(model, params, x).tolist() == (np.tanh(x) + np.array([[0.0, 2.0]])).tolist()
+    with pytest.raises(InputError, match=r"^identity\(\): expected a shape .*, got \(3, -1\)$"):
+        fn.identity().init(Key(0), ((2,), (3, -1)))
+
+
 def test_functions_stand_alone():
     params = DenseParams(np.ones((2, 3)), np.zeros(3))
     y, residuals = dense_forward(params, np.ones((1, 2)), INFERENCE)

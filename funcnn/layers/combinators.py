@@ -11,7 +11,7 @@ import numpy as np
 import toolz
 
 from funcnn import tree
-from funcnn.arrays import Shapes, check_dtype
+from funcnn.arrays import Shapes, check_dtype, check_in_shape
 from funcnn.errors import InputError, is_count, require
 from funcnn.keys import Key, check_key
 from funcnn.layer import UNPACK, Layer, Mode, calibrate, check_mode, check_params, parameterless
@@ -25,8 +25,8 @@ Each: TypeAlias = Sequence[Any]
 
 @described
 def identity() -> Layer:
-    """y = x: the unit of :func:`serial`."""
-    return parameterless("identity()", toolz.identity, lambda x: (x, ()), lambda _, dy: dy)
+    """y = x, one array or a tuple: the unit of :func:`serial`."""
+    return parameterless("identity()", toolz.identity, lambda x: (x, ()), lambda _, dy: dy, check_shapes)
 
 
 @described
@@ -98,6 +98,15 @@ def repeat(times: int, layer: Layer) -> Layer:
     fits = is_count(times) and times <= MOST_PARTS
     require(fits, "repeat", f"times to be a positive whole number up to {MOST_PARTS:,}", repr(times))
     return serial(*[layer] * times)
+
+
+def check_shapes(where: str, in_shape: Any) -> None:
+    """Raise unless ``in_shape`` is a shape, or a tuple of shapes."""
+    several = isinstance(in_shape, tuple | list) and any(isinstance(part, tuple | list) for part in in_shape)
+    for part in in_shape if several else ():
+        check_shapes(where, part)
+    if not several:
+        check_in_shape(where, in_shape)
 
 
 def located(name: str, i: int, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
