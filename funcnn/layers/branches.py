@@ -18,13 +18,14 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
+from toolz import concat
 
 from funcnn import tree
 from funcnn.arrays import Array, Shape, Shapes, check_in_shape, namespace
 from funcnn.errors import InputError, require
 from funcnn.keys import Key, check_key
 from funcnn.layer import Layer, Mode, Params, Residuals, calibrate, parameterless
-from funcnn.layers.combinators import Each, any_calibrates, check_forward, check_layers, identity, located
+from funcnn.layers.combinators import Each, any_calibrates, check_layers, identity, located, stages
 from funcnn.spec import described
 
 __all__ = ["add", "concatenate", "fork", "joined", "parallel", "residual", "summed"]
@@ -123,11 +124,9 @@ def _branches(name: str, layers: tuple[Layer, ...], *, several: bool = False) ->
 
     def forward(params: Each, x: Any, mode: Mode) -> tuple[Each, Each]:
         xs = of_each(x, "inputs")
-        check_forward(name, layers, params, mode)
-        parts = enumerate(zip(layers, params, xs, strict=True))
-        pairs = [located(name, i, layer.forward, *own, mode.at(i)) for i, (layer, *own) in parts]
+        pairs = [stage((part, ())) for stage, part in zip(stages(name, layers, params, mode), xs, strict=True)]
         y, residuals = zip(*pairs, strict=True)
-        return y, residuals
+        return y, tuple(concat(residuals))
 
     def vjp(params: Each, residuals: Each, dy: Each, *, need_dx: bool = True) -> tuple[Each, Any]:
         parts = zip(layers, params, residuals, dy, strict=True)

@@ -1,10 +1,12 @@
 """Layers one after another. A combinator gives a :class:`Layer`, so nesting needs no special case.
 
+A layer with its params and mode is a *stage*, ``(x, residuals) -> (y, residuals)``, which appends its own residuals.
 :func:`serial` is associative with :func:`identity` as its unit, bit for bit, for layers that draw nothing: what a layer
 draws depends on its place.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,13 +16,15 @@ from funcnn import tree
 from funcnn.arrays import Shapes, check_dtype, check_in_shape
 from funcnn.errors import InputError, is_count, require
 from funcnn.keys import Key, check_key
-from funcnn.layer import UNPACK, Layer, Mode, calibrate, check_mode, check_params, parameterless
+from funcnn.layer import UNPACK, Layer, Mode, Params, Residuals, calibrate, check_mode, check_params, parameterless
 from funcnn.spec import MOST_PARTS, described
 
 __all__ = ["identity", "repeat", "serial"]
 
 Each: TypeAlias = Sequence[Any]
 """One thing for each layer, such as its params, shape or output."""
+
+Stage: TypeAlias = Callable[[Any], Any]
 
 
 @described
@@ -56,22 +60,17 @@ def serial(*layers: Layer) -> Layer:
         return tuple(params), shape
 
     def forward(params: Each, x: Any, mode: Mode) -> tuple[Any, Each]:
-        """x goes through all layers; the residuals are those of each layer."""
-        check_forward("serial", layers, params, mode)
-        residuals = []
-        for i, (layer, own) in enumerate(zip(layers, params, strict=True)):
-            x, kept = located("serial", i, layer.forward, own, x, mode.at(i))
-            residuals.append(kept)
-        return x, tuple(residuals)
+        """The composition of all stages; the residuals are a tuple with those of each layer."""
+        y, residuals = toolz.pipe((x, ()), *stages("serial", layers, params, mode))
+        return y, residuals
 
     def vjp(params: Each, residuals: Each, dy: Any, *, need_dx: bool = True) -> tuple[Each, Any]:
-        """dy goes back through all layers, without ``need_dx`` only to the first one that has params."""
+        """The composition of all pullbacks in reverse; without ``need_dx`` it ends at the first layer with params."""
         first = 0 if need_dx else next((i for i, own in enumerate(params) if tree.leaves(own)), len(params))
-        dparams = []
-        for i, (layer, own, kept) in reversed([*enumerate(zip(layers, params, residuals, strict=True))][first:]):
-            d_own, dy = layer.vjp(own, kept, dy, need_dx=need_dx or i > first)
-            dparams.append(d_own)
-        return (*params[:first], *reversed(dparams)), dy if need_dx else None
+        parts = [*enumerate(zip(layers, params, residuals, strict=True))][first:]
+        pullbacks = [partial(_pullback, layer.vjp, own, kept, need_dx or i > first) for i, (layer, own, kept) in parts]
+        dparams, dx = toolz.pipe(((), dy), *reversed(pullbacks))
+        return (*params[:first], *dparams), dx if need_dx else None
 
     def calibrated(params: Each, batches: list[Any]) -> tuple[Each, list[Any]]:
         done = []
@@ -127,12 +126,38 @@ def check_layers(name: str, layers: tuple[Layer, ...]) -> None:
         require(isinstance(layer, Layer), f"{name}[{i}]", "a Layer", repr(layer), "call its constructor: relu()")
 
 
-def check_forward(name: str, layers: Sequence[Layer], params: Any, mode: Any) -> None:
-    """Raise unless there are params for each layer, and ``mode`` is a mode."""
+def stages(name: str, layers: Sequence[Layer], params: Any, mode: Mode) -> list[Stage]:
+    """Each layer as a stage.
+
+    Raises:
+        InputError: There are not params for each layer, or ``mode`` is not a mode; later, a layer raises.
+    """
     check_mode(name, mode)
     check_params(name, params, tuple)
     if len(params) != len(layers):
         raise InputError(name, f"the params of {len(layers)} layers", f"those of {len(params)}", UNPACK)
+
+    return [
+        partial(_stage, name, i, layer.forward, own, mode.at(i))
+        for i, (layer, own) in enumerate(zip(layers, params, strict=True))
+    ]
+
+
+def _stage(
+    name: str, i: int, forward: Callable[..., Any], params: Params, mode: Mode, carried: tuple[Any, Each]
+) -> tuple[Any, Each]:
+    x, residuals = carried
+    y, own = located(name, i, forward, params, x, mode)
+    return y, (*residuals, own)
+
+
+def _pullback(
+    vjp: Callable[..., Any], params: Params, residuals: Residuals, need_dx: bool, carried: tuple[Each, Any]
+) -> tuple[Each, Any]:
+    """A stage of the way back, ``(dparams of later layers, dy) -> (dparams, dx)``."""
+    dparams, dy = carried
+    own, dx = vjp(params, residuals, dy, need_dx=need_dx)
+    return (own, *dparams), dx
 
 
 def any_calibrates(layers: Iterable[Layer]) -> bool:
