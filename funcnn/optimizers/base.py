@@ -15,7 +15,7 @@ from toolz import compose
 
 from funcnn import tree
 from funcnn.arrays import Array, as_dtype_of, check_array, check_floating, namespace, widened
-from funcnn.errors import InputError, require
+from funcnn.errors import InputError, is_real, require
 from funcnn.layer import Params
 from funcnn.spec import Described, described
 
@@ -82,6 +82,12 @@ def require_optimizer(where: str, optimizer: object) -> None:
     require(fits, where, "an Optimizer", repr(optimizer), "call its constructor: adam()")
 
 
+def check_unit(where: str, **values: object) -> None:
+    """Raise unless each value, a decay for instance, is in [0, 1)."""
+    for name, value in values.items():
+        require(is_real(value, low=0, below=1), where, f"a {name} in [0, 1)", repr(value))
+
+
 def check_floating_leaves(params: Params) -> None:
     """Raise unless every leaf is an array of floating numbers: of others no optimizer makes better ones."""
     for path, leaf in tree.leaves_with_paths(params):
@@ -114,44 +120,56 @@ def apply_updates(params: Params, updates: Updates) -> Params:
     >>> apply_updates((np.ones(2),), (np.array([0.5, -0.5]),))
     (array([1.5, 0.5]),)
     """
-    return by_leaf(1, lambda update, param: (param + update,), updates, params)[0]
+    return by_leaf(lambda update, param: param + update, updates, params)
 
 
-def by_leaf(count: int, rule: Callable[..., tuple[Array, ...]], grads: Updates, *rest: Any) -> tuple[Any, ...]:
-    """Trees of the ``count`` arrays that ``rule(g, *others)`` gives for each leaf, the first in the dtype of g.
+def by_leaf(f: Callable[..., Array], updates: Updates, *others: Any) -> Updates:
+    """The tree of ``f(update, *others)`` for each leaf, in the update's dtype.
 
-    Where a gradient has 16 bits, the rule has 32 of it and of all others. A tree of other leaves, shapes or dtypes than
-    the gradients is refused: nothing broadcasts.
+    Updates of 16 bits and their others come to ``f`` in 32. Nothing broadcasts: a tree whose leaves, shapes or dtypes
+    are not those of the updates is refused.
     """
+    values, whole = _computed(f, updates, others)
+    return whole(values)
+
+
+def advance(rule: Callable[..., tuple[Array, ...]], grads: Updates, *states: Any) -> tuple[Any, ...]:
+    """The trees of ``rule(g, *states) -> (update, *new states)`` for each leaf, checked as in :func:`by_leaf`."""
+    values, whole = _computed(rule, grads, states)
+    return tuple(map(whole, zip(*values, strict=True))) if values else (grads, *states)
+
+
+def _computed(f: Callable[..., Any], grads: Updates, others: tuple[Any, ...]) -> tuple[list[Any], Callable[..., Any]]:
+    """The values of ``f`` for each leaf, and the function that makes a tree of such a list."""
     try:
-        rows, unflatten = tree.zipped(grads, *rest)
-        values = [rule(*row) if _are_plain(*row) else _widely(rule, *row) for row in rows]
+        rows, whole = tree.zipped(grads, *others)
+        return [f(*row) if _are_plain(row) else _widely(f, *row) for row in rows], whole
     except (AttributeError, ValueError):  # of another tree, of unlike leaves, or of what is no array
-        for other in rest:
+        for other in others:
             unlike = [f"{path or 'the array'} is {b} instead of {a}" for path, a, b in tree.unlike(other, grads)]
             if unlike or not tree.same_structure(grads, other):
                 what = "gradients and updates with the tree, shapes and dtypes of the params"
                 raise InputError("an optimizer", what, "; ".join(unlike) or "another tree") from None
         raise
-    return tuple(map(unflatten, zip(*values, strict=True) if values else [()] * count))
 
 
-def _are_plain(g: Any, *others: Any) -> bool:
+def _are_plain(row: tuple[Any, ...]) -> bool:
     """Whether all are NumPy's, of one shape and float32 or float64: there is nothing to check or to convert."""
-    if type(g) is not np.ndarray or g.dtype.char not in "fd":
+    if type(row[0]) is not np.ndarray:
         return False
-    dtype, shape = g.dtype, g.shape
-    for other in others:  # a loop, since a step asks for every leaf
-        if type(other) is not np.ndarray or other.dtype is not dtype or other.shape != shape:
+    dtype, shape = row[0].dtype, row[0].shape
+    for leaf in row:  # a loop, since a step asks for every leaf
+        if type(leaf) is not np.ndarray or leaf.dtype is not dtype or leaf.shape != shape:
             return False
-    return True
+    return dtype.char in "fd"
 
 
-def _widely(rule: Callable[..., tuple[Array, ...]], g: Array, *others: Array) -> tuple[Array, ...]:
+def _widely(f: Callable[..., Any], g: Array, *others: Array) -> Any:
+    """``f(g, *others)`` in 32 bits at least, once the leaves are arrays that fit each other."""
     check_array("an optimizer", "gradients and updates", g)
     wide = widened(g)
     for other in others:
-        if other.shape != g.shape or (other.dtype != wide.dtype and other.dtype != g.dtype):
+        if other.shape != g.shape or other.dtype not in (wide.dtype, g.dtype):
             raise ValueError("unlike leaves")
-    first, *after = rule(wide, *map(widened, others))
-    return as_dtype_of(g, first), *after
+    found = f(wide, *map(widened, others))
+    return (as_dtype_of(g, found[0]), *found[1:]) if isinstance(found, tuple) else as_dtype_of(g, found)
