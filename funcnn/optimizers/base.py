@@ -1,8 +1,8 @@
 """Optimizers: gradients in, updates out, each a pair of pure functions that :func:`chain` composes.
 
-The convention is Optax's: ``init(params)`` and ``update(grads, state, params)``. An update is *added* to the params
-by :func:`apply_updates`; the minus of gradient descent stands in the learning rate. A state is a tree like any
-other, and a learning rate is a number or a schedule.
+The convention is Optax's: ``init(params)`` and ``update(grads, state, params)``. :func:`apply_updates` *adds* the
+updates to the params; the part with the learning rate multiplies by minus the rate. A state is a tree, and a learning
+rate is a number or a schedule.
 """
 
 from collections.abc import Callable
@@ -32,8 +32,8 @@ class Optimizer(Described):
     Attributes:
         init: ``init(params) -> state``.
         update: ``update(grads, state, params) -> (updates, state)``.
-        learning_rate: ``learning_rate(state)``, the rate of the latest update; ``None`` for one that has no rate. That
-            of a chain is the rate of the last of its optimizers that has one.
+        learning_rate: ``learning_rate(state)``, the rate of the latest update; ``None`` if the optimizer has no rate.
+            The rate of a chain is that of its last optimizer with a rate.
 
     >>> import numpy as np, funcnn as fn
     >>> optimizer = fn.sgd(0.1, momentum=0.9)
@@ -48,7 +48,7 @@ class Optimizer(Described):
 
 @described
 def chain(*optimizers: Optimizer) -> Optimizer:
-    """The updates of each optimizer are the gradients of the next; the state is a tuple of theirs."""
+    """The updates of each optimizer are the gradients of the next; the state is the tuple of their states."""
     for i, optimizer in enumerate(optimizers):
         require_optimizer(f"chain[{i}]", optimizer)
 
@@ -77,7 +77,7 @@ def stateless(update: Callable[[Updates, Params], Updates]) -> Optimizer:
 
 
 def require_optimizer(where: str, optimizer: object) -> None:
-    """Raise unless it is an optimizer, rather than its constructor for instance."""
+    """Raise unless ``optimizer`` is an Optimizer, not its constructor for instance."""
     fits = isinstance(optimizer, Optimizer)
     require(fits, where, "an Optimizer", repr(optimizer), "call its constructor: adam()")
 
@@ -89,19 +89,19 @@ def check_unit(where: str, **values: object) -> None:
 
 
 def check_floating_leaves(params: Params) -> None:
-    """Raise unless every leaf is an array of floating numbers: of others no optimizer makes better ones."""
+    """Raise unless every leaf is a floating array: no optimizer can improve integers."""
     for path, leaf in tree.leaves_with_paths(params):
         check_floating("an optimizer", leaf, f"params {path}".rstrip())
 
 
 def start_like(params: Params) -> Updates:
-    """Zeros in the place of every leaf, which is floating, of 32 bits at least: what a state begins with."""
+    """The first value of a state: zeros of 32 bits at least in place of every leaf, which must be floating."""
     check_floating_leaves(params)
     return tree.map(lambda param: namespace(param).zeros_like(widened(param)), params)
 
 
 def zeros_like(params: Params) -> Updates:
-    """Zeros in the place of every leaf."""
+    """Zeros in place of every leaf."""
 
     def zeros(leaf: Array) -> Array:
         check_array("zeros_like", "leaves", leaf)
@@ -114,7 +114,7 @@ def apply_updates(params: Params, updates: Updates) -> Params:
     """params + updates, leaf by leaf.
 
     Raises:
-        InputError: The updates have not the tree, shapes and dtypes of the params.
+        InputError: The updates differ from the params in tree, shapes or dtypes.
 
     >>> import numpy as np
     >>> apply_updates((np.ones(2),), (np.array([0.5, -0.5]),))
@@ -154,7 +154,7 @@ def _computed(f: Callable[..., Any], grads: Updates, others: tuple[Any, ...]) ->
 
 
 def _are_plain(row: tuple[Any, ...]) -> bool:
-    """Whether all are NumPy's, of one shape and float32 or float64: there is nothing to check or to convert."""
+    """Whether all are NumPy arrays of one shape, and all float32 or float64: nothing to check or to convert."""
     if type(row[0]) is not np.ndarray:
         return False
     dtype, shape = row[0].dtype, row[0].shape

@@ -28,8 +28,7 @@ def sgd(learning_rate: Rate, momentum: float = 0.0, nesterov: bool = False) -> O
     """Stochastic gradient descent: v = momentum v + g, then update = -rate v (Robbins and Monro 1951; Polyak 1964).
 
     With ``nesterov`` the update is -rate (g + momentum v) (Sutskever et al. 2013). This is the form of Optax and
-    PyTorch; where the velocity takes the rate in, v = momentum v - rate g, it differs as soon as the rate changes
-    (``funcnn.nnfs.sgd``).
+    PyTorch. The other form, v = momentum v - rate g (``funcnn.nnfs.sgd``), differs once the rate changes.
 
     >>> import numpy as np
     >>> optimizer = sgd(0.1)
@@ -48,8 +47,9 @@ def adam(learning_rate: Rate = 1e-3, beta1: float = 0.9, beta2: float = 0.999, e
 
     m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2, and with t finished updates, this one included,
     update = -rate m' / (sqrt(v') + eps), m' = m / (1 - beta1^t), v' = v / (1 - beta2^t) (Kingma and Ba 2015,
-    algorithm 1, eps outside the root, as in Optax and PyTorch; the "eps hat" of their section 2, which Keras uses,
-    is another constant).
+    algorithm 1).
+
+    As in Optax and PyTorch, eps is outside the root; Keras uses the "eps hat" of section 2, another constant.
 
     It equals ``chain(scale_by_adam(beta1, beta2, eps), scale_by_learning_rate(learning_rate))`` in one pass less.
 
@@ -81,7 +81,7 @@ def adamw(
 def nadam(learning_rate: Rate = 1e-3, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> Optimizer:
     """Adam with Nesterov's momentum: m' = beta1 m / (1 - beta1^(t+1)) + (1 - beta1) g / (1 - beta1^t) (Dozat 2016).
 
-    beta1 is the same at every step, as in Optax; PyTorch and Keras let it grow by Dozat's schedule.
+    beta1 is constant, as in Optax; in PyTorch and Keras it grows by Dozat's schedule.
     """
     return chain(scale_by_adam(beta1, beta2, eps, nesterov=True), descent("nadam", learning_rate))
 
@@ -117,8 +117,8 @@ def rmsprop(
 ) -> Optimizer:
     """v = decay v + (1 - decay) g^2, update = -rate g / sqrt(v + eps), then momentum (Tieleman and Hinton 2012).
 
-    Defaults as in Optax. PyTorch and the book *Neural Networks from Scratch* have eps outside. The velocity takes the
-    rate in, as in Optax: where the rate changes, PyTorch, which multiplies by it last, takes other steps.
+    Defaults as in Optax. PyTorch and the book *Neural Networks from Scratch* have eps outside. The rate multiplies the
+    direction before momentum, as in Optax; PyTorch multiplies last, which differs where the rate changes.
     """
     parts = [scale_by_rms(decay, eps, eps_placement), descent("rmsprop", learning_rate)]
     momentum_part = accumulate_momentum(momentum)

@@ -1,4 +1,4 @@
-"""Scaling: the parts of a rule, which turn gradients into a direction and multiply it by the learning rate."""
+"""Scaling: the parts of the rules. They turn gradients into a direction, and multiply it by minus the learning rate."""
 
 from collections.abc import Callable
 from operator import attrgetter
@@ -32,11 +32,11 @@ class MomentumState:
 
 @record
 class AdamState:
-    """The state of Adam: finished updates, the rate of the latest, and the decaying sums of g and g^2.
+    """The state of Adam: the number of finished updates, the latest rate, and the decaying sums of g and g^2.
 
-    The rate is ``None`` in :func:`scale_by_adam`, which has none. ``sums`` is the sum of beta1^(t - i) g_i over the
-    updates i = 1 ... t, and ``squares`` that of beta2^(t - i) g_i^2. The running means are (1 - beta1) sums and
-    (1 - beta2) squares: a sum takes a pass less over memory.
+    The rate is ``None`` in :func:`scale_by_adam`. ``sums`` is the sum of beta1^(t - i) g_i over the updates
+    i = 1 ... t, and ``squares`` the sum of beta2^(t - i) g_i^2. The running means of :func:`adam` are (1 - beta1) sums
+    and (1 - beta2) squares; a sum takes one pass less over memory.
     """
 
     step: int
@@ -54,7 +54,7 @@ class SquaresState:
 
 @record
 class LearningRateState:
-    """The state of :func:`scale_by_learning_rate`: finished updates, and the rate of the latest one."""
+    """The state of :func:`scale_by_learning_rate`: the number of finished updates, and the latest rate."""
 
     step: int
     learning_rate: float
@@ -75,14 +75,14 @@ def accumulate_momentum(momentum: float, nesterov: bool = False) -> Optimizer:
 
 @described
 def scale_by_adam(beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, nesterov: bool = False) -> Optimizer:
-    """m' / (sqrt(v') + eps), as :func:`adam` says (or :func:`nadam`, with ``nesterov``), before the learning rate."""
+    """m' / (sqrt(v') + eps) of :func:`adam`, or with ``nesterov`` of :func:`nadam`, before the learning rate."""
     require(isinstance(nesterov, bool), "scale_by_adam", "True or False for nesterov", repr(nesterov))
     return adam_direction("scale_by_adam", beta1, beta2, eps, nesterov)
 
 
 @described
 def scale_by_lion(beta1: float = 0.9, beta2: float = 0.99) -> Optimizer:
-    """sign(beta1 m + (1 - beta1) g), as :func:`lion` says; the velocity of its state is m."""
+    """sign(beta1 m + (1 - beta1) g) of :func:`lion`; the velocity of its state is m."""
     check_unit("scale_by_lion", beta1=beta1, beta2=beta2)
 
     def rule(g: Array, m: Array) -> tuple[Array, Array]:
@@ -95,7 +95,7 @@ def scale_by_lion(beta1: float = 0.9, beta2: float = 0.99) -> Optimizer:
 def scale_by_rss(
     initial_accumulator: float = 0.1, eps: float = 1e-7, eps_placement: EpsPlacement = "inside"
 ) -> Optimizer:
-    """g / sqrt(v + eps) with v the sum of g^2, as :func:`adagrad` says."""
+    """g / sqrt(v + eps) of :func:`adagrad`, with v the sum of g^2."""
     fits = is_real(initial_accumulator, low=0)
     require(fits, "scale_by_rss", "an initial_accumulator of at least 0", repr(initial_accumulator))
     return _by_squares("scale_by_rss", initial_accumulator, 1.0, 1.0, eps, eps_placement)
@@ -103,19 +103,19 @@ def scale_by_rss(
 
 @described
 def scale_by_rms(decay: float = 0.9, eps: float = 1e-8, eps_placement: EpsPlacement = "inside") -> Optimizer:
-    """g / sqrt(v + eps) with v the running mean of g^2, as :func:`rmsprop` says."""
+    """g / sqrt(v + eps) of :func:`rmsprop`, with v the running mean of g^2."""
     check_unit("scale_by_rms", decay=decay)
     return _by_squares("scale_by_rms", 0.0, decay, 1 - decay, eps, eps_placement)
 
 
 @described
 def scale_by_learning_rate(learning_rate: Rate) -> Optimizer:
-    """-rate times the gradients; the state holds the rate of the latest update (before any, of the first)."""
+    """-rate times the gradients; the state holds the latest rate, and before any update the first rate."""
     return descent("scale_by_learning_rate", learning_rate)
 
 
 def descent(where: str, learning_rate: Rate) -> Optimizer:
-    """:func:`scale_by_learning_rate`, which refuses a bad rate in the name of its caller."""
+    """:func:`scale_by_learning_rate`, whose error for a bad rate names ``where``."""
     schedule = as_schedule(where, learning_rate)
 
     def init(params: Params) -> LearningRateState:
@@ -151,13 +151,13 @@ def adam_direction(
 
     def update(grads: Updates, state: AdamState, params: Params) -> tuple[Updates, AdamState]:
         step, rate = state.step + 1, schedule and schedule(state.step)
-        # m and v are the sums here, not the means of :func:`adam`: m' = to_mean m and sqrt(v') = sqrt(v) / root. For
-        # speed neither is corrected, m' / (sqrt(v') + eps) is scale m / (sqrt(v) + floor), and scale has the rate in
-        # it: scale_by_adam and scale_by_learning_rate take 15 % longer together, on 100,000 float32 params or more.
+        # Here m and v are the sums, so m' = to_mean m and sqrt(v') = sqrt(v) / root. For speed, neither array is
+        # corrected: -rate m' / (sqrt(v') + eps) = scale m / (sqrt(v) + floor), with the rate in scale. The chain of
+        # scale_by_adam and scale_by_learning_rate takes 15 % longer, on 100,000 float32 params or more.
         to_mean = (1 - beta1) / one_minus_power(beta1, step)
         root = (one_minus_power(beta2, step) / (1 - beta2)) ** 0.5
         scale, floor = (1.0 if rate is None else -rate) * to_mean * root, eps * root
-        # Nesterov's m' is to_mean (ahead m + g): the sum as the next step corrects it, and g as this one does.
+        # Nesterov's m' = to_mean (ahead m + g): the next step's correction for m, this step's for g.
         ahead = nesterov and beta1 * one_minus_power(beta1, step) / one_minus_power(beta1, step + 1)
 
         def rule(g: Array, m: Array, v: Array) -> tuple[Array, Array, Array]:
@@ -178,7 +178,7 @@ def adam_direction(
 
 
 def _by_squares(where: str, start: float, old: float, new: float, eps: float, placement: EpsPlacement) -> Optimizer:
-    """v = old v + new g^2 from ``start``, and g over its root."""
+    """The direction g / sqrt(v), with eps, and v = old v + new g^2 from ``start``."""
     _check_eps(where, eps)
     known = is_one_of(placement, ("inside", "outside"))
     require(known, where, "an eps_placement of 'inside' or 'outside'", repr(placement))

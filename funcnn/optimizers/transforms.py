@@ -1,7 +1,7 @@
 """Transforms: parts of a chain that clip, decay, freeze or watch.
 
-Where a part of the params is meant, ``mask`` is a pattern of paths as :func:`funcnn.tree.leaves_with_paths` writes
-them, in the manner of a shell: ``"*weights"`` leaves the biases out, ``"0.*"`` means the first layer.
+A ``mask`` chooses leaves of the params: it is a shell pattern for their paths, as in
+:func:`funcnn.tree.leaves_with_paths`. ``"*weights"`` leaves out the biases, ``"0.*"`` is the first layer.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,7 @@ __all__ += ["exponential_moving_average", "freeze", "global_norm", "masked", "ma
 
 @record
 class AverageState:
-    """The state of :func:`exponential_moving_average`: 1 - decay^(finished updates), and the average of the params."""
+    """The state of :func:`exponential_moving_average`: 1 - decay^(finished updates), and the params' average."""
 
     weight: float
     average: Params
@@ -54,7 +54,7 @@ def clip(bound: float) -> Optimizer:
 def clip_by_global_norm(bound: float) -> Optimizer:
     """All gradients scaled by min(1, bound / norm), the norm taken over all of them (Pascanu et al. 2013).
 
-    Below the bound it is the identity, bit for bit. The metric :data:`funcnn.gradient_norm` of a step tells the norm.
+    Below the bound it is the identity, bit for bit. The metric :data:`funcnn.gradient_norm` gives the norm.
     """
     _check_bound("clip_by_global_norm", bound)
 
@@ -74,7 +74,7 @@ def clip_by_global_norm(bound: float) -> Optimizer:
 def add_decayed_weights(rate: float, mask: str = "*") -> Optimizer:
     """The gradients plus rate times the params under ``mask``.
 
-    Before a rule it is the gradient of an l2 penalty rate |params|^2 / 2; after it, decoupled weight decay.
+    Before a rule, it is the gradient of the l2 penalty rate |params|^2 / 2; after a rule, decoupled weight decay.
     """
     require(is_real(rate, low=0), "add_decayed_weights", "a rate of at least 0", repr(rate))
     return _masked("add_decayed_weights", mask, lambda g, param: g + rate * param)
@@ -82,14 +82,14 @@ def add_decayed_weights(rate: float, mask: str = "*") -> Optimizer:
 
 @described
 def freeze(mask: str) -> Optimizer:
-    """No update under ``mask``; at the end of a chain, so that nothing comes after it.
+    """No update under ``mask``.
 
-    A mask is a pattern of the paths of leaves, in which ``*`` stands for any text: ``"0.*"`` for the params of layer 0
-    of a :func:`funcnn.serial`, ``"*biases"`` for all biases. An optimizer after ``freeze`` could still change these
-    leaves, by weight decay for instance.
+    In a mask, ``*`` is any text: ``"0.*"`` matches the params of layer 0 of a :func:`funcnn.serial`, ``"*biases"`` all
+    biases. Put ``freeze`` at the end of a chain: a later optimizer could still change the leaves, by weight decay for
+    instance.
 
     Raises:
-        InputError: The mask is no text; at ``update``, it matches the path of no leaf.
+        InputError: The mask is no text. At ``update``: it matches no leaf.
 
     >>> import funcnn as fn
     >>> optimizer, params = fn.chain(fn.adam(0.1), freeze("*biases")), {"weights": np.ones(2), "biases": np.ones(2)}
@@ -103,11 +103,11 @@ def freeze(mask: str) -> Optimizer:
 def masked(mask: Updates) -> Optimizer:
     """The updates where ``mask``, a tree of boolean arrays like the params, is true, and 0 elsewhere.
 
-    At the end of a chain, it leaves weights that were pruned at 0 (Han et al. 2015), whatever their gradients. It
-    has no spec, since arrays are no plain data.
+    At the end of a chain, it keeps pruned weights at 0 (Han et al. 2015), whatever their gradients. It has no spec,
+    since arrays are no plain data.
 
     Raises:
-        InputError: A leaf of the mask is no boolean array; at an update, it is not like the params.
+        InputError: A leaf of the mask is no boolean array. At ``update``: the mask differs from the params.
 
     >>> from funcnn import chain, sgd
     >>> optimizer, params = chain(sgd(1.0), masked(np.array([True, False]))), np.zeros(2)
@@ -135,7 +135,7 @@ def masked(mask: Updates) -> Optimizer:
 def max_norm(bound: float, mask: str = "*weights") -> Optimizer:
     """Updates that leave the weights into each unit with a norm of at most ``bound`` (Srivastava et al. 2014).
 
-    The norm is taken over all axes but the last. It stands at the end of a chain.
+    The norm is taken over all axes except the last. Put it at the end of a chain.
     """
     _check_bound("max_norm", bound)
 
@@ -151,9 +151,9 @@ def max_norm(bound: float, mask: str = "*weights") -> Optimizer:
 
 @described
 def exponential_moving_average(decay: float) -> Optimizer:
-    """The updates as they are; the state keeps average = decay average + (1 - decay) params (Polyak and Juditsky 1992).
+    """The same updates; the state keeps average = decay average + (1 - decay) params (Polyak and Juditsky 1992).
 
-    It stands at the end of a chain, and averages the params after the update. :func:`averaged` reads the average,
+    Put it at the end of a chain: it averages the params after the update. :func:`averaged` reads the average,
     corrected for its start from zero.
     """
     check_unit("exponential_moving_average", decay=decay)
@@ -167,10 +167,10 @@ def exponential_moving_average(decay: float) -> Optimizer:
 
 
 def averaged(state: Any) -> Params:
-    """The average of the params that ``exponential_moving_average`` keeps, wherever it stands in ``state``.
+    """The average of the params, from an ``exponential_moving_average`` anywhere in ``state``.
 
     Raises:
-        InputError: There is none in the state, more than one, or no update yet.
+        InputError: The state has none or more than one, or there was no update yet.
 
     >>> import numpy as np, funcnn as fn
     >>> optimizer = fn.chain(fn.sgd(0.5), exponential_moving_average(0.9))
@@ -203,7 +203,7 @@ def global_norm(updates: Updates) -> Any:
 
 
 def _masked(name: str, mask: str, f: Callable[[Array, Array], Array]) -> Optimizer:
-    """The optimizer that gives ``f(update, param)`` under ``mask``, and other updates as they are."""
+    """The optimizer that gives ``f(update, param)`` under ``mask``, and does not change other updates."""
     require(isinstance(mask, str), name, "a mask that is a pattern of paths", repr(mask), 'such as "*weights"')
 
     def update(updates: Updates, params: Params) -> Updates:

@@ -29,7 +29,7 @@ __all__ = ["AccumulationState", "LookaheadState", "SkipState", "accumulate", "lo
 
 @record
 class SkipState:
-    """The state of :func:`skip_if_not_finite`: how many updates were left out, and the optimizer's own state."""
+    """The state of :func:`skip_if_not_finite`: the number of skipped updates, and the optimizer's state."""
 
     skipped: Any
     inner: Any
@@ -37,7 +37,7 @@ class SkipState:
 
 @record
 class AccumulationState:
-    """The state of :func:`accumulate`: gradients seen since the latest update, their sum, the optimizer's own state."""
+    """The state of :func:`accumulate`: the gradients since the latest update, their sum, and the inner state."""
 
     count: Any
     total: Updates
@@ -46,7 +46,7 @@ class AccumulationState:
 
 @record
 class LookaheadState:
-    """The state of :func:`lookahead`: updates since the latest pull, the slow params, and the optimizer's own state."""
+    """The state of :func:`lookahead`: updates since the latest pull, the slow params, and the optimizer's state."""
 
     count: Any
     slow: Params
@@ -55,7 +55,7 @@ class LookaheadState:
 
 @described
 def skip_if_not_finite(optimizer: Optimizer) -> Optimizer:
-    """``optimizer``, but a gradient with NaN or infinity changes neither params nor its state."""
+    """``optimizer``, except that a gradient with NaN or infinity changes neither the params nor its state."""
     require_optimizer("skip_if_not_finite", optimizer)
 
     def update(grads: Updates, state: SkipState, params: Params) -> tuple[Updates, SkipState]:
@@ -71,9 +71,9 @@ def skip_if_not_finite(optimizer: Optimizer) -> Optimizer:
 
 @described
 def accumulate(optimizer: Optimizer, times: int) -> Optimizer:
-    """``optimizer`` on the mean of ``times`` gradients; the updates in between are zero.
+    """``optimizer`` on the mean of ``times`` gradients; the updates in between are 0.
 
-    So ``times`` micro-batches of n samples make one step of ``times`` n samples.
+    So ``times`` micro-batches of n samples make one step of ``times`` * n samples.
     """
     require_optimizer("accumulate", optimizer)
     require(is_count(times), "accumulate", "times to be a positive whole number", repr(times))
@@ -100,7 +100,7 @@ def accumulate(optimizer: Optimizer, times: int) -> Optimizer:
 def lookahead(optimizer: Optimizer, times: int = 5, rate: float = 0.5) -> Optimizer:
     """``optimizer``, and after every ``times`` updates slow = slow + rate (params - slow), params = slow.
 
-    (Zhang et al. 2019; there k and alpha.) The params between are the fast ones.
+    (Zhang et al. 2019, who call them k and alpha.) Between pulls, the params are the fast ones.
     """
     require_optimizer("lookahead", optimizer)
     require(is_count(times), "lookahead", "times to be a positive whole number", repr(times))
@@ -128,7 +128,7 @@ def lookahead(optimizer: Optimizer, times: int = 5, rate: float = 0.5) -> Optimi
 
 
 def _chosen(condition: Any, chosen: Any, other: Any) -> Any:
-    """The one tree or the other; leaf by leaf where the condition may be traced."""
+    """``chosen`` where the condition is true, else ``other``; leaf by leaf for a traced condition."""
     if isinstance(condition, bool):
         return chosen if condition else other
     xp = namespace(condition)
@@ -136,5 +136,5 @@ def _chosen(condition: Any, chosen: Any, other: Any) -> Any:
 
 
 def _inner_rate(optimizer: Optimizer) -> Callable[[Any], Any] | None:
-    """The learning rate of the optimizer inside a wrapper, whose state holds that of the optimizer."""
+    """The learning rate of the optimizer in a wrapper, from the wrapper's state."""
     return optimizer.learning_rate and compose(optimizer.learning_rate, attrgetter("inner"))
