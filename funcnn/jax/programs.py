@@ -85,6 +85,8 @@ def scanned(step: Step, mesh: Mesh | None = None) -> Callable[[Params, State, Ba
 
 
 def scan_rows(step: Step, params: Params, state: State, samples: Batch, rows: Array) -> Any:
+    """The program of :func:`scanned`, before it is compiled: ``((params, state), metrics)``."""
+
     def one(carry: tuple[Params, State], row: Array) -> tuple[tuple[Params, State], Mapping[str, Any]]:
         params, state = step(*carry, tree.map(lambda leaf: leaf[row], samples))
         return (params, state), state.metrics
