@@ -73,7 +73,9 @@ from funcnn.metrics import accuracy as accuracy
 from funcnn.optimizers.base import *
 from funcnn.optimizers.groups import *
 from funcnn.optimizers.rules import *
+from funcnn.optimizers.scaling import *
 from funcnn.optimizers.transforms import *
+from funcnn.optimizers.wrappers import *
 from funcnn.outline import *
 from funcnn.penalties import *
 from funcnn.schedules import *
