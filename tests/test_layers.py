@@ -209,28 +209,6 @@ def test_params_are_drawn_from_the_keys_of_their_names(layer, in_shape):
         assert np.array_equal(leaf, initializers[name](Key(0).at(name), leaf.shape, np.float32))
 
 
-def test_weights_and_biases_are_drawn_independently():
-    params, _ = fn.serial(fn.dense(3, biases=normal(1.0)), fn.dense(3)).init(Key(0), (3,))
-    assert np.abs(np.corrcoef(params[0].weights[0], params[0].biases)[0, 1]) < 0.999
-    assert not np.array_equal(params[0].weights, params[1].weights)
-
-
-class Spy:
-    """A dense layer that notes each ``need_dx`` it is asked for."""
-
-    def __init__(self):
-        self.asked = []
-
-    def layer(self):
-        inner = fn.dense(3)
-
-        def vjp(params, residuals, dy, *, need_dx=True):
-            self.asked.append(need_dx)
-            return inner.vjp(params, residuals, dy, need_dx=need_dx)
-
-        return fn.Layer(inner.init, inner.forward, vjp)
-
-
 @pytest.mark.parametrize(
     "around",
     [
@@ -242,13 +220,18 @@ class Spy:
     ids=["first", "nested", "behind layers without parameters", "a branch"],
 )
 def test_the_first_input_gradient_is_skipped(around):
-    spy = Spy()
-    model = around(spy.layer())
+    asked, inner = [], fn.dense(3)
+
+    def vjp(params, residuals, dy, *, need_dx=True):
+        asked.append(need_dx)
+        return inner.vjp(params, residuals, dy, need_dx=need_dx)
+
+    model = around(attrs.evolve(inner, vjp=vjp))
     params, _ = model.init(Key(0), (3,))
     _, pull = fn.pullback(model, params, np.ones((2, 3), np.float32))
     pull(np.ones((2, 3), np.float32), need_dx=False)
     pull(np.ones((2, 3), np.float32))
-    assert spy.asked == [False, True]
+    assert asked == [False, True]
 
 
 def test_layers_before_the_first_parameters_are_not_asked_at_all():
@@ -284,24 +267,18 @@ def test_softmax_is_stable():
 
 
 @pytest.mark.parametrize(("layer", "in_shape"), LAYERS, ids=str)
-def test_jit_gives_the_same_outputs_and_cotangents(layer, in_shape):
+def test_jit_gives_the_same_at_inference_and_dx_only_where_it_is_needed(layer, in_shape):
     params, _ = layer.init(Key(0), in_shape)
     x = batch_of(in_shape, Key(1), 3, Key.normal)
 
     def both(params, x):
         y, pull = fn.pullback(layer, params, x)
-        return y, pull(y)
+        return y, pull(y), pull(y, need_dx=False)[1]
 
-    assert_trees_close(to_numpy(jax.jit(both)(to_jax(params), x)), both(params, x), atol=1e-5)
-
-
-@pytest.mark.parametrize(("layer", "in_shape"), LAYERS, ids=str)
-def test_dx_is_computed_unless_it_is_not_needed(layer, in_shape):
-    params, _ = layer.init(Key(0), in_shape)
-    x = batch_of(in_shape, Key(1), 3, Key.normal)
-    y, residuals = layer.forward(params, x, INFERENCE)
-    assert_trees_alike(layer.vjp(params, residuals, y)[1], x)
-    assert layer.vjp(params, residuals, y, need_dx=False)[1] is None
+    _, (_, dx), not_needed = expected = both(params, x)
+    assert_trees_alike(dx, x)
+    assert not_needed is None
+    assert_trees_close(to_numpy(jax.jit(both)(to_jax(params), x)), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -345,19 +322,9 @@ def test_another_float_dtype_is_refused(layer, in_shape):
     [
         (fn.layer_norm(), (5,), (2, 1), r"layer_norm\(\): expected inputs \(batch, ..., 5\), got \(2, 1\)"),
         (fn.rms_norm(), (5,), (5,), r"rms_norm\(\): expected inputs \(batch, ..., 5\), got \(5,\)"),
-        (
-            fn.max_pool2d(),
-            (4, 4, 1),
-            (2, 16),
-            r"max_pool2d\(\(2, 2\)\): expected inputs \(batch, height, width, channels\), got \(2, 16\)",
-        ),
+        (fn.max_pool2d(), (4, 4, 1), (2, 16), r"max_pool2d.*: expected inputs \(batch, height, .*\), got \(2, 16\)"),
         (fn.avg_pool2d(), (4, 4, 1), (4, 4, 1), r"avg_pool2d\(\(2, 2\)\): expected inputs \(batch, height, width, ch"),
-        (
-            fn.max_pool2d(),
-            (4, 4, 1),
-            (2, 1, 4, 1),
-            r"max_pool2d\(\(2, 2\)\): expected images of at least 2 x 2, got 1 x",
-        ),
+        (fn.max_pool2d(), (4, 4, 1), (2, 1, 4, 1), r"max_pool2d.*: expected images of at least 2 x 2, got 1 x"),
         (fn.reshape(2, 3), (6,), (4, 5), r"reshape\(2, 3\): expected 6 elements a sample, got 5: \(5,\)"),
         (
             fn.parallel(fn.tanh(), fn.tanh()),
@@ -380,10 +347,7 @@ def test_other_shapes_than_those_of_init_are_refused(layer, in_shape, shape, mes
         (lambda: fn.gelu("none"), "gelu: expected True or False for approximate, got 'none'"),
         (lambda: fn.conv2d(2, 3.0), "conv2d: expected kernel to be one or two positive whole numbers, got 3.0"),
         (lambda: fn.max_pool2d("2"), "max_pool2d: expected size to be one or two positive whole numbers, got '2'"),
-        (
-            lambda: fn.dense(3, weights=he_normal),
-            r"dense weights: expected an initializer, .*constructor: he_normal\(\)",
-        ),
+        (lambda: fn.dense(3, weights=he_normal), r"dense weights: expected an .*, .*constructor: he_normal\(\)"),
         (lambda: fn.conv2d(2, weights=he_normal), "conv2d weights: expected an initializer"),
         (lambda: fn.conv2d(2, biases=np.zeros), "conv2d biases: expected an initializer"),
         (lambda: fn.embedding(5, 2, he_normal), "embedding table: expected an initializer"),
@@ -403,10 +367,7 @@ def test_bad_arguments_are_refused(make, message):
 
 
 def test_layers_that_take_a_tuple_stand_side_by_side():
-    total = fn.Layer(
-        lambda key, shapes: ((), shapes[0]), lambda params, x, mode: (x[0] + x[1], ()), lambda *_: ((), None)
-    )
-    y = fn.predict(fn.concatenate(total, total), ((), ()), (np.ones((2, 3)), np.ones((2, 3))))
+    y = fn.predict(fn.concatenate(fn.summed(), fn.summed()), ((), ()), (np.ones((2, 3)), np.ones((2, 3))))
     assert y.tolist() == [[2.0] * 6] * 2
 
 

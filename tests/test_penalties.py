@@ -5,7 +5,6 @@ import pytest
 
 import funcnn as fn
 from funcnn import Batch, InputError, Key, tree
-from funcnn.spec import from_plain, to_plain
 from funcnn.testing import assert_pure, assert_trees_close
 from funcnn.testing.laws import randomized
 from tests.catalogue import PENALTIES
@@ -25,7 +24,6 @@ def check_derivative(penalty, gradient):
 def test_laws(penalty):
     assert_pure(penalty.value, PARAMS)
     assert_pure(penalty.gradient, PARAMS)
-    assert repr(from_plain(to_plain(penalty))) == repr(penalty)
     check_derivative(penalty, penalty.gradient(PARAMS))
     with pytest.raises(AssertionError):
         check_derivative(penalty, tree.map(lambda leaf: 2 * leaf, penalty.gradient(PARAMS)))
