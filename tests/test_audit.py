@@ -50,9 +50,7 @@ PLANTED = [
 
 def test_reading_starts_and_imports_nothing_and_the_audit_would_see_it():
     script = SCRIPT.replace("PLANTED", "; ".join(code for code, _ in PLANTED))
-    end = subprocess.run(
-        [sys.executable, "-c", script], cwd=Path(__file__).parent.parent, capture_output=True, text=True
-    )
+    end = subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[1], capture_output=True, text=True)
     assert end.returncode == 0, end.stderr
     *_, told, planted = [line for line in end.stdout.splitlines() if line.startswith(("seen:", "planted:"))]
     assert told == "seen: []"

@@ -28,9 +28,7 @@ def mode(path):
 def test_a_whole_file_replaces_the_old_one(tmp_path):
     path = tmp_path / "deep" / "a.txt"
     for text in ("one", "two"):
-        with replacing(path) as part:
-            part.write_text(text)
-            assert part.name == "a.txt"
+        write(path, text)
         assert path.read_text() == text
     assert list(path.parent.iterdir()) == [path]
 
@@ -91,27 +89,19 @@ def test_every_name_that_the_file_system_takes_can_be_written(tmp_path, name):
     assert (tmp_path / name).read_text() == "new"
 
 
+READERS = (read_image, read_idx, load, lambda path: load_tree(path, ()))
+WRITERS = (write, lambda path: write_image(path, np.zeros((2, 2), np.uint8)), lambda path: save_tree(path, ()))
+
+
 @pytest.mark.parametrize("name", ["a\0b.png", "\ud800.png"])
-@pytest.mark.parametrize(
-    "use",
-    [
-        write,
-        check_readable,
-        read_image,
-        read_idx,
-        load,
-        lambda path: load_tree(path, ()),
-        lambda path: write_image(path, np.zeros((2, 2), np.uint8)),
-        lambda path: save_tree(path, ()),
-    ],
-)
+@pytest.mark.parametrize("use", [*READERS, check_readable, *WRITERS])
 def test_a_name_that_no_file_has_is_refused(tmp_path, use, name):
     with pytest.raises(InputError, match="expected the name of a file, got one with a character that no name has"):
         use(f"{tmp_path}/{name}")
     assert not any(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("read", [read_image, read_idx, load, lambda path: load_tree(path, ())])
+@pytest.mark.parametrize("read", READERS)
 def test_a_name_that_is_too_long_is_refused_by_readers(tmp_path, read):
     with pytest.raises(InputError, match=r"name too long|no such file"):
         read(tmp_path / ("a" * 300))

@@ -1,7 +1,6 @@
 """What others made is data: to load, predict, compare or reproduce it starts nothing, asks nobody, imports nothing."""
 
 import io
-import json
 import os
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from PIL import Image
 
 import funcnn as fn
 from tests.canvases import digits, photograph
-from tests.small_experiments import carried_out, regression
+from tests.small_experiments import carried_out, edited, regression
 
 ALONE = """
 import sys
@@ -44,13 +43,7 @@ sys.addaudithook(audit)
 all_of(hostile)
 print(seen)
 """
-WORDS = [
-    "$(touch /tmp/pwned)",
-    "__import__('os').system('true')",
-    "\x1b]0;evil\x07",
-    "../../etc/passwd",
-    "!!python/exec",
-]
+WORDS = ["$(touch /tmp/pwned)", "__import__('os').system('true')", "\x1b]0;evil\x07", "../../etc/passwd", "!!python"]
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
 
 
@@ -70,14 +63,9 @@ def folder(path, names, config):
 def test_a_hostile_folder_starts_nothing_and_reaches_nobody(tmp_path, without_pictures):
     friendly = folder(tmp_path / "friendly" / "run", [*map(str, range(10))], {"text": "plain"})
     hostile = folder(tmp_path / "hostile" / "run", [*WORDS, *"56789"], dict(enumerate(WORDS)))
-    recorded = json.loads((hostile / "environment.json").read_text())
-    recorded |= {
-        "platform": WORDS[2],
-        "git": {"commit": WORDS[0], "clean": True},
-        "libraries": {WORDS[1]: WORDS[2]},
-        "resumed": [WORDS],
-    }
-    (hostile / "environment.json").write_text(json.dumps(recorded))
+    fields = {"platform": WORDS[2], "libraries": {WORDS[1]: WORDS[2]}, "resumed": [WORDS]}
+    fields["git"] = {"commit": WORDS[0], "clean": True}
+    edited(hostile / "environment.json", lambda recorded: {**recorded, **fields})
     images = hostile.parent / "images"
     for name in ("b.png", "c.eps", f"{WORDS[2]}.jpg", "d.ps"):
         (images / name).write_bytes(EPS)

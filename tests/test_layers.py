@@ -26,6 +26,8 @@ from funcnn.testing.laws import randomized
 from funcnn.testing.layers import batch_of
 from tests.catalogue import COMBINATORS, EFFORT, LAYERS, LAYERS_OF_INDICES, NOISE, indices
 
+PAIR = fn.parallel(fn.tanh(), fn.tanh())
+
 
 @pytest.mark.parametrize(("layer", "in_shape"), LAYERS, ids=str)
 def test_laws(layer, in_shape):
@@ -112,11 +114,10 @@ def assert_associative_with_unit(serial, layers, in_shape):
         assert_groups_change_nothing(layers, in_shape, grouping, serial)
 
 
-@pytest.mark.parametrize(
-    ("layer", "in_shape"),
-    [row for row in LAYERS if {type(size) for size in row[1] + out_shape(*row)} == {int}],
-    ids=str,
-)
+OF_ARRAYS = [row for row in LAYERS if {type(size) for size in row[1] + out_shape(*row)} == {int}]
+
+
+@pytest.mark.parametrize(("layer", "in_shape"), OF_ARRAYS, ids=str)
 def test_every_layer_may_stand_in_any_group(layer, in_shape):
     assert_associative_with_unit(fn.serial, (fn.tanh(), layer, fn.flatten(), fn.dense(2)), in_shape)
 
@@ -193,15 +194,14 @@ def test_every_layer_needs_params(model):
         model.vjp(((),), residuals, x)
 
 
-@pytest.mark.parametrize(
-    ("layer", "in_shape"),
-    [
-        (fn.dense(3, biases=normal(1.0)), (4,)),
-        (fn.conv2d(3, biases=normal(1.0)), (4, 4, 1)),
-        (fn.embedding(4, 3), ()),
-    ],
-    ids=str,
-)
+DRAWN = [
+    (fn.dense(3, biases=normal(1.0)), (4,)),
+    (fn.conv2d(3, biases=normal(1.0)), (4, 4, 1)),
+    (fn.embedding(4, 3), ()),
+]
+
+
+@pytest.mark.parametrize(("layer", "in_shape"), DRAWN, ids=str)
 def test_params_are_drawn_from_the_keys_of_their_names(layer, in_shape):
     params, _ = layer.init(Key(0), in_shape)
     initializers = {"weights": he_normal(), "biases": normal(1.0), "table": normal(1.0)}
@@ -306,15 +306,11 @@ def test_integers_are_refused_at_their_place(layer, in_shape, where):
             layer.forward(params, np.ones((2, *in_shape), dtype), INFERENCE)
 
 
-@pytest.mark.parametrize(
-    ("layer", "in_shape"),
-    [(fn.dense(2), (3,)), (fn.conv2d(2), (4, 4, 1)), (fn.layer_norm(), (3,)), (fn.rms_norm(), (3,))],
-    ids=str,
-)
-def test_another_float_dtype_is_refused(layer, in_shape):
-    params, _ = layer.init(Key(0), in_shape)
+@pytest.mark.parametrize("layer", [fn.dense(2), fn.conv2d(2), fn.layer_norm(), fn.rms_norm()], ids=str)
+def test_another_float_dtype_is_refused(layer):
+    params, _ = layer.init(Key(0), (4, 4, 1))
     with pytest.raises(InputError, match="expected inputs of its params' dtype, float32, got float64; convert one of"):
-        fn.predict(layer, params, np.ones((2, *in_shape)))
+        fn.predict(layer, params, np.ones((2, 4, 4, 1)))
 
 
 @pytest.mark.parametrize(
@@ -326,12 +322,7 @@ def test_another_float_dtype_is_refused(layer, in_shape):
         (fn.avg_pool2d(), (4, 4, 1), (4, 4, 1), r"avg_pool2d\(\(2, 2\)\): expected inputs \(batch, height, width, ch"),
         (fn.max_pool2d(), (4, 4, 1), (2, 1, 4, 1), r"max_pool2d.*: expected images of at least 2 x 2, got 1 x"),
         (fn.reshape(2, 3), (6,), (4, 5), r"reshape\(2, 3\): expected 6 elements a sample, got 5: \(5,\)"),
-        (
-            fn.parallel(fn.tanh(), fn.tanh()),
-            ((3,), (3,)),
-            (2, 3),
-            r"parallel: expected a tuple of 2 inputs, got one array \(2, 3\)",
-        ),
+        (PAIR, ((3,), (3,)), (2, 3), r"parallel: expected a tuple of 2 inputs, got one array \(2, 3\)"),
     ],
     ids=str,
 )
@@ -355,10 +346,7 @@ def test_other_shapes_than_those_of_init_are_refused(layer, in_shape, shape, mes
         (lambda: fn.conv2d(2).init(Key(0), (4, 0, 1)), r"conv2d\(2, \(3, 3\)\): expected a shape of positive whole"),
         (lambda: fn.flatten().init(Key(0), 784), "flatten\\(\\): expected a shape of positive whole numbers"),
         (lambda: fn.serial(fn.dense(2)).init(0, (3,)), r"serial: expected a key, got 0; make one of a seed: Key\(0\)"),
-        (
-            lambda: fn.predict(fn.parallel(fn.tanh(), fn.tanh()), ((), ()), (np.ones((2, 3)),) * 3),
-            "parallel: expected a tuple of 2 inputs, got 3",
-        ),
+        (lambda: fn.predict(PAIR, ((), ()), (np.ones((2, 3)),) * 3), "parallel: expected a tuple of 2 inputs, got 3"),
     ],
 )
 def test_bad_arguments_are_refused(make, message):

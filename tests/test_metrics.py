@@ -103,6 +103,9 @@ def test_scikit_learn_agrees(weights):
         assert metric(matrix) == pytest.approx(expected, rel=1e-12)
 
 
+NEAR = metrics.regression_accuracy(0.1)
+
+
 @pytest.mark.parametrize(
     ("metric", "outputs", "targets", "expected"),
     [
@@ -115,13 +118,8 @@ def test_scikit_learn_agrees(weights):
         (lambda *pair: metrics.binary_accuracy(*pair, threshold=0.4), [[0.5, 0.9]], [[1, 0]], 0.5),
         (metrics.exact_match, [[[0.9, 0.2], [0.1, 0.1]], [[0.9, 0.9], [0.1, 0.1]]], [[[1, 0], [0, 0]]] * 2, 0.5),
         (metrics.regression_accuracy(0.5), [[0.5, 0.9]], [[0.0, 0.4]], 0.0),
-        (metrics.regression_accuracy(0.1), [[1.0, 2.0], [3.0, 4.0]], [[1.05, 2.2], [2.95, 4.05]], 0.75),
-        (
-            lambda *pair: metrics.regression_accuracy(0.1)(*pair, np.array([1.0, 3.0])),
-            [[1.0, 2.0], [3.0, 4.0]],
-            [[1.05, 2.2], [2.95, 4.05]],
-            (0.5 + 3) / 4,
-        ),
+        (NEAR, [[1.0, 2.0], [3.0, 4.0]], [[1.05, 2.2], [2.95, 4.05]], 0.75),
+        (lambda *pair: NEAR(*pair, np.array([1, 3])), [[1.0, 2], [3, 4]], [[1.05, 2.2], [2.95, 4.05]], (0.5 + 3) / 4),
     ],
 )
 def test_known_values(metric, outputs, targets, expected):

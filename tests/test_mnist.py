@@ -54,7 +54,7 @@ def test_the_default_run_reaches_93_percent_and_leaves_all_files(out, capsys):
         assert text in page
 
 
-def test_the_saved_model_says_what_it_takes_and_means(out):
+def test_the_saved_model_says_what_it_takes_and_means(out, without_pictures):
     assert mnist("--hidden", "--scaling", "symmetric", "--epochs", "1", "--out", out) == 0
     saved = fn.load(out / "model.safetensors")
     assert (repr(saved.model), saved.in_shape, saved.scaling) == ("serial(dense(10))", (784,), "symmetric")

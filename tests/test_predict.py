@@ -286,8 +286,7 @@ def saved_model(path, model, in_shape=(784,), factor=1, **options):
 @pytest.mark.parametrize(
     ("model", "in_shape"),
     [
-        (fn.dense(10), (784,)),
-        (fn.serial(fn.flatten(), fn.dense(10)), (28, 28)),
+        *((fn.dense(10), (784,)), (fn.serial(fn.flatten(), fn.dense(10)), (28, 28))),
         (fn.serial(fn.conv2d(2, 5), fn.relu(), fn.flatten(), fn.dense(10), fn.softmax()), (28, 28, 1)),
     ],
 )

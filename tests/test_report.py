@@ -341,9 +341,7 @@ def test_images_are_shown_as_they_are():
     whole = np.array([[51, 102], [153, 204]], np.uint8)
     [grey] = images(images_section("a", [whole]))
     np.testing.assert_array_equal(grey, np.stack([whole] * 3, axis=2))
-    dark, coloured = images(
-        images_section("a", [np.zeros((1, 2)), np.array([[[1.0, np.nan, 2.0]]])], captions=["x", "y"])
-    )
+    dark, coloured = images(images_section("a", [np.zeros((1, 2)), np.array([[[1.0, np.nan, 2.0]]])], "", ["x", "y"]))
     np.testing.assert_array_equal(dark, np.zeros((1, 2, 3)))
     np.testing.assert_array_equal(coloured, [[[127, 0, 255]]])
 

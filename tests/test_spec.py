@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import funcnn as fn
-from funcnn import InputError, Key, described, tree
+from funcnn import InputError, described
 from funcnn.initializers import normal
 from funcnn.spec import Described, from_plain, map_parts, to_plain
 from tests.catalogue import (
@@ -26,7 +26,6 @@ from tests.catalogue import (
     OPTIMIZERS,
     PENALTIES,
     SCHEDULES,
-    labels,
     named,
 )
 
@@ -170,16 +169,6 @@ def test_what_is_pickled_copied_or_written_out_is_the_same_call(part):
         names = {**vars(fn), **vars(fn.initializers), **vars(fn.metrics), **vars(fn.optimizers), "tilted": tilted}
         assert to_plain(from_plain(plain)) == plain == to_plain(eval(repr(part), names))
         assert repr(from_plain(plain)) == repr(part)
-
-
-def test_a_step_that_is_pickled_or_copied_takes_the_same_steps():
-    params, _ = STEP.model.init(Key(0), (4,))
-    batch = fn.Batch(Key(1).normal((6, 4)), labels(Key(2), 6)[1])
-    first, *others = (
-        [*fn.trajectory(step, params, step.init(params, Key(3)), [batch] * 3)]
-        for step in (STEP, pickle.loads(pickle.dumps(STEP)), copy.deepcopy(STEP))
-    )
-    assert all(tree.equal(other, first) for other in others)
 
 
 def test_what_is_pickled_is_loaded_in_another_process(tmp_path):

@@ -51,11 +51,8 @@ def count_of_rows(outputs, targets, weights):
     return outputs.shape[0]
 
 
-HEADS = {
-    "categorical_cross_entropy": fn.softmax(),
-    "kl_divergence": fn.log_softmax(),
-    "binary_cross_entropy": fn.sigmoid(),
-}
+HEADS = {"categorical_cross_entropy": fn.softmax(), "kl_divergence": fn.log_softmax()}
+HEADS |= {"binary_cross_entropy": fn.sigmoid()}
 """What makes of any outputs those that a loss takes."""
 
 OF_CLASSES = ("softmax_cross_entropy", "categorical_cross_entropy", "kl_divergence")
@@ -282,10 +279,7 @@ REFUSED = [
     (lambda: fn.train_step(MODEL, LOSS, fn.adam), f"^train_step: expected an Optimizer, .*{NOT_CALLED} adam"),
     (lambda: start()[0].init((), 0), r"^train_step\.init: expected a key, got 0; make one of a seed: Key\(0\)"),
     (lambda: start()[0](*start()[1:], samples(0)), r"^softmax_cross_entropy: .* at least one sample, got \(0, 3\)"),
-    (
-        lambda: fn.accuracy(np.eye(3), np.full((3, 3), 0.5)),
-        "^accuracy: expected distributions, at least 0 with a sum of",
-    ),
+    (lambda: fn.accuracy(np.eye(3), np.full((3, 3), 0.5)), "^accuracy: expected distributions, at least 0"),
     (lambda: evaluated(DATA), NO_DATASET),
     (lambda: fn.batches(Key(0), DATA, 10), NO_DATASET),
     *((lambda n=n: evaluated(batch_size=n), "a batch_size that is a positive whole number") for n in (0, -1, 2.5)),
