@@ -8,7 +8,8 @@ import pytest
 
 import funcnn as fn
 
-HEAVY = ("matplotlib", "PIL", "tyro", "jax", "torch", "hypothesis", "pooch", "tqdm", "onnx", "funcnn.onnx")
+HEAVY = ("matplotlib", "PIL", "tyro", "jax", "torch", "hypothesis", "pooch", "tqdm", "onnx")
+HEAVY += ("funcnn.onnx", "funcnn.runs")
 
 
 def fresh(code):

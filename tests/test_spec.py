@@ -14,20 +14,8 @@ import funcnn as fn
 from funcnn import InputError, described
 from funcnn.initializers import normal
 from funcnn.spec import Described, from_plain, map_parts, to_plain
-from tests.catalogue import (
-    COMBINATORS,
-    EXCEPTIONS,
-    INITIALIZERS,
-    LAYERS,
-    LAYERS_OF_INDICES,
-    LOSSES,
-    METRICS,
-    NOISE,
-    OPTIMIZERS,
-    PENALTIES,
-    SCHEDULES,
-    named,
-)
+from tests import catalogue as table
+from tests.catalogue import named
 
 
 def test_repr_reads_like_the_call():
@@ -154,8 +142,9 @@ STEP = fn.train_step(
     metrics={"accuracy": fn.accuracy, "norm": fn.gradient_norm, "rate": fn.learning_rate},
 )
 
-ROWS = [*LAYERS, *NOISE, *LAYERS_OF_INDICES, *LOSSES, *EXCEPTIONS, *METRICS, *COMBINATORS]
-PARTS = [*(row[0] for row in ROWS), *OPTIMIZERS, *SCHEDULES, *INITIALIZERS, *PENALTIES, tilted(0.3)]
+ROWS = [*table.LAYERS, *table.NOISE, *table.LAYERS_OF_INDICES, *table.LOSSES, *table.EXCEPTIONS, *table.METRICS]
+PARTS = [*(row[0] for row in [*ROWS, *table.COMBINATORS]), *table.OPTIMIZERS, *table.SCHEDULES, *table.INITIALIZERS]
+PARTS += [*table.PENALTIES, tilted(0.3)]
 """Everything of the catalogue. What a call makes again behaves the same: a law of layers, losses and optimizers."""
 
 

@@ -103,11 +103,6 @@ def without_the_extra(code):
     return subprocess.run([sys.executable, "-W", "error", "-c", hidden + code], capture_output=True, text=True)
 
 
-def test_the_core_loads_nothing_of_runs():
-    end = without_the_extra("import funcnn; print([name for name in sys.modules if name.startswith('funcnn.runs')])")
-    assert (end.stdout, end.stderr) == ("[]\n", "")
-
-
 def test_an_experiment_is_made_and_followed_by_the_core_alone():
     code = WAVE.partition("if __name__")[0].replace("import main, supervised", "import Experiment, stream, supervised")
     end = without_the_extra(f"{code}\nprint(len([*stream(experiment(Config(epochs=2)))]), Experiment.__name__)")
