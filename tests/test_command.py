@@ -95,17 +95,11 @@ def test_train_may_be_left_out(whole, tmp_path):
     assert read_run(tmp_path / "run").digest == read_run(whole).digest
 
 
-@pytest.mark.parametrize(
-    ("verb", "option"),
-    [
-        ("", "--rate FLOAT The learning rate. (default: 0.1)"),
-        ("resume ", "--epochs"),
-        ("reproduce ", "--tolerance"),
-        ("sweep ", "--vary"),
-        ("compare ", "RUN..."),
-        ("export ", "RUN Its folder, or a model in it. (required)"),
-    ],
-)
+OPTION_OF = {"": "--rate FLOAT The learning rate. (default: 0.1)", "resume ": "--epochs", "reproduce ": "--tolerance"}
+OPTION_OF |= {"sweep ": "--vary", "compare ": "RUN...", "export ": "RUN Its folder, or a model in it. (required)"}
+
+
+@pytest.mark.parametrize(("verb", "option"), OPTION_OF.items())
 def test_every_verb_has_help(capsys, verb, option):
     assert command(*verb.split(), "--help") == 0
     told = plain(capsys.readouterr().out)

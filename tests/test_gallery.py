@@ -76,8 +76,8 @@ def begun(parts, shapes):
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [(name, "") for name in QUICK if name not in ("lenet", "mnist")]
-    + [
+    [
+        *((name, "") for name in QUICK if name not in ("lenet", "mnist")),
         ("language", "--model gru --hidden 4"),
         ("lenet", "--batch-size 10 --activation tanh --pooling average"),
         ("lenet", "--epochs 1 --batch-norm"),

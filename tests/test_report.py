@@ -303,10 +303,8 @@ def test_params_may_be_saved_as_others():
 @pytest.mark.parametrize(
     ("layers", "in_shape", "sizes", "weights"),
     [
-        ((), (12, 20), {(20, 12)}, True),
-        ((), (12, 20, 1), {(20, 12)}, True),
-        ((), (12, 20, 3), set(), False),
-        ((fn.conv2d(4, 3),), (8, 8, 1), {(8, 8)}, False),
+        *(((), shape, {(20, 12)}, True) for shape in ((12, 20), (12, 20, 1))),
+        *(((), (12, 20, 3), set(), False), ((fn.conv2d(4, 3),), (8, 8, 1), {(8, 8)}, False)),
     ],
 )
 def test_images_need_not_be_square_and_only_weights_of_pixels_are_shown(tmp_path, layers, in_shape, sizes, weights):
