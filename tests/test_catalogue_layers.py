@@ -311,14 +311,8 @@ def test_a_small_convolutional_net_learns():
             r"add: expected layers with the same output shape, got \(\(3,\), \(4,\)\)",
         ),
         (lambda: fn.residual(fn.dense(3)).init(Key(0), (5,)), r"residual: expected layers .* same output shape.*"),
-        (
-            lambda: together(fn.summed(), (2, 1)),
-            r"summed: expected inputs of the same shape, got \[\(2, 1\), \(2, 3\)\]",
-        ),
-        (
-            lambda: together(fn.joined(), (2, 4, 1)),
-            r"joined: .* same shape but for axis -1, got \[\(2, 4, 1\), \(2, 3\)\]",
-        ),
+        (lambda: together(fn.summed(), (2, 1)), r"summed: expected inputs of the same shape, got \[\(2, 1\), .*"),
+        (lambda: together(fn.joined(), (2, 4, 1)), r"joined: .* but for axis -1, got \[\(2, 4, 1\), \(2, 3\)\]"),
         (lambda: fn.concatenate(fn.relu), r"concatenate\[0\]: expected a Layer, got <function relu at .*"),
         (lambda: fn.add(fn.dense(3), fn.conv2d(2)).init(Key(0), (2, 3)), r"add\[1\] conv2d\(2, \(3, 3\)\): .*"),
         (

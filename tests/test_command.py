@@ -246,10 +246,7 @@ TOLD = a_class(width=(int, {}), seed=(int, {"default": 0}))
 @pytest.mark.parametrize(
     ("of", "config", "message"),
     [
-        *(
-            (quick, wrong, "a config that is an attrs class, got ")
-            for wrong in (dict, Config(), None, type("C", (), {}))
-        ),
+        *((quick, bad, "a config that is an attrs class, got ") for bad in (dict, Config(), None, type("C", (), {}))),
         *((of, Config, "an experiment that is a function of a config, got ") for of in (by_hand(), None, "experiment")),
     ],
 )

@@ -118,10 +118,7 @@ def evaluated_more(params):
     ("changes", "text"),
     [
         ({"epochs": 2}, "differs: the recorded run ends after 12 steps, the new one ends after 8"),
-        (
-            {"batches": classifier(batch_size=7).batches},
-            "differs at step 1: samples was 8, is 7, .*difference of 0.12",
-        ),
+        ({"batches": classifier(batch_size=7).batches}, "differs at step 1: samples was 8, is 7, .*difference of 0.12"),
         ({"evaluate": lambda _: {}, "watch": None}, "differs at epoch 1: validation/loss was .*, is None, .* of inf"),
         ({"evaluate": evaluated_more}, "differs at epoch 1: more was None, is 1.0, a relative difference of inf"),
     ],
