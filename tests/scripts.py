@@ -33,19 +33,19 @@ def python(*words: object, **options: object) -> subprocess.Popen[str]:
             signal.signal(number, handler)
 
 
+def ran(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
+    """``python WORDS``, ended, with what it printed."""
+    return subprocess.run([sys.executable, *map(str, words)], **{**PIPES, "timeout": 600, **options})
+
+
 def begun(script: Path, *words: object, **options: object) -> subprocess.Popen[str]:
     """``python SCRIPT WORDS``, begun in the script's folder."""
     return python(script.name, *words, **{"cwd": script.parent, **options})
 
 
-def ended(script: Path, *words: object, **options: object) -> subprocess.CompletedProcess:
+def ended(script: Path, *words: object, **options: object) -> subprocess.CompletedProcess[str]:
     """``python SCRIPT WORDS``, ended, with what it printed."""
-    with begun(script, *words, **{**PIPES, **options}) as process:
-        try:
-            told = process.communicate(timeout=180)
-        finally:
-            process.kill()  # nothing, if it has ended
-    return subprocess.CompletedProcess(process.args, process.returncode, *told)
+    return ran(script.name, *words, cwd=script.parent, **options)
 
 
 def called(script: Path, *words: object) -> int:

@@ -1,7 +1,6 @@
 """Namespaces, read-only views and numbers."""
 
 import ctypes
-import subprocess
 import sys
 
 import array_api_strict
@@ -11,6 +10,7 @@ import pytest
 
 import funcnn as fn
 from funcnn.arrays import check_floating, namespace, number, readonly, release_freed_memory
+from tests.scripts import ran
 
 on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the call is glibc's")
 
@@ -62,7 +62,7 @@ print(kept - resident())
 
 @on_linux
 def test_freed_memory_is_given_back():
-    end = subprocess.run([sys.executable, "-c", RELEASING], capture_output=True, text=True, check=True)
+    end = ran("-c", RELEASING, check=True)
     assert int(end.stdout) > 50_000  # of about 100,000 kB
 
 

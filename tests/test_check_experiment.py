@@ -2,8 +2,6 @@
 
 import enum
 import random
-import subprocess
-import sys
 from itertools import count, cycle
 from math import nan
 from time import perf_counter_ns
@@ -18,6 +16,7 @@ from funcnn.runs import Experiment, supervised
 from funcnn.testing import BrokenLaw, check_experiment
 from funcnn.testing.experiments import FEW, LAWS
 from funcnn.tree import frozendict, record
+from tests.scripts import ran
 from tests.small_experiments import TABLE, classifier
 
 SAVED, BEGIN, BATCHES, KINDS, STEP, EVALUATE, GLOBAL, STOPPING = LAWS
@@ -374,7 +373,7 @@ right = supervised(fn.dense(2), fn.mean_squared_error(), fn.sgd(0.1), data, key=
 check_experiment(right)
 check_experiment(attrs.evolve(right, evaluate=lambda params: {"noise": random.seed(0) or random.random()}))
 """
-    end = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stderr
+    end = ran("-c", code).stderr
     assert f"'{GLOBAL}': evaluate 1 changes the state of Python's random; draw from a Key" in end
 
 

@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 import funcnn as fn
 from funcnn import InputError
 from funcnn.runs import main, read_run, supervised
-from tests.scripts import PIPES, WAVE, begun, written
+from tests.scripts import PIPES, WAVE, begun, ran, written
 from tests.small_experiments import KEY, SQUARED, by_hand, drawn, regression
 
 
@@ -345,7 +344,7 @@ except SystemExit:
 )
 def test_an_experiment_has_the_name_of_its_module(tmp_path, command, name, usage):
     written(tmp_path / "waves", TWICE)
-    end = subprocess.run([sys.executable, *command], cwd=tmp_path, capture_output=True, text=True, check=True)
+    end = ran(*command, cwd=tmp_path, check=True)
     assert end.stdout.startswith(f"usage: {usage} [-h]")
     (folder,) = (tmp_path / "runs").iterdir()
     assert folder.name.startswith(f"{name}-2")

@@ -2,8 +2,6 @@
 
 import math
 import re
-import subprocess
-import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from funcnn.runs import main, read_run
 from funcnn.runs.stream import stream
 from funcnn.testing import check_experiment
 from tests.onnx_table import difference, served
+from tests.scripts import ran
 
 QUICK = {
     "autoencoder": "--hidden 4 --code 2 --batch-size 1000",
@@ -132,8 +131,7 @@ def test_another_seed_begins_with_other_params(name):
 
 
 def test_the_list_names_every_module_that_can_be_run():
-    command = [sys.executable, "-m", "experiments"]
-    printed = subprocess.run(command, cwd=FOLDER.parent, capture_output=True, text=True, check=True).stdout
+    printed = ran("-m", "experiments", cwd=FOLDER.parent, check=True).stdout
     lists = [re.findall(r"^  (\w+) ", part, re.MULTILINE) for part in printed.split("tools:\n")]
     assert lists == [[*QUICK], ["benchmark", "predict", "published"]]
 

@@ -2,8 +2,6 @@
 
 import io
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,7 @@ from PIL import Image
 
 import funcnn as fn
 from tests.canvases import digits, photograph
+from tests.scripts import ran
 from tests.small_experiments import carried_out, edited, regression
 
 ALONE = """
@@ -72,8 +71,7 @@ def test_a_hostile_folder_starts_nothing_and_reaches_nobody(tmp_path, without_pi
     torn = io.BytesIO()
     Image.new("L", (99, 99)).save(torn, "tiff", compression="tiff_lzw")
     (images / "e.tif").write_bytes(torn.getvalue()[:8] + bytes(40) + torn.getvalue()[48:])
-    words = [sys.executable, "-c", ALONE, friendly, hostile]
-    run = subprocess.run(words, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
+    run = ran("-c", ALONE, friendly, hostile, check=True, cwd=Path(__file__).parents[1])
     *printed, seen = run.stdout.splitlines()
     git = [event for event in eval(seen) if event[0] == "subprocess.Popen" and event[1].startswith("['git', '-c'")]
     assert [event for event in eval(seen) if event not in git] == []

@@ -3,8 +3,6 @@
 import copy
 import json
 import pickle
-import subprocess
-import sys
 
 import attrs
 import numpy as np
@@ -16,6 +14,7 @@ from funcnn.initializers import normal
 from funcnn.spec import Described, from_plain, map_parts, to_plain
 from tests import catalogue as table
 from tests.catalogue import named
+from tests.scripts import ran
 
 
 def test_repr_reads_like_the_call():
@@ -164,8 +163,7 @@ def test_what_is_pickled_is_loaded_in_another_process(tmp_path):
     described_parts = [part for part in PARTS if named(part)]
     (tmp_path / "parts").write_bytes(pickle.dumps([*described_parts, STEP]))
     code = "import pickle, sys; *parts, step = pickle.load(open(sys.argv[1], 'rb')); print(*parts, step.model, sep='|')"
-    command = [sys.executable, "-c", code, str(tmp_path / "parts")]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    printed = ran("-c", code, tmp_path / "parts", check=True).stdout
     assert printed.strip().split("|") == [*map(repr, described_parts), repr(STEP.model)]
 
 

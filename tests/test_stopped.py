@@ -4,8 +4,6 @@ import errno
 import os
 import signal
 import stat
-import subprocess
-import sys
 import threading
 import time
 from itertools import islice
@@ -17,7 +15,7 @@ from funcnn.runs import Options, folder as files, read_run, stream
 from funcnn.runs.signals import ENDINGS, orderly, uninterrupted
 from funcnn.runs.stream import beginning
 from tests.kills import QUICK, Command, main
-from tests.scripts import PIPES, begun, ended, written
+from tests.scripts import PIPES, begun, ended, ran, written
 from tests.small_experiments import TABLE, assert_same, carried_out, contents, edited, recorded, regression
 
 OFTEN = Options(checkpoint_every=1)
@@ -271,5 +269,5 @@ runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 @pytest.mark.parametrize(("module", "status"), [("experiments.mnist", -signal.SIGINT), ("funcnn.runs", 130)])
 def test_ctrl_c_during_imports_is_told_on_one_line(module, status):
-    run = subprocess.run([sys.executable, "-c", INTERRUPTING, module], capture_output=True, text=True, env=HERE)
+    run = ran("-c", INTERRUPTING, module, env=HERE)
     assert (run.stdout, run.stderr, run.returncode) == ("", "interrupted\n", status)

@@ -3,8 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 import threading
 import time
 import weakref
@@ -27,7 +25,7 @@ from experiments.digits import load_data
 from funcnn.data import write_image
 from funcnn.runs import main, sweep as sweeping
 from funcnn.runs.sweep import configs
-from tests.scripts import begun, called, ended, written
+from tests.scripts import begun, called, ended, python, written
 from tests.small_experiments import assert_same, by_hand, carried_out, regression
 
 GRID = ["--vary", "learning-rate", "1e-3", "1e-2", "--width", "8", "--epochs", "20", "--seeds", "0", "1"]
@@ -224,7 +222,7 @@ def test_a_cluster_started_by_hand(wave, of_one_worker, tmp_path):
     local = ["--scheduler-file", file, "--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0"]
 
     def dask(*words):
-        return subprocess.Popen([sys.executable, "-m", "dask", *map(str, words)], cwd=tmp_path)
+        return python("-m", "dask", *words, cwd=tmp_path)
 
     started = [dask("scheduler", *local, "--port", 0)]
     try:

@@ -3,8 +3,6 @@
 import itertools
 import math
 import re
-import subprocess
-import sys
 import tracemalloc
 
 import array_api_strict
@@ -20,6 +18,7 @@ from funcnn import Batch, InputError, Key, tree
 from funcnn.testing import assert_trees_close, check_step, strategies as fst
 from funcnn.testing.laws import as_dtype
 from tests.catalogue import EXCEPTIONS, LOSSES, OPTIMIZERS, PENALTIES, two
+from tests.scripts import ran
 
 MODEL = fn.serial(fn.dense(6), fn.relu(), fn.dense(3))
 LOSS = fn.softmax_cross_entropy()
@@ -347,7 +346,6 @@ def test_a_step_with_adam_needs_no_more_than_old_and_new_and_one_leaf():
 
 
 def test_two_processes_with_one_seed_give_the_same_bytes():
-    command = [sys.executable, "-W", "error", "-c", DIGEST]
-    one, other = (subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2))
+    one, other = (ran("-W", "error", "-c", DIGEST, check=True).stdout for _ in range(2))
     assert one == other
     assert "accuracy" in one
