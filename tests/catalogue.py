@@ -188,7 +188,7 @@ METRICS = [
     (fn.metrics.regression_accuracy(0.3), regression(2, 3)),
 ]
 
-MERGES = "parts merge to the whole"
+MERGES = "the values of parts merge to the value of the whole"
 OF_CONFUSION = (fn.metrics.precision, fn.metrics.recall, fn.metrics.f1)
 METRICS_OF_TABLES = [
     *((compose(metric, fn.metrics.confusion_matrix), labels, [MERGES]) for metric in OF_CONFUSION),
