@@ -188,17 +188,11 @@ METRICS = [
     (fn.metrics.regression_accuracy(0.3), regression(2, 3)),
 ]
 
+MERGES = "the values of parts merge to the value of the whole"
 OF_CONFUSION = (fn.metrics.precision, fn.metrics.recall, fn.metrics.f1)
 METRICS_OF_TABLES = [
-    *(
-        (compose(metric, fn.metrics.confusion_matrix), labels, ["the values of parts merge to the value of the whole"])
-        for metric in OF_CONFUSION
-    ),
-    (
-        compose(fn.metrics.calibration_error, fn.metrics.reliability),
-        probabilities(labels),
-        ["the values of parts merge to the value of the whole"],
-    ),
+    *((compose(metric, fn.metrics.confusion_matrix), labels, [MERGES]) for metric in OF_CONFUSION),
+    (compose(fn.metrics.calibration_error, fn.metrics.reliability), probabilities(labels), [MERGES]),
 ]
 """Metrics that are no means and no sums, and the law that they break therefore: their tables merge instead."""
 

@@ -1,7 +1,9 @@
 """Fixtures that several test files share."""
 
+import atexit
 import os
 import shutil
+import tempfile
 
 import hypothesis
 import numpy as np
@@ -19,6 +21,10 @@ hypothesis.settings.load_profile("funcnn")
 
 np.dot(np.ones(2), np.ones(2))  # BLAS is there
 threadpoolctl.threadpool_limits(1)  # tests run side by side, and must not wait for each other's threads
+
+os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="jax-")  # also of the processes that tests start
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 
 def no_pictures(figure, file, **how):

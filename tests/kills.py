@@ -11,7 +11,6 @@ import shlex
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -25,6 +24,7 @@ import tyro
 
 import funcnn as fn
 from funcnn.runs import read_run
+from tests.scripts import SIGNALS, python
 from tests.small_experiments import assert_same
 
 QUICK = (
@@ -35,7 +35,7 @@ QUICK = (
 SWEPT = "experiments.sine sweep --samples 100 --hidden 8 --epochs 8 --checkpoint-every 50 --seeds 0 1 2 3 --workers 2"
 SHARED = "experiments.mnist --hidden 16 --dropout 0.2 --batch-size 100 --epochs 60 --engine jax --processes 2"
 
-SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+DEADLY = (signal.SIGKILL, *SIGNALS)
 ORDERLY = 130
 """The exit status of a command that a signal ended in order."""
 
@@ -62,14 +62,8 @@ class Command:
 
 
 def begun(words: list[str]) -> subprocess.Popen[str]:
-    """``python -m WORDS``, which no signal is ignored in, as those of background jobs are."""
-    before = {number: signal.signal(number, signal.default_int_handler) for number in SIGNALS[1:]}
-    try:
-        pipes: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen([sys.executable, "-m", *words], **pipes)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    """``python -m WORDS``, whose output nobody reads."""
+    return python("-m", *words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
 def started(experiment: str, folder: Path, *options: str) -> subprocess.Popen[str]:
@@ -87,7 +81,7 @@ def ended(run: subprocess.Popen[str], *well: int) -> int:
     """
     open_still = run.stderr is not None and not run.stderr.closed  # it may have ended before
     error = run.communicate(timeout=300)[1] if open_still else ""
-    fits = run.returncode in (0, ORDERLY, *(-number for number in SIGNALS), *well)
+    fits = run.returncode in (0, ORDERLY, *(-number for number in DEADLY), *well)
     assert fits, f"exit status {run.returncode}: {error}"
     assert "Traceback" not in error or well, error
     return run.returncode
@@ -129,7 +123,7 @@ def endure(experiment: str, parent: Path, command: Command) -> None:
                 break
             wait_for_writes(run, folder)
             time.sleep(chance.seconds(command.longest))
-            run.send_signal(sent := chance.one_of([*SIGNALS]))
+            run.send_signal(sent := chance.one_of([*DEADLY]))
             if ended(run) == 0:
                 break
             kills[sent.name] += 1
@@ -156,7 +150,7 @@ def endure_sweep(parent: Path, command: Command) -> None:
             while run.poll() is None and kills.total() < command.sweeps:
                 wait_for_writes(run, folder)
                 time.sleep(chance.seconds(command.longest))
-                victim, sent = chance.one_of([*workers(run), run]), chance.one_of([*SIGNALS])
+                victim, sent = chance.one_of([*workers(run), run]), chance.one_of([*DEADLY])
                 if run.poll() is None:
                     with suppress(psutil.NoSuchProcess):  # a worker that has ended meanwhile
                         victim.send_signal(sent)
@@ -197,7 +191,7 @@ def endure_together(parent: Path, command: Command) -> None:
         runs = both(folder)
         wait_for_writes(runs[0], folder)
         time.sleep(chance.seconds(command.longest))
-        victim, sent = chance.one_of([0, 1]), chance.one_of([*SIGNALS])
+        victim, sent = chance.one_of([0, 1]), chance.one_of([*DEADLY])
         if runs[victim].poll() is None:
             runs[victim].send_signal(sent)
             kills[f"process {victim} {sent.name}"] += 1

@@ -1,6 +1,7 @@
 """Scripts of a researcher's own, and how a test starts them: as a user does, in their folder."""
 
 import runpy
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,20 +19,33 @@ def written(folder: Path, text: str = WAVE, name: str = "wave.py") -> Path:
     return folder / name
 
 
-def begun(script: Path, *words: object, **options: object) -> subprocess.Popen:
-    """``python SCRIPT WORDS``, begun."""
-    return subprocess.Popen([sys.executable, script.name, *map(str, words)], cwd=script.parent, **options)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
 
 
-def ended(script: Path, *words: object, **options: object) -> subprocess.CompletedProcess:
+def python(*words: object, **options: object) -> subprocess.Popen[str]:
+    """``python WORDS``, begun; it ignores no signal, where a background job or ``nohup`` would hand that on."""
+    before = {number: signal.signal(number, signal.default_int_handler) for number in SIGNALS}
+    try:
+        return subprocess.Popen([sys.executable, *map(str, words)], **options)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def ran(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
+    """``python WORDS``, ended, with what it printed."""
+    return subprocess.run([sys.executable, *map(str, words)], **{**PIPES, "timeout": 600, **options})
+
+
+def begun(script: Path, *words: object, **options: object) -> subprocess.Popen[str]:
+    """``python SCRIPT WORDS``, begun in the script's folder."""
+    return python(script.name, *words, **{"cwd": script.parent, **options})
+
+
+def ended(script: Path, *words: object, **options: object) -> subprocess.CompletedProcess[str]:
     """``python SCRIPT WORDS``, ended, with what it printed."""
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with begun(script, *words, **{**pipes, **options}) as process:
-        try:
-            told = process.communicate(timeout=180)
-        finally:
-            process.kill()  # nothing, if it has ended
-    return subprocess.CompletedProcess(process.args, process.returncode, *told)
+    return ran(script.name, *words, cwd=script.parent, **options)
 
 
 def called(script: Path, *words: object) -> int:

@@ -1,5 +1,6 @@
 """Small experiments of every kind, over which the laws of runs are tried, and what tests of runs share."""
 
+import json
 import math
 from pathlib import Path
 
@@ -179,6 +180,11 @@ def stopped(folder, experiment, after):
 
 def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def edited(path, change):
+    """Change the plain data in a JSON file."""
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
 
 
 def carried_out(experiment, folder, **how):

@@ -1,8 +1,8 @@
 """Shapes and dtypes in annotations are true: they are checked on one call of every part, and in all doctests."""
 
-import subprocess
-import sys
 from pathlib import Path
+
+from tests.scripts import ran
 
 ROOT = Path(__file__).parent.parent
 WITH_JAXTYPING = """
@@ -23,8 +23,7 @@ WRONG = "import numpy as np, funcnn.layers as l\n\ndef test_it():\n    l.dense_f
 def test_annotations_hold_and_a_wrong_one_is_found(tmp_path):
     (tmp_path / "test_wrong.py").write_text(WRONG)
     paths = [str(tmp_path / "test_wrong.py"), "tests/annotated.py", "funcnn"]
-    command = [sys.executable, "-c", WITH_JAXTYPING, *OPTIONS, *paths]
-    end = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    end = ran("-c", WITH_JAXTYPING, *OPTIONS, *paths, cwd=ROOT)
     failures = [line for line in end.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
     assert len(failures) == 1, end.stdout
     assert "::test_it - jaxtyping.TypeCheckError" in failures[0]

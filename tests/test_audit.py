@@ -1,8 +1,8 @@
 """Reading what others wrote starts no process, opens no socket, and imports nothing: the interpreter's audit tells."""
 
-import subprocess
-import sys
 from pathlib import Path
+
+from tests.scripts import ran
 
 SCRIPT = """
 import sys, tempfile
@@ -48,9 +48,7 @@ PLANTED = [
 
 def test_reading_starts_and_imports_nothing_and_the_audit_would_see_it():
     script = SCRIPT.replace("PLANTED", "; ".join(code for code, _ in PLANTED))
-    end = subprocess.run(
-        [sys.executable, "-c", script], cwd=Path(__file__).parent.parent, capture_output=True, text=True
-    )
+    end = ran("-c", script, cwd=Path(__file__).parents[1])
     assert end.returncode == 0, end.stderr
     *_, told, planted = [line for line in end.stdout.splitlines() if line.startswith(("seen:", "planted:"))]
     assert told == "seen: []"

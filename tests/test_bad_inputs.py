@@ -94,11 +94,8 @@ def arrays_like(right: np.ndarray) -> dict[str, dict[str, Any]]:
     floating = right.dtype if right.dtype.kind == "f" else np.float32
     float16 = {"float16": right.astype(np.float16)}
     return {
-        "same": {
-            "Fortran": np.asfortranarray(right),
-            "read-only": fn.arrays.readonly(right.copy()),
-            "strided": wide[..., ::2] if right.ndim else right,
-        },
+        "same": {"Fortran": np.asfortranarray(right), "read-only": fn.arrays.readonly(right.copy())}
+        | {"strided": wide[..., ::2] if right.ndim else right},
         "refused": {"list": right.tolist(), "None": None, "text": "text", "strings": right.astype(str)}
         | {"object": right.astype(object), "complex": right.astype(complex)}
         | {"masked": np.ma.masked_array(right, np.ones(right.shape, bool))}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from funcnn import Batch, InputError, Key, batches
+from funcnn import Batch, InputError, Key, batches, tree
 
 
 def samples(n):
@@ -17,12 +17,9 @@ def samples(n):
 def test_every_sample_comes_once(n, size, seed):
     pieces = list(batches(Key(seed), samples(n), size))
     assert [len(piece.inputs) for piece in pieces] == [size] * (n // size) + [n % size] * (n % size > 0)
-    inputs, order, weights = (
-        np.concatenate([getattr(piece, name) for piece in pieces]) for name in ("inputs", "targets", "weights")
-    )
-    assert sorted(order) == list(range(n))
-    assert np.array_equal(inputs, samples(n).inputs[order])
-    assert np.array_equal(weights, samples(n).weights[order])
+    whole = tree.map(lambda *leaves: np.concatenate(leaves), *pieces)
+    assert sorted(whole.targets) == list(range(n))
+    assert tree.equal(whole, tree.map(lambda leaf: leaf[whole.targets], samples(n)))
 
 
 def test_the_key_decides_the_order():

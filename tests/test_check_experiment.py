@@ -2,8 +2,6 @@
 
 import enum
 import random
-import subprocess
-import sys
 from itertools import count, cycle
 from math import nan
 from time import perf_counter_ns
@@ -18,6 +16,7 @@ from funcnn.runs import Experiment, supervised
 from funcnn.testing import BrokenLaw, check_experiment
 from funcnn.testing.experiments import FEW, LAWS
 from funcnn.tree import frozendict, record
+from tests.scripts import ran
 from tests.small_experiments import TABLE, classifier
 
 SAVED, BEGIN, BATCHES, KINDS, STEP, EVALUATE, GLOBAL, STOPPING = LAWS
@@ -265,10 +264,7 @@ FAULTS = {
             by_hand(lambda p, m, buffer=np.ones(2): (np.multiply(p, 0.5, out=buffer), m)),
             r"step \d again: params",
         ),
-        "writes to params": (
-            evolve(by_hand(params={"w": np.ones(2)}), step=writes),
-            "ValueError: output array is read-only",
-        ),
+        "writes to params": (evolve(by_hand(params={"w": np.ones(2)}), step=writes), "output array is read-only"),
         "writes to a record": (evolve(RIGHT, step=writes_to_a_record), "output array is read-only"),
         "writes to the batch": (
             evolve(by_hand(), batches=lambda epoch: [np.ones(2)] * 3, step=writes_to_the_batch),
@@ -285,10 +281,7 @@ FAULTS = {
             by_hand(lambda p, m: (p / 2, (1.0,) if p[0] < 0.5 else m)),
             rf"after step 3: state\.more\.0 {MISSING}",
         ),
-        "params are promoted": (
-            evolve(RIGHT, step=promotes),
-            r"after step 1: params\.0\.weights is float64 \(2, 4\) instead of float32 \(2, 4\)",
-        ),
+        "params are promoted": (evolve(RIGHT, step=promotes), r"after step 1: params\.0\.weights is float64"),
         "metrics come late": (
             by_hand(begin=lambda: (np.ones(2), Counted(0, frozendict({})))),
             rf"after step 1: state\.metrics\.loss {MISSING}",
@@ -299,10 +292,7 @@ FAULTS = {
         "a number without a name": (evaluates(np.sum), "instead of numbers by name"),
         "a text": (evaluates(lambda params: {"sum": "1"}), "'sum' is '1' instead of a number"),
         "None": (evaluates(lambda params: {"sum": None}), "TypeError: float.* not 'NoneType'"),
-        "counts its calls": (
-            evaluates(lambda params, calls=count(): {"calls": next(calls)}),
-            "evaluate 2 again: calls is 2 instead of 1",
-        ),
+        "counts its calls": (evaluates(lambda params, n=count(): {"calls": next(n)}), "evaluate 2 again: calls is 2"),
         "remembers the best": (a_running_best(), r"evaluate 1 again: least is 0\.03.* instead of 0\.25"),
         "raises an error": (evolve(RIGHT, evaluate=fails), NO_DATA),
     },
@@ -311,10 +301,7 @@ FAULTS = {
         "batches draw from NumPy": (batched(lambda epoch: np.random.permutation(40)), f"batches of epoch {OTHERS}"),
         "batches draw from random": (batched(lambda epoch: random.sample(range(40), 40)), f"batches of epoch {OTHERS}"),
         "the step draws from NumPy": (draws(lambda: np.random), f"step {OTHERS}"),
-        "evaluation seeds it": (
-            evaluates(lambda params: {"noise": np.random.seed(0) or np.random.random()}),
-            "evaluate 1 changes NumPy's",
-        ),
+        "evaluation seeds it": (evaluates(lambda params: {"noise": np.random.seed(0) or 1.0}), "changes NumPy's"),
     },
     STOPPING: {
         "a state that JSON cannot hold": (
@@ -398,7 +385,7 @@ right = supervised(fn.dense(2), fn.mean_squared_error(), fn.sgd(0.1), data, key=
 check_experiment(right)
 check_experiment(attrs.evolve(right, evaluate=lambda params: {"noise": random.seed(0) or random.random()}))
 """
-    end = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stderr
+    end = ran("-c", code).stderr
     assert f"'{GLOBAL}': evaluate 1 changes the state of Python's random; draw from a Key" in end
 
 

@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 import funcnn as fn
 from funcnn import InputError
 from funcnn.runs import main, read_run, supervised
-from tests.scripts import WAVE, begun, written
+from tests.scripts import PIPES, WAVE, begun, ran, written
 from tests.small_experiments import KEY, SQUARED, by_hand, drawn, regression
 
 
@@ -65,8 +64,11 @@ def command(*words, of=experiment, config=Config, **how):
         return end.code
 
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
+
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(tmp_path_factory, without_pictures):
     """The folder of a run that has ended."""
     folder = tmp_path_factory.mktemp("finished") / "run"
     assert command("--data", "here", "--out", folder) == 0
@@ -92,25 +94,17 @@ def test_train_may_be_left_out(whole, tmp_path):
     assert read_run(tmp_path / "run").digest == read_run(whole).digest
 
 
-@pytest.mark.parametrize(
-    ("verb", "option"),
-    [
-        ("", "--rate FLOAT The learning rate. (default: 0.1)"),
-        ("resume ", "--epochs"),
-        ("reproduce ", "--tolerance"),
-        ("sweep ", "--vary"),
-        ("compare ", "RUN..."),
-        ("export ", "RUN Its folder, or a model in it. (required)"),
-    ],
-)
+OPTION_OF = {"": "--rate FLOAT The learning rate. (default: 0.1)", "resume ": "--epochs", "reproduce ": "--tolerance"}
+OPTION_OF |= {"sweep ": "--vary", "compare ": "RUN...", "export ": "RUN Its folder, or a model in it. (required)"}
+
+
+@pytest.mark.parametrize(("verb", "option"), OPTION_OF.items())
 def test_every_verb_has_help(capsys, verb, option):
     assert command(*verb.split(), "--help") == 0
     told = plain(capsys.readouterr().out)
     assert told.startswith(f"usage: python -m tests.test_command {verb}[-h]")
     assert option in told
-    assert verb or told.partition("[OPTIONS] ")[2].startswith(
-        "A sine, learned by a few units. Other verbs: resume resum"
-    )
+    assert verb or told.partition("[OPTIONS] ")[2].startswith("A sine, learned by a few units. Other verbs: resume r")
 
 
 @pytest.mark.parametrize(
@@ -149,17 +143,9 @@ def test_bad_arguments_end_with_2_and_name_the_option(whole, capsys, words, mess
         ("resume --epochs 5 nowhere", {}, "nowhere: expected the folder of a run, got no config.json in it"),
         ("reproduce nowhere", {}, "nowhere: expected the folder of a run, got no config.json in it"),
         ("--out RUN", {}, "--out: expected a folder that is new or empty, got RUN; name another one"),
-        (
-            "resume RUN",
-            {"name": "mine"},
-            "RUN: expected a run of mine version 0, got one of test_command version 0; us",
-        ),
+        ("resume RUN", {"name": "mine"}, "RUN: expected a run of mine version 0, got one of test_command version 0;"),
         ("reproduce RUN", {"version": 3}, "RUN: expected a run of test_command version 3, got one of test_command ver"),
-        (
-            "resume RUN --rate 0.2",
-            {},
-            "--rate: expected 0.1, as the run has it, got 0.2; only --epochs can become more",
-        ),
+        ("resume RUN --rate 0.2", {}, "--rate: expected 0.1, as the run has it, got 0.2; only --epochs can"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line_before_anything_is_loaded(whole, capsys, words, how, message):
@@ -240,8 +226,7 @@ def test_what_a_step_raises_is_one_line_with_its_place(tmp_path, capsys):
 
 
 def test_whoever_reads_what_is_printed_may_go(tmp_path):
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with begun(written(tmp_path), "--epochs", 500, **pipes) as process:
+    with begun(written(tmp_path), "--epochs", 500, **PIPES) as process:
         assert process.stdout.readline().startswith("layer ")
         process.stdout.close()  # as `head -1` does
         assert (process.stderr.read(), process.wait(timeout=60)) == ("", 141)
@@ -260,10 +245,7 @@ TOLD = a_class(width=(int, {}), seed=(int, {"default": 0}))
 @pytest.mark.parametrize(
     ("of", "config", "message"),
     [
-        *(
-            (quick, config, "a config that is an attrs class, got ")
-            for config in (dict, Config(), None, type("C", (), {}))
-        ),
+        *((quick, bad, "a config that is an attrs class, got ") for bad in (dict, Config(), None, type("C", (), {}))),
         *((of, Config, "an experiment that is a function of a config, got ") for of in (by_hand(), None, "experiment")),
     ],
 )
@@ -362,7 +344,7 @@ except SystemExit:
 )
 def test_an_experiment_has_the_name_of_its_module(tmp_path, command, name, usage):
     written(tmp_path / "waves", TWICE)
-    end = subprocess.run([sys.executable, *command], cwd=tmp_path, capture_output=True, text=True, check=True)
+    end = ran(*command, cwd=tmp_path, check=True)
     assert end.stdout.startswith(f"usage: {usage} [-h]")
     (folder,) = (tmp_path / "runs").iterdir()
     assert folder.name.startswith(f"{name}-2")

@@ -2,7 +2,6 @@
 
 import runpy
 import shutil
-import subprocess
 import sys
 
 import attrs
@@ -11,6 +10,7 @@ import pytest
 from funcnn.runs import Options, main
 from funcnn.runs.compare import Compared, overlay, read_runs, table
 from funcnn.runs.plan import Plan
+from tests.scripts import ran
 from tests.small_experiments import adversarial, by_hand, carried_out, classifier, regression, two_inputs
 
 HEAD = ["run", "seed", "epochs done", "best epoch"]
@@ -133,8 +133,7 @@ def runs(tmp_path_factory, without_pictures):
 
 
 def test_runs_of_any_experiments_stand_side_by_side_and_none_is_needed(runs, tmp_path):
-    command = [sys.executable, "-m", "funcnn.runs", "compare", str(runs), "--out", "new/picture.png"]
-    end = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    end = ran("-m", "funcnn.runs", "compare", runs, "--out", "new/picture.png", cwd=tmp_path)
     assert (end.returncode, end.stderr) == (0, "")
     assert end.stdout.startswith(table(read_runs(runs)))
     assert (tmp_path / "new/picture.png").read_bytes().startswith(b"\x89PNG")

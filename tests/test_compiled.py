@@ -1,8 +1,6 @@
 """Compiling is a function from experiment to experiment, and a run with the engine jax is the run."""
 
 import re
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -18,6 +16,7 @@ from funcnn.runs import Experiment, Options, Verdict, folder as files, read_run,
 from funcnn.runs.compiled import compiled, together
 from funcnn.runs.stream import beginning
 from funcnn.tree import frozendict
+from tests.scripts import ran
 from tests.small_experiments import KEY, SQUARED, adversarial, assert_same, carried_out, classifier, drawn, two_inputs
 
 JAX = Options(engine="jax")
@@ -197,8 +196,7 @@ def test_another_failure_of_jax_is_one_line():
 
 def test_where_jax_is_missing_one_line_says_what_to_install(tmp_path):
     code = "import sys; sys.modules['jax'] = None; from experiments.mnist import *; sys.exit(main(experiment, Config))"
-    words = [sys.executable, "-c", code, "--engine", "jax", "--out", str(tmp_path / "run")]
-    end = subprocess.run(words, capture_output=True, text=True)
+    end = ran("-c", code, "--engine", "jax", "--out", tmp_path / "run")
     assert end.returncode == 1
     assert end.stderr.startswith("error: ")
     assert "pip install 'funcnn[jax]'" in end.stderr

@@ -9,7 +9,7 @@ from toolz import assoc, dissoc
 from funcnn import InputError, Key
 from funcnn.runs import read_run
 from tests.resigned import resigned
-from tests.small_experiments import adversarial, carried_out, contents, recorded, regression
+from tests.small_experiments import adversarial, carried_out, contents, edited, recorded, regression
 
 pytestmark = pytest.mark.usefixtures("without_pictures")
 
@@ -24,12 +24,12 @@ def whole(tmp_path_factory, without_pictures):
     return folder
 
 
-def refused(folder, match):
+def refused(folder, match, resumed=lambda folder: carried_out(regression(epochs=4), folder)):
     """Training for an epoch more, for which every file is read, is refused and changes nothing."""
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    before = contents(folder)
     with pytest.raises(InputError, match=match):
-        carried_out(regression(epochs=4), folder)
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+        resumed(folder)
+    assert contents(folder) == before
 
 
 def line(number, change):
@@ -74,10 +74,7 @@ ROWS = (
     line(0, lambda names: names.replace("loss", "\x1b[31mloss")),
 )
 CUT = (instead(b""), lambda data: data[: len(data) // 2], lambda data: data[:-1], instead(b"\xff" * 40))
-CHANGED = (
-    lambda data: data[:-1] + bytes([data[-1] ^ 1]),
-    lambda data: data.replace(b'\\"steps\\": 15', b'\\"steps\\": 14'),
-)
+CHANGED = lambda data: data[:-1] + bytes([data[-1] ^ 1]), lambda data: data.replace(b'steps\\": 15', b'steps\\": 14')
 DIGESTS = map(instead, (b"", b"abc", b"\xff" * 64, b"g" * 64, b"a" * 63))
 LOST = "run: expected the rows of 15 steps and 3 epochs, as the checkpoint, got "
 FAULTS = [
@@ -86,10 +83,7 @@ FAULTS = [
     *((name, lambda text: b"\xff" + text, f"{name}: expected rows as .*, got UnicodeDecodeError") for name in TABLES),
     *((name, up_to(count), LOST) for count in (0, 2, -1) for name in TABLES),
     *((SAVED, change, f"{SAVED}: expected a whole safetensors file, got .*; the file is damaged") for change in CUT),
-    *(
-        (SAVED, change, f"{SAVED}: expected the bytes that were saved, got .*; the file is damaged")
-        for change in CHANGED
-    ),
+    *((SAVED, change, f"{SAVED}: expected the bytes that were saved, got") for change in CHANGED),
     *(("digest.txt", change, "digest.txt: expected a SHA-256, got ") for change in DIGESTS),
 ]
 
@@ -120,29 +114,15 @@ def test_a_missing_table_is_noticed(folder, name):
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("epochs", "three"),
-        ("epochs", None),
-        ("options", {"engine": "abacus"}),
-        ("options", {"threads": 0}),
-        ("options", {"colour": 1}),
-        ("tolerance", "small"),
-        ("config", 3),
-        ("config", [1]),
-        ("formats", ["loss"]),
-        ("formats", {"loss": "{}"}),
-        ("colour", "red"),
-        ("experiment", 5),
-        ("version", "0"),
-        ("version", 0.0),
-        ("epochs", "3"),
-        ("epochs", True),
-        ("watch", 5),
+        *(("epochs", value) for value in ("three", "3", None, True)),
+        *(("options", value) for value in ({"engine": "abacus"}, {"threads": 0}, {"colour": 1})),
+        *[("tolerance", "small"), ("config", 3), ("config", [1]), ("formats", ["loss"]), ("formats", {"loss": "{}"})],
+        *[("colour", "red"), ("experiment", 5), ("version", "0"), ("version", 0.0), ("watch", 5)],
         ("step", {"model": 5}),
     ],
 )
 def test_a_config_with_other_fields_is_refused(folder, field, value):
-    plan = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(assoc(plan, field, value)))
+    edited(folder / "config.json", lambda plan: assoc(plan, field, value))
     refused(folder, r"config\.json.*: expected ")
 
 
@@ -162,17 +142,8 @@ NO_ENVIRONMENT = [
 
 @pytest.mark.parametrize(("field", "value"), NO_ENVIRONMENT)
 def test_an_environment_of_another_kind_is_refused(folder, field, value):
-    recorded = json.loads((folder / "environment.json").read_text())
-    (folder / "environment.json").write_text(json.dumps(assoc(recorded, field, value)))
+    edited(folder / "environment.json", lambda recorded: assoc(recorded, field, value))
     refused(folder, rf"environment\.json: expected an object with .*, as this version writes it, got .* @ \$\.{field}")
-
-
-def test_a_folder_without_a_config_is_no_run(folder):
-    (folder / "config.json").unlink()
-    for call in (lambda: read_run(folder), lambda: carried_out(regression(epochs=4), folder, mode="resume")):
-        with pytest.raises(InputError, match=r"expected the folder of a run, got no config\.json in it"):
-            call()
-    refused(folder, "^--out: expected a folder that is new or empty, got .*; name another one, or resume this one")
 
 
 def test_a_checkpoint_of_another_experiment_is_refused(folder, tmp_path):
@@ -195,9 +166,7 @@ def begun(folder, seed, size, epochs=2):
     return carried_out(experiment, folder, config={"seed": seed, "batch_size": size, "epochs": epochs})
 
 
-ANOTHER = (
-    r"checkpoint\.safetensors: expected a checkpoint of this config and key, got that of another run; undo what was"
-)
+ANOTHER = r"checkpoint\.safetensors: expected a checkpoint of this config and key, got that of another run"
 
 
 @pytest.mark.parametrize("other", ["seed", "size"])
@@ -205,20 +174,14 @@ def test_a_checkpoint_of_another_run_is_refused(runs, tmp_path, other):
     folder = shutil.copytree(runs / "one", tmp_path / "run")
     for name in (SAVED, *TABLES):
         shutil.copy(runs / other / name, folder)
-    before = contents(folder)
-    with pytest.raises(InputError, match=ANOTHER):
-        begun(folder, 0, 5, epochs=3)
-    assert contents(folder) == before
+    refused(folder, ANOTHER, lambda folder: begun(folder, 0, 5, epochs=3))
 
 
 @pytest.mark.parametrize(("seed", "size"), [(1, 5), (0, 6)])
 def test_a_run_whose_config_was_edited_is_refused(runs, tmp_path, seed, size):
     folder = shutil.copytree(runs / "one", tmp_path / "run")
-    plan = json.loads((folder / "config.json").read_text())
-    edited = assoc(plan, "config", {**plan["config"], "seed": seed, "batch_size": size})
-    (folder / "config.json").write_text(json.dumps(edited))
-    with pytest.raises(InputError, match=ANOTHER):
-        begun(folder, seed, size, epochs=3)
+    edited(folder / "config.json", lambda plan: {**plan, "config": {"seed": seed, "batch_size": size, "epochs": 2}})
+    refused(folder, ANOTHER, lambda folder: begun(folder, seed, size, epochs=3))
 
 
 def test_a_checkpoint_of_another_key_is_refused_where_no_config_tells(tmp_path):
@@ -237,10 +200,7 @@ def test_what_may_change_on_resume_is_not_compared(runs, tmp_path):
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        (
-            lambda leaves: dissoc(leaves, "run"),
-            r"checkpoint\.safetensors: expected the leaves \['epochs', 'run', 'state",
-        ),
+        (lambda leaves: dissoc(leaves, "run"), r"expected the leaves \['epochs', 'run', 'state"),
         (lambda leaves: assoc(leaves, "state.step", "x"), "state.step: expected a leaf that is int, got 'x'"),
         (lambda leaves: assoc(leaves, "state.step", 1.5), "state.step: expected a leaf that is int, got 1.5"),
         (lambda leaves: assoc(leaves, "state.step", True), "state.step: expected a leaf that is int, got True"),
@@ -250,10 +210,7 @@ def test_what_may_change_on_resume_is_not_compared(runs, tmp_path):
         (lambda leaves: assoc(leaves, "state.key", 5), "state.key: expected the seed and the path of a key, got 5"),
         (lambda leaves: assoc(leaves, "state.key", {"seed": 0, "path": [], "a": 1}), "the seed and the path of a key"),
         (lambda leaves: assoc(leaves, "state.key", {"seed": 0, "path": "ab"}), "the seed and the path of a key"),
-        (
-            lambda leaves: assoc(leaves, "state.key", {"seed": -1, "path": []}),
-            "state.key: Key: expected a seed that is",
-        ),
+        (lambda leaves: assoc(leaves, "state.key", {"seed": -1, "path": []}), "Key: expected a seed that is"),
         (lambda leaves: [], "header leaves: expected leaves by path"),
     ],
 )

@@ -86,6 +86,9 @@ CASES = [
 ]
 
 
+NETWORK = "({ data, x }) => network(data)(Float64Array.from(x))"
+
+
 def test_every_layer_of_the_page_gives_what_predict_gives(node):
     expected, given = [], []
     for i, (layer, shape) in enumerate(CASES):
@@ -93,7 +96,7 @@ def test_every_layer_of_the_page_gives_what_predict_gives(node):
         expected.extend(fn.predict(layer, rounded(params), x).reshape(3, -1))
         given += [{"data": in_page(layer, params, shape), "x": sample.ravel().tolist()} for sample in x]
     assert {layer.spec.name for layer, _ in CASES} >= {*LAYERS}
-    found = node("({ data, x }) => network(data)(Float64Array.from(x))", given)
+    found = node(NETWORK, given)
     for y, other, (layer, _) in zip(expected, found, np.repeat(np.array(CASES, object), 3, axis=0), strict=True):
         np.testing.assert_allclose(other, y, atol=2e-5, rtol=2e-5, err_msg=repr(layer))
 
@@ -103,10 +106,7 @@ def test_another_network_gives_others(node):
     model, shape = fn.dense(3), (4,)
     params, x = drawn(model, shape), KEY.normal((1, 4))
     off = attrs.evolve(params, weights=params.weights + 0.01 * (np.arange(12) == 5).reshape(4, 3))
-    (found,) = node(
-        "({ data, x }) => network(data)(Float64Array.from(x))",
-        [{"data": in_page(model, off, shape), "x": x[0].tolist()}],
-    )
+    (found,) = node(NETWORK, [{"data": in_page(model, off, shape), "x": x[0].tolist()}])
     assert not np.allclose(found, fn.predict(model, rounded(params), x)[0], atol=2e-5, rtol=2e-5)
 
 

@@ -3,8 +3,6 @@
 import json
 import os
 import socket
-import subprocess
-import sys
 from typing import Any
 
 import jax
@@ -29,6 +27,7 @@ from funcnn.jax import (
 )
 from funcnn.testing import assert_trees_close
 from funcnn.tree import record
+from tests.scripts import PIPES, python
 
 LOSS = fn.softmax_cross_entropy()
 SAMPLES = Batch(Key(1).normal((50, 6)), Key(2).permutation(50) % 3)
@@ -230,10 +229,8 @@ def together(processes, devices):
     """What each of several processes with so many devices ends with, which is the same to the last bit."""
     port = free_port()
     environment = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_PLATFORMS": "cpu"}
-    pipes = {"env": {**os.environ, **environment}, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    commands = [[sys.executable, "-c", SCRIPT, *map(str, (i, processes, port))] for i in range(processes)]
-    ends = []
-    for run in [subprocess.Popen(command, **pipes) for command in commands]:
+    how, ends = {"env": {**os.environ, **environment}, **PIPES}, []
+    for run in [python("-c", SCRIPT, i, processes, port, **how) for i in range(processes)]:
         text, error = run.communicate(timeout=120)
         assert run.returncode == 0, error
         ends.append(json.loads(text.strip().splitlines()[-1]))
@@ -247,9 +244,7 @@ def test_devices_and_processes_share_a_batch():
         count, params, refusal = together(processes, devices)
         assert count == 4
         assert params == pytest.approx(alone, rel=1e-4, abs=1e-5)
-        assert refusal.startswith(
-            "sharded: expected batches that 4 devices share evenly, got one of 2; choose another batch size"
-        )
+        assert refusal.startswith("sharded: expected batches that 4 devices share evenly, got one of 2; choose")
 
 
 @record

@@ -80,12 +80,6 @@ def test_the_usual_experiment_refuses_bad_arguments(arguments, message):
         supervised(**{**PARTS, "key": KEY, "batch_size": 4, "epochs": 1, **arguments})
 
 
-@pytest.mark.parametrize("name", ["a,b", "epoch", "samples", "a\nb"])
-def test_a_metric_with_a_bad_name_is_refused_before_a_step(name):
-    with pytest.raises(InputError, match=r"^begin: the state's metrics: expected .*name.*, got "):
-        next(stream(classifier(metrics={name: fn.accuracy})))
-
-
 def test_an_optimizer_that_tells_no_learning_rate_has_no_column_of_it():
     class Descent:
         init = staticmethod(lambda params: ())

@@ -64,10 +64,7 @@ def unseen(path, number):
 @pytest.mark.parametrize(
     ("write", "fault"),
     [
-        (
-            in_place,
-            "open 1 fails .*|write 1 fails .* and it leaves neither the old file nor the new one, but 4999 bytes",
-        ),
+        (in_place, "open 1 fails |write 1 fails .* and it leaves neither the old file nor the new one, but 4999 bytes"),
         (swallowing, "fails with ENOSPC, and it leaves the old file, and the error is None"),
         (littering, r"fails with ENOSPC, and it leaves names and descriptors .*\.part"),
         (leaking, "leaves names and descriptors"),

@@ -94,10 +94,8 @@ def test_the_scale_is_that_of_the_numbers_and_the_format_gives_percents():
     assert [axes.get_yscale() for axes in (near, curves(LOSSES).axes[0], falling)] == ["linear", "linear", "log"]
     assert shown(falling, 0.001) == "0.001"
     assert not shown(near, 0.5).endswith("%")
-    for figure in (
-        curves(history(test__near=[0.5, 1.0]), formats={"near": ".2%"}),
-        overlay({"": [history(test__near=[0.5, 1.0])]}, ["test/near"], {"near": ".1%"}),
-    ):
+    rows = history(test__near=[0.5, 1.0])
+    for figure in (curves(rows, formats={"near": ".2%"}), overlay({"": [rows]}, ["test/near"], {"near": ".1%"})):
         assert shown(figure.axes[0], 0.5).endswith("%")
 
 

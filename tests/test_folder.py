@@ -24,7 +24,7 @@ from funcnn.runs import folder as files, read_run, stream
 from funcnn.runs.environment import changes, commit, environment
 from funcnn.runs.rows import append_rows, read_rows, write_rows
 from funcnn.runs.stream import beginning
-from tests.small_experiments import TABLE, by_hand, carried_out, classifier, contents, recorded, without_seconds
+from tests.small_experiments import TABLE, by_hand, carried_out, classifier, contents, edited, recorded, without_seconds
 
 
 @attrs.frozen
@@ -76,9 +76,8 @@ def test_a_run_is_read_as_plain_data(whole, end):
     plan = json.loads((whole / "config.json").read_text())
     assert (plan["experiment"], plan["version"], plan["epochs"], plan["watch"]) == ("spirals", 2, 3, "validation/loss")
     assert repr(plan["config"]) == repr(run.config) == "{'width': 6, 'hidden': [3, 4], 'clip': nan, 'name': None}"
-    assert (
-        plan["options"] == attrs.asdict(run.plan.options) == {"engine": "numpy", "threads": 1, "checkpoint_every": 1000}
-    )
+    expected = {"engine": "numpy", "threads": 1, "checkpoint_every": 1000}
+    assert plan["options"] == attrs.asdict(run.plan.options) == expected
 
 
 def test_a_run_that_has_not_begun_is_read_too(whole, tmp_path):
@@ -181,10 +180,7 @@ def test_the_code_of_a_package_is_what_is_loaded_of_all_of_it():
 
 def test_a_folder_has_one_run_at_a_time(folder):
     before = contents(folder)
-    with (
-        FileLock(folder / ".lock"),
-        pytest.raises(InputError, match="expected a folder in which no other process runs, got one that is busy"),
-    ):
+    with FileLock(folder / ".lock"), pytest.raises(InputError, match="no other process runs, got one that is busy"):
         carried_out(classifier(epochs=4), folder, **PLAN)
     assert contents(folder) == before
 
@@ -210,8 +206,7 @@ def test_a_place_that_cannot_be_a_new_folder_is_refused(tmp_path, place):
 
 def changed(folder, **fields):
     """The folder whose config.json has other fields."""
-    plan = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**plan, **fields}))
+    edited(folder / "config.json", lambda plan: {**plan, **fields})
     return folder
 
 

@@ -1,10 +1,7 @@
 """What others made is data: to load, predict, compare or reproduce it starts nothing, asks nobody, imports nothing."""
 
 import io
-import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +10,8 @@ from PIL import Image
 
 import funcnn as fn
 from tests.canvases import digits, photograph
-from tests.small_experiments import carried_out, regression
+from tests.scripts import ran
+from tests.small_experiments import carried_out, edited, regression
 
 ALONE = """
 import sys
@@ -44,13 +42,7 @@ sys.addaudithook(audit)
 all_of(hostile)
 print(seen)
 """
-WORDS = [
-    "$(touch /tmp/pwned)",
-    "__import__('os').system('true')",
-    "\x1b]0;evil\x07",
-    "../../etc/passwd",
-    "!!python/exec",
-]
+WORDS = ["$(touch /tmp/pwned)", "__import__('os').system('true')", "\x1b]0;evil\x07", "../../etc/passwd", "!!python"]
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
 
 
@@ -70,22 +62,16 @@ def folder(path, names, config):
 def test_a_hostile_folder_starts_nothing_and_reaches_nobody(tmp_path, without_pictures):
     friendly = folder(tmp_path / "friendly" / "run", [*map(str, range(10))], {"text": "plain"})
     hostile = folder(tmp_path / "hostile" / "run", [*WORDS, *"56789"], dict(enumerate(WORDS)))
-    recorded = json.loads((hostile / "environment.json").read_text())
-    recorded |= {
-        "platform": WORDS[2],
-        "git": {"commit": WORDS[0], "clean": True},
-        "libraries": {WORDS[1]: WORDS[2]},
-        "resumed": [WORDS],
-    }
-    (hostile / "environment.json").write_text(json.dumps(recorded))
+    fields = {"platform": WORDS[2], "libraries": {WORDS[1]: WORDS[2]}, "resumed": [WORDS]}
+    fields["git"] = {"commit": WORDS[0], "clean": True}
+    edited(hostile / "environment.json", lambda recorded: {**recorded, **fields})
     images = hostile.parent / "images"
     for name in ("b.png", "c.eps", f"{WORDS[2]}.jpg", "d.ps"):
         (images / name).write_bytes(EPS)
     torn = io.BytesIO()
     Image.new("L", (99, 99)).save(torn, "tiff", compression="tiff_lzw")
     (images / "e.tif").write_bytes(torn.getvalue()[:8] + bytes(40) + torn.getvalue()[48:])
-    words = [sys.executable, "-c", ALONE, friendly, hostile]
-    run = subprocess.run(words, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
+    run = ran("-c", ALONE, friendly, hostile, check=True, cwd=Path(__file__).parents[1])
     *printed, seen = run.stdout.splitlines()
     git = [event for event in eval(seen) if event[0] == "subprocess.Popen" and event[1].startswith("['git', '-c'")]
     assert [event for event in eval(seen) if event not in git] == []

@@ -115,10 +115,3 @@ def test_the_main_job_learns_a_folder(folder, tmp_path, without_pictures):
     metrics = {"accuracy": fn.accuracy}
     found = fn.evaluate(saved.model, fn.softmax_cross_entropy(), saved.params, held_out, metrics=metrics)
     assert found["accuracy"] > 0.6
-
-
-def test_a_bad_folder_ends_with_1(tmp_path, capsys):
-    arguments = ["--dataset", "folder", "--data-dir", str(tmp_path), "--out", str(tmp_path / "run")]
-    assert main(experiment, Config, arguments=arguments) == 1
-    assert capsys.readouterr().err.startswith("error: load_folder(")
-    assert not (tmp_path / "run").exists()

@@ -2,7 +2,6 @@
 
 import io
 import os
-import subprocess
 import sys
 import time
 import warnings
@@ -17,6 +16,7 @@ import funcnn as fn
 from funcnn import InputError, Key
 from funcnn.data import as_mnist, image_paths, read_as_mnist, read_image, write_image
 from tests.canvases import digits, photograph, rgba
+from tests.scripts import ran
 
 DIGITS, LABELS = digits(fn.load_dataset("mnist_5k"), 1000)
 SEVEN = DIGITS[list(LABELS).index(7)]
@@ -242,8 +242,7 @@ def test_no_image_starts_a_process_opens_a_socket_or_takes_memory_beyond_its_siz
     files |= {"torn.tif": torn, "whole.tif": content.getvalue(), "whole.png": png(drawn())}
     for name, bytes_ in files.items():
         (tmp_path / name).write_bytes(bytes_)
-    words = [sys.executable, "-c", ALONE, *(tmp_path / name for name in files)]
-    run = subprocess.run(words, capture_output=True, text=True, check=True)
+    run = ran("-c", ALONE, *(tmp_path / name for name in files), check=True)
     assert run.stdout.splitlines() == ["refused"] * 6 + ["(200, 300, 4)"] * 2 + ["[] True"]
     assert run.stderr == ""
 

@@ -7,7 +7,6 @@ import pytest
 
 from funcnn import InputError, Key
 from funcnn.initializers import glorot_normal, glorot_uniform, he_normal, he_uniform, lecun_normal, normal, zeros
-from funcnn.spec import from_plain, to_plain
 from funcnn.testing import assert_pure
 from tests.catalogue import INITIALIZERS
 
@@ -20,7 +19,6 @@ def test_laws(initializer):
         assert_pure(initializer, Key(0), SHAPE, dtype)
         values = initializer(Key(0), SHAPE, dtype)
         assert (values.shape, values.dtype) == (SHAPE, dtype)
-    assert repr(from_plain(to_plain(initializer))) == repr(initializer)
 
 
 @pytest.mark.parametrize(

@@ -16,17 +16,6 @@ BATCH = Batch(Key(1).normal((20, 4)), Key(2).permutation(20) % 3)
 PARAMS, _ = MODEL.init(Key(0), (4,))
 
 
-def test_jit_and_grad_take_records():
-    compiled = jax.jit(lambda params, x: fn.predict(MODEL, params, x))
-    assert_trees_close(np.asarray(compiled(PARAMS, BATCH.inputs)), fn.predict(MODEL, PARAMS, BATCH.inputs))
-
-    def loss(params):
-        return LOSS.forward(fn.predict(MODEL, params, BATCH.inputs), BATCH.targets)[0]
-
-    _, grads, _ = fn.loss_and_gradient(MODEL, LOSS, PARAMS, BATCH)
-    assert_trees_close(to_numpy(jax.grad(loss)(to_jax(PARAMS))), grads, rtol=1e-4, atol=1e-5)
-
-
 THEIRS = {"sgd": optax.sgd(0.1, momentum=0.9), "adamw": optax.adamw(0.01), "lion": optax.lion(1e-3)}
 
 
@@ -94,9 +83,7 @@ def started(model):
 def test_a_layer_that_jax_cannot_trace_is_named_with_what_to_write():
     wrong = fn.elementwise(lambda x: np.maximum(np.asarray(x), 0), lambda x: x)
     fast, params, state = started(fn.serial(fn.dense(3), fn.serial(wrong, fn.dense(3))))
-    message = (
-        rf"^serial\[1\] serial\[0\]: expected array-API .*{__file__}, line \d+; take .* funcnn.arrays.namespace\(x\)"
-    )
+    message = rf"^serial\[1\] serial\[0\]: expected array-API .*{__file__}, line \d+; .* funcnn.arrays.namespace\(x\)"
     with pytest.raises(fn.InputError, match=message):
         fast(params, state, BATCH)
 

@@ -26,6 +26,8 @@ from funcnn.testing.laws import randomized
 from funcnn.testing.layers import batch_of
 from tests.catalogue import COMBINATORS, EFFORT, LAYERS, LAYERS_OF_INDICES, NOISE, indices
 
+PAIR = fn.parallel(fn.tanh(), fn.tanh())
+
 
 @pytest.mark.parametrize(("layer", "in_shape"), LAYERS, ids=str)
 def test_laws(layer, in_shape):
@@ -112,11 +114,10 @@ def assert_associative_with_unit(serial, layers, in_shape):
         assert_groups_change_nothing(layers, in_shape, grouping, serial)
 
 
-@pytest.mark.parametrize(
-    ("layer", "in_shape"),
-    [row for row in LAYERS if {type(size) for size in row[1] + out_shape(*row)} == {int}],
-    ids=str,
-)
+OF_ARRAYS = [row for row in LAYERS if {type(size) for size in row[1] + out_shape(*row)} == {int}]
+
+
+@pytest.mark.parametrize(("layer", "in_shape"), OF_ARRAYS, ids=str)
 def test_every_layer_may_stand_in_any_group(layer, in_shape):
     assert_associative_with_unit(fn.serial, (fn.tanh(), layer, fn.flatten(), fn.dense(2)), in_shape)
 
@@ -194,41 +195,13 @@ def test_every_layer_needs_params(model):
 
 
 @pytest.mark.parametrize(
-    ("layer", "in_shape"),
-    [
-        (fn.dense(3, biases=normal(1.0)), (4,)),
-        (fn.conv2d(3, biases=normal(1.0)), (4, 4, 1)),
-        (fn.embedding(4, 3), ()),
-    ],
-    ids=str,
+    "layer", [fn.dense(3, biases=normal(1.0)), fn.conv2d(3, biases=normal(1.0)), fn.embedding(4, 3)]
 )
-def test_params_are_drawn_from_the_keys_of_their_names(layer, in_shape):
-    params, _ = layer.init(Key(0), in_shape)
+def test_params_are_drawn_from_the_keys_of_their_names(layer):
+    params, _ = layer.init(Key(0), (4, 4, 1))
     initializers = {"weights": he_normal(), "biases": normal(1.0), "table": normal(1.0)}
     for name, leaf in tree.leaves_with_paths(params):
         assert np.array_equal(leaf, initializers[name](Key(0).at(name), leaf.shape, np.float32))
-
-
-def test_weights_and_biases_are_drawn_independently():
-    params, _ = fn.serial(fn.dense(3, biases=normal(1.0)), fn.dense(3)).init(Key(0), (3,))
-    assert np.abs(np.corrcoef(params[0].weights[0], params[0].biases)[0, 1]) < 0.999
-    assert not np.array_equal(params[0].weights, params[1].weights)
-
-
-class Spy:
-    """A dense layer that notes each ``need_dx`` it is asked for."""
-
-    def __init__(self):
-        self.asked = []
-
-    def layer(self):
-        inner = fn.dense(3)
-
-        def vjp(params, residuals, dy, *, need_dx=True):
-            self.asked.append(need_dx)
-            return inner.vjp(params, residuals, dy, need_dx=need_dx)
-
-        return fn.Layer(inner.init, inner.forward, vjp)
 
 
 @pytest.mark.parametrize(
@@ -242,13 +215,18 @@ class Spy:
     ids=["first", "nested", "behind layers without parameters", "a branch"],
 )
 def test_the_first_input_gradient_is_skipped(around):
-    spy = Spy()
-    model = around(spy.layer())
+    asked, inner = [], fn.dense(3)
+
+    def vjp(params, residuals, dy, *, need_dx=True):
+        asked.append(need_dx)
+        return inner.vjp(params, residuals, dy, need_dx=need_dx)
+
+    model = around(attrs.evolve(inner, vjp=vjp))
     params, _ = model.init(Key(0), (3,))
     _, pull = fn.pullback(model, params, np.ones((2, 3), np.float32))
     pull(np.ones((2, 3), np.float32), need_dx=False)
     pull(np.ones((2, 3), np.float32))
-    assert spy.asked == [False, True]
+    assert asked == [False, True]
 
 
 def test_layers_before_the_first_parameters_are_not_asked_at_all():
@@ -296,24 +274,18 @@ def test_softmax_is_stable():
 
 
 @pytest.mark.parametrize(("layer", "in_shape"), LAYERS, ids=str)
-def test_jit_gives_the_same_outputs_and_cotangents(layer, in_shape):
+def test_jit_gives_the_same_at_inference_and_dx_only_where_it_is_needed(layer, in_shape):
     params, _ = layer.init(Key(0), in_shape)
     x = batch_of(in_shape, Key(1), 3, Key.normal)
 
     def both(params, x):
         y, pull = fn.pullback(layer, params, x)
-        return y, pull(y)
+        return y, pull(y), pull(y, need_dx=False)[1]
 
-    assert_trees_close(to_numpy(jax.jit(both)(to_jax(params), x)), both(params, x), atol=1e-5)
-
-
-@pytest.mark.parametrize(("layer", "in_shape"), LAYERS, ids=str)
-def test_dx_is_computed_unless_it_is_not_needed(layer, in_shape):
-    params, _ = layer.init(Key(0), in_shape)
-    x = batch_of(in_shape, Key(1), 3, Key.normal)
-    y, residuals = layer.forward(params, x, INFERENCE)
-    assert_trees_alike(layer.vjp(params, residuals, y)[1], x)
-    assert layer.vjp(params, residuals, y, need_dx=False)[1] is None
+    _, (_, dx), not_needed = expected = both(params, x)
+    assert_trees_alike(dx, x)
+    assert not_needed is None
+    assert_trees_close(to_numpy(jax.jit(both)(to_jax(params), x)), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -341,15 +313,11 @@ def test_integers_are_refused_at_their_place(layer, in_shape, where):
             layer.forward(params, np.ones((2, *in_shape), dtype), INFERENCE)
 
 
-@pytest.mark.parametrize(
-    ("layer", "in_shape"),
-    [(fn.dense(2), (3,)), (fn.conv2d(2), (4, 4, 1)), (fn.layer_norm(), (3,)), (fn.rms_norm(), (3,))],
-    ids=str,
-)
-def test_another_float_dtype_is_refused(layer, in_shape):
-    params, _ = layer.init(Key(0), in_shape)
+@pytest.mark.parametrize("layer", [fn.dense(2), fn.conv2d(2), fn.layer_norm(), fn.rms_norm()], ids=str)
+def test_another_float_dtype_is_refused(layer):
+    params, _ = layer.init(Key(0), (4, 4, 1))
     with pytest.raises(InputError, match="expected inputs of its params' dtype, float32, got float64; convert one of"):
-        fn.predict(layer, params, np.ones((2, *in_shape)))
+        fn.predict(layer, params, np.ones((2, 4, 4, 1)))
 
 
 @pytest.mark.parametrize(
@@ -357,26 +325,11 @@ def test_another_float_dtype_is_refused(layer, in_shape):
     [
         (fn.layer_norm(), (5,), (2, 1), r"layer_norm\(\): expected inputs \(batch, ..., 5\), got \(2, 1\)"),
         (fn.rms_norm(), (5,), (5,), r"rms_norm\(\): expected inputs \(batch, ..., 5\), got \(5,\)"),
-        (
-            fn.max_pool2d(),
-            (4, 4, 1),
-            (2, 16),
-            r"max_pool2d\(\(2, 2\)\): expected inputs \(batch, height, width, channels\), got \(2, 16\)",
-        ),
+        (fn.max_pool2d(), (4, 4, 1), (2, 16), r"max_pool2d.*: expected inputs \(batch, height, .*\), got \(2, 16\)"),
         (fn.avg_pool2d(), (4, 4, 1), (4, 4, 1), r"avg_pool2d\(\(2, 2\)\): expected inputs \(batch, height, width, ch"),
-        (
-            fn.max_pool2d(),
-            (4, 4, 1),
-            (2, 1, 4, 1),
-            r"max_pool2d\(\(2, 2\)\): expected images of at least 2 x 2, got 1 x",
-        ),
+        (fn.max_pool2d(), (4, 4, 1), (2, 1, 4, 1), r"max_pool2d.*: expected images of at least 2 x 2, got 1 x"),
         (fn.reshape(2, 3), (6,), (4, 5), r"reshape\(2, 3\): expected 6 elements a sample, got 5: \(5,\)"),
-        (
-            fn.parallel(fn.tanh(), fn.tanh()),
-            ((3,), (3,)),
-            (2, 3),
-            r"parallel: expected a tuple of 2 inputs, got one array \(2, 3\)",
-        ),
+        (PAIR, ((3,), (3,)), (2, 3), r"parallel: expected a tuple of 2 inputs, got one array \(2, 3\)"),
     ],
     ids=str,
 )
@@ -392,10 +345,7 @@ def test_other_shapes_than_those_of_init_are_refused(layer, in_shape, shape, mes
         (lambda: fn.gelu("none"), "gelu: expected True or False for approximate, got 'none'"),
         (lambda: fn.conv2d(2, 3.0), "conv2d: expected kernel to be one or two positive whole numbers, got 3.0"),
         (lambda: fn.max_pool2d("2"), "max_pool2d: expected size to be one or two positive whole numbers, got '2'"),
-        (
-            lambda: fn.dense(3, weights=he_normal),
-            r"dense weights: expected an initializer, .*constructor: he_normal\(\)",
-        ),
+        (lambda: fn.dense(3, weights=he_normal), r"dense weights: expected an .*, .*constructor: he_normal\(\)"),
         (lambda: fn.conv2d(2, weights=he_normal), "conv2d weights: expected an initializer"),
         (lambda: fn.conv2d(2, biases=np.zeros), "conv2d biases: expected an initializer"),
         (lambda: fn.embedding(5, 2, he_normal), "embedding table: expected an initializer"),
@@ -403,10 +353,7 @@ def test_other_shapes_than_those_of_init_are_refused(layer, in_shape, shape, mes
         (lambda: fn.conv2d(2).init(Key(0), (4, 0, 1)), r"conv2d\(2, \(3, 3\)\): expected a shape of positive whole"),
         (lambda: fn.flatten().init(Key(0), 784), "flatten\\(\\): expected a shape of positive whole numbers"),
         (lambda: fn.serial(fn.dense(2)).init(0, (3,)), r"serial: expected a key, got 0; make one of a seed: Key\(0\)"),
-        (
-            lambda: fn.predict(fn.parallel(fn.tanh(), fn.tanh()), ((), ()), (np.ones((2, 3)),) * 3),
-            "parallel: expected a tuple of 2 inputs, got 3",
-        ),
+        (lambda: fn.predict(PAIR, ((), ()), (np.ones((2, 3)),) * 3), "parallel: expected a tuple of 2 inputs, got 3"),
     ],
 )
 def test_bad_arguments_are_refused(make, message):
@@ -415,10 +362,7 @@ def test_bad_arguments_are_refused(make, message):
 
 
 def test_layers_that_take_a_tuple_stand_side_by_side():
-    total = fn.Layer(
-        lambda key, shapes: ((), shapes[0]), lambda params, x, mode: (x[0] + x[1], ()), lambda *_: ((), None)
-    )
-    y = fn.predict(fn.concatenate(total, total), ((), ()), (np.ones((2, 3)), np.ones((2, 3))))
+    y = fn.predict(fn.concatenate(fn.summed(), fn.summed()), ((), ()), (np.ones((2, 3)), np.ones((2, 3))))
     assert y.tolist() == [[2.0] * 6] * 2
 
 

@@ -15,7 +15,7 @@ def test_it_has_the_sizes_of_the_paper():
 
 
 @pytest.mark.parametrize("words", [[], ["--batch-norm"]])
-def test_it_learns_and_its_model_takes_flat_images(words, tmp_path):
+def test_it_learns_and_its_model_takes_flat_images(words, tmp_path, without_pictures):
     assert main(experiment, Config, arguments=[*words, "--epochs", "2", "--out", str(tmp_path)]) == 0
     accuracies = read_run(tmp_path).history["test/accuracy"]
     assert accuracies[-1] > 0.9

@@ -26,6 +26,10 @@ def test_laws(loss, draw):
     check_loss(loss, draw, **EFFORT)
 
 
+def smoothed(outputs, targets):
+    return optax.softmax_cross_entropy(outputs, optax.smooth_labels(targets, 0.2))
+
+
 @pytest.mark.parametrize(
     ("ours", "theirs", "outputs", "targets"),
     [
@@ -37,12 +41,7 @@ def test_laws(loss, draw):
         (fn.sigmoid_binary_cross_entropy(), optax.sigmoid_binary_cross_entropy, 9 * X, (T > 0).astype(float)),
         (fn.kl_divergence(), optax.kl_divergence, log_softmax(X), np.exp(log_softmax(T))),
         *((FUSED, optax.softmax_cross_entropy, scale * X, SOFT) for scale in (0.01, 1, 30)),
-        (
-            fn.softmax_cross_entropy(label_smoothing=0.2),
-            lambda y, t: optax.softmax_cross_entropy(y, optax.smooth_labels(t, 0.2)),
-            X,
-            np.eye(4)[LABELS],
-        ),
+        (fn.softmax_cross_entropy(label_smoothing=0.2), smoothed, X, np.eye(4)[LABELS]),
     ],
     ids=named,
 )
@@ -152,6 +151,7 @@ OF_CLASSES = [
     (ONES[0], np.array([0, 1, 1]), None, r"outputs \(batch, classes\), got \(3,\)"),
     (ONES.astype(np.int64), PAIR, None, "floating outputs, got int64"),
 ]
+NO_DISTRIBUTION = "distributions, at least 0 with a sum of 1, got "
 NO_DISTRIBUTIONS = [
     ([[1, 0, 0], [0.5, 0.6, 0]], r"\[.*\] in row 1"),
     ([[2, -1, 0], [1, 0, 0]], ".* in row 0"),
@@ -165,10 +165,7 @@ OF_ALL = [
     (np.ones((0, 2)), np.ones((0, 2)), None, "of at least one sample"),
     (np.ones((3, 1), int), np.ones((3, 1)), None, "floating outputs, got int64"),
 ]
-OF_SIGNS = [
-    ([[1.0], [0.0]], r"targets of -1 or 1, got \[0.\] in row 1"),
-    ([[1.0, -1.0], [-1.0, 2.0]], r"targets of -1 or 1, got \[-1.  2.\] in row 1"),
-]
+OF_SIGNS = [([[1.0], [0.0]], r"\[0.\] in row 1"), ([[1.0, -1.0], [-1.0, 2.0]], r"\[-1.  2.\] in row 1")]
 OF_SHARES = [
     ([[0.5], [1.5]], r"targets from 0 to 1, got \[1.5\] in row 1"),
     ([[-0.5], [1.0]], "targets from 0 to 1.* in row 0"),
@@ -184,17 +181,11 @@ OTHERS = [fn.mean_squared_error(), fn.mean_absolute_error(), fn.huber(), fn.hing
         *((loss, *row) for loss in (FUSED, SPLIT) for row in OF_CLASSES),
         *((loss, *row) for loss in OTHERS for row in OF_ALL),
         *(
-            (
-                loss,
-                -np.ones(np.shape(t)),
-                np.array(t),
-                None,
-                f"distributions, at least 0 with a sum of 1, got {message}$",
-            )
+            (loss, -np.ones(np.shape(t)), np.array(t), None, f"{NO_DISTRIBUTION}{message}$")
             for loss in (FUSED, SPLIT, fn.kl_divergence())
             for t, message in NO_DISTRIBUTIONS
         ),
-        *((fn.hinge(), np.ones(np.shape(t)), np.array(t), None, message) for t, message in OF_SIGNS),
+        *((fn.hinge(), np.ones(np.shape(t)), np.array(t), None, f"-1 or 1, got {message}") for t, message in OF_SIGNS),
         *((loss, np.ones((2, 1)), np.array(t), None, message) for loss in BINARY for t, message in OF_SHARES),
     ],
     ids=named,
@@ -232,8 +223,7 @@ def test_class_weights_count_samples_of_a_class():
     ("make", "expected", "value"),
     [
         (fn.huber, "a delta above 0", 0.0),
-        (fn.softmax_cross_entropy, r"a label_smoothing in \[0, 1\)", 1.0),
-        (fn.softmax_cross_entropy, r"a label_smoothing in \[0, 1\)", -0.1),
+        *((fn.softmax_cross_entropy, r"a label_smoothing in \[0, 1\)", value) for value in (1.0, -0.1)),
     ],
 )
 def test_bad_hyperparameters_are_refused(make, expected, value):

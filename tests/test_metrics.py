@@ -1,6 +1,7 @@
 """Every metric obeys every law, agrees with scikit-learn, and refuses what it cannot take."""
 
-import jax.numpy as jnp
+from functools import partial
+
 import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
@@ -48,16 +49,10 @@ def test_every_metric_refuses_shapes_that_do_not_fit(name, metric):
     [
         (lambda: metrics.top_k_accuracy(0), "top_k_accuracy: expected k to be a positive whole number, got 0$"),
         (lambda: metrics.regression_accuracy(0.0), r"regression_accuracy: expected a precision above 0, got 0\.0$"),
-        (
-            lambda: metrics.reliability(OUTPUTS, OUTPUTS, bins=0),
-            "reliability: expected bins to be a positive .* got 0$",
-        ),
+        (lambda: metrics.reliability(OUTPUTS, OUTPUTS, bins=0), "reliability: expected bins to be a positive .*got 0$"),
         (lambda: metrics.binary_accuracy(OUTPUTS, np.zeros(3)), r"binary_accuracy: expected targets \(3, 2\), got \(3"),
         (lambda: metrics.confusion_matrix(OUTPUTS, np.zeros(2, int)), r"confusion_matrix: expected targets \(3,\) or"),
-        (
-            lambda: accuracy(OUTPUTS, np.array([[1], [1], [0]])),
-            r"accuracy: expected targets \(3,\) or \(3, 2\), got \(3, 1\)$",
-        ),
+        (lambda: accuracy(OUTPUTS, np.array([[1], [1], [0]])), r"accuracy: expected targets .*, got \(3, 1\)$"),
         *(
             (
                 lambda outputs=np.ones(shape): accuracy(outputs, outputs),
@@ -71,15 +66,6 @@ def test_every_metric_refuses_shapes_that_do_not_fit(name, metric):
 def test_bad_input_is_refused(call, message):
     with pytest.raises(InputError, match=f"^{message}"):
         call()
-
-
-@pytest.mark.parametrize("metric", NAMED.values(), ids=NAMED)
-def test_jax_gives_the_same(metric):
-    outputs = np.float32(OUTPUTS)
-    for arguments in ((outputs, outputs), (outputs, outputs, np.float32([1, 2, 3]))):
-        assert np.asarray(metric(*map(jnp.asarray, arguments))) == pytest.approx(
-            np.asarray(metric(*arguments)), rel=1e-6
-        )
 
 
 KEY = Key(3)
@@ -96,17 +82,10 @@ def test_scikit_learn_agrees(weights):
     def theirs(name, *arguments, **kwargs):
         return getattr(sklearn_metrics, name)(*arguments, **kwargs, sample_weight=weights)
 
+    of_top = partial(theirs, "top_k_accuracy_score", LABELS, PROBABILITIES)
     rows = [
         (accuracy, PROBABILITIES, LABELS, theirs("accuracy_score", LABELS, CHOSEN)),
-        *(
-            (
-                metrics.top_k_accuracy(k),
-                PROBABILITIES,
-                LABELS,
-                theirs("top_k_accuracy_score", LABELS, PROBABILITIES, k=k),
-            )
-            for k in (1, 2, 3)
-        ),
+        *((metrics.top_k_accuracy(k), PROBABILITIES, LABELS, of_top(k=k)) for k in (1, 2, 3)),
         (metrics.negative_log_likelihood, PROBABILITIES, LABELS, theirs("log_loss", LABELS, PROBABILITIES)),
         (metrics.confusion_matrix, PROBABILITIES, LABELS, theirs("confusion_matrix", LABELS, CHOSEN)),
         (metrics.exact_match, SHARES, HIT, theirs("accuracy_score", HIT, VALUES > 0)),
@@ -116,16 +95,15 @@ def test_scikit_learn_agrees(weights):
         (fn.mean_absolute_error(), VALUES, TARGETS, theirs("mean_absolute_error", TARGETS, VALUES)),
     ]
     for judge, outputs, targets, expected in rows:
-        found = (
-            judge.forward(outputs, targets, weights)[0]
-            if hasattr(judge, "forward")
-            else judge(outputs, targets, weights)
-        )
-        assert found == pytest.approx(expected, rel=1e-12), judge
+        found = getattr(judge, "forward", judge)(outputs, targets, weights)
+        assert (found[0] if isinstance(judge, fn.Loss) else found) == pytest.approx(expected, rel=1e-12), judge
     matrix = metrics.confusion_matrix(PROBABILITIES, LABELS, weights)
     table = theirs("precision_recall_fscore_support", LABELS, CHOSEN, zero_division=0)
     for metric, expected in zip((metrics.precision, metrics.recall, metrics.f1), table, strict=False):
         assert metric(matrix) == pytest.approx(expected, rel=1e-12)
+
+
+NEAR = metrics.regression_accuracy(0.1)
 
 
 @pytest.mark.parametrize(
@@ -140,13 +118,8 @@ def test_scikit_learn_agrees(weights):
         (lambda *pair: metrics.binary_accuracy(*pair, threshold=0.4), [[0.5, 0.9]], [[1, 0]], 0.5),
         (metrics.exact_match, [[[0.9, 0.2], [0.1, 0.1]], [[0.9, 0.9], [0.1, 0.1]]], [[[1, 0], [0, 0]]] * 2, 0.5),
         (metrics.regression_accuracy(0.5), [[0.5, 0.9]], [[0.0, 0.4]], 0.0),
-        (metrics.regression_accuracy(0.1), [[1.0, 2.0], [3.0, 4.0]], [[1.05, 2.2], [2.95, 4.05]], 0.75),
-        (
-            lambda *pair: metrics.regression_accuracy(0.1)(*pair, np.array([1.0, 3.0])),
-            [[1.0, 2.0], [3.0, 4.0]],
-            [[1.05, 2.2], [2.95, 4.05]],
-            (0.5 + 3) / 4,
-        ),
+        (NEAR, [[1.0, 2.0], [3.0, 4.0]], [[1.05, 2.2], [2.95, 4.05]], 0.75),
+        (lambda *pair: NEAR(*pair, np.array([1, 3])), [[1.0, 2], [3, 4]], [[1.05, 2.2], [2.95, 4.05]], (0.5 + 3) / 4),
     ],
 )
 def test_known_values(metric, outputs, targets, expected):

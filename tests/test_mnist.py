@@ -2,8 +2,6 @@
 
 import os
 import re
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from experiments.book import nnfs
 from experiments.mnist import Config, experiment
 from funcnn.data.sources import DATA_DIR_VARIABLE
 from funcnn.runs import main, read_run
+from tests.scripts import python
 
 QUICK = ["--hidden", "4", "--epochs", "2", "--batch-size", "1000"]
 
@@ -54,7 +53,7 @@ def test_the_default_run_reaches_93_percent_and_leaves_all_files(out, capsys):
         assert text in page
 
 
-def test_the_saved_model_says_what_it_takes_and_means(out):
+def test_the_saved_model_says_what_it_takes_and_means(out, without_pictures):
     assert mnist("--hidden", "--scaling", "symmetric", "--epochs", "1", "--out", out) == 0
     saved = fn.load(out / "model.safetensors")
     assert (repr(saved.model), saved.in_shape, saved.scaling) == ("serial(dense(10))", (784,), "symmetric")
@@ -156,8 +155,7 @@ def test_a_regularized_run_learns_and_ends_by_itself(out, capsys):
 def test_a_terminal_shows_a_bar(out):
     from tests.terminal import on_a_terminal  # which only POSIX has
 
-    command = [sys.executable, "-m", "experiments.mnist", *QUICK, "--out", str(out)]
-    shown, status = on_a_terminal(partial(subprocess.Popen, command))
+    shown, status = on_a_terminal(partial(python, "-m", "experiments.mnist", *QUICK, "--out", out))
     assert status == 0
     assert b"epoch 1/2:" in shown
     assert b"batch/s" in shown

@@ -1,8 +1,5 @@
 """Models go to ONNX and come back: onnxruntime, PyTorch and scikit-learn are the oracles."""
 
-import subprocess
-import sys
-
 import numpy as np
 import onnx
 import pytest
@@ -13,6 +10,7 @@ from funcnn import Key, onnx as exchange, tree
 from funcnn.testing.laws import randomized
 from tests.catalogue import named
 from tests.onnx_table import ROWS, cases, drawn, exported, loaded, served
+from tests.scripts import ran
 
 MODEL = fn.serial(fn.dense(4), fn.relu(), fn.serial(fn.dense(3), fn.softmax()))
 PARAMS = randomized(MODEL.init(Key(0), (5,))[0], Key(1))
@@ -47,14 +45,10 @@ def test_onnxruntime_gives_what_a_layer_gives_and_arrays_have_their_paths(path, 
     assert {name for name, _ in tree.leaves_with_paths(params)} <= names
 
 
+PADDINGS = ("same", "valid")
 WINDOWS = [
-    *(fn.conv2d(2, (k, 3), stride=(s, 2), padding=p) for k in (1, 2, 4) for s in (1, 2, 3) for p in ("same", "valid")),
-    *(
-        fn.conv2d_transpose(2, (k, 3), stride=(s, 2), padding=p)
-        for k in (1, 4)
-        for s in (1, 3)
-        for p in ("same", "valid")
-    ),
+    *(fn.conv2d(2, (k, 3), stride=(s, 2), padding=p) for k in (1, 2, 4) for s in (1, 2, 3) for p in PADDINGS),
+    *(fn.conv2d_transpose(2, (k, 3), stride=(s, 2), padding=p) for k in (1, 4) for s in (1, 3) for p in PADDINGS),
     *(pool((k, 2), stride=(s, 1)) for pool in (fn.max_pool2d, fn.avg_pool2d) for k in (1, 3) for s in (1, 2)),
     *(fn.conv1d(2, k, stride=s, causal=causal) for k in (1, 2, 5) for s in (1, 2) for causal in (False, True)),
 ]
@@ -83,10 +77,8 @@ def test_the_batch_is_free_and_the_file_says_what_it_is(path):
         x = Key(2).normal((batch, 5))
         assert np.allclose(served(path, x)[0], fn.predict(MODEL, PARAMS, x), atol=NEAR)
     proto = onnx.load(path)
-    assert {entry.key: entry.value for entry in proto.metadata_props} == {
-        "scaling": "unit",
-        "class_names": '["a", "b", "c"]',
-    }
+    found = {entry.key: entry.value for entry in proto.metadata_props}
+    assert found == {"scaling": "unit", "class_names": '["a", "b", "c"]'}
     arrays = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
     assert arrays.keys() == {"0.weights", "0.biases", "2.0.weights", "2.0.biases"}
     assert tree.equal(arrays["2.0.weights"], PARAMS[2][0].weights)
@@ -141,20 +133,11 @@ NO_SPEC = fn.elementwise(np.tanh, lambda x: x)
     ("model", "params", "in_shape", "options", "message"),
     [
         (
-            fn.serial(fn.relu(), fn.residual(without_translation())),
-            ((), ((), ())),
-            (5,),
-            {},
+            *(fn.serial(fn.relu(), fn.residual(without_translation())), ((), ((), ())), (5,), {}),
             r"serial\[1\] add\[1\] without_translation\(\): expected a layer with a translation to ONNX, got none; "
             r"write @funcnn.onnx.translates\(without_translation\) above a function",
         ),
-        (
-            fn.serial(NO_SPEC),
-            ((),),
-            (5,),
-            {},
-            r"serial\[0\] .* got one that was made by hand; decorate its constructor",
-        ),
+        (fn.serial(NO_SPEC), ((),), (5,), {}, r"serial\[0\] .* got one that was made by hand; decorate its"),
         (MODEL, PARAMS, (6,), {}, r"export: .* 0.weights is float32 \(5, 4\) instead of float32 \(6, 4\)"),
         (MODEL, WEIGHTS, (5,), {}, r"export: expected float32 params, got float64"),
         (MODEL, PARAMS[:2], (5,), {}, r"export: .* 2.0.biases is missing"),
@@ -181,6 +164,6 @@ def test_only_export_and_load_need_the_package(tmp_path):
         "import sys; sys.modules['onnx'] = None; import funcnn as fn, funcnn.onnx; print(len(fn.onnx.__doc__) > 0)\n"
         "fn.onnx.export('a.onnx', fn.relu(), (), (3,))"
     )
-    end = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)
+    end = ran("-c", script, cwd=tmp_path)
     assert end.stdout == "True\n"
     assert end.stderr.endswith("funcnn.onnx takes the extra `onnx`: pip install 'funcnn[onnx]'\n")

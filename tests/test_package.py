@@ -1,20 +1,19 @@
 """The package as a whole: what it imports and what it shows."""
 
-import subprocess
-import sys
 from types import ModuleType
 
 import pytest
 
 import funcnn as fn
+from tests.scripts import ran
 
-HEAVY = ("matplotlib", "PIL", "tyro", "jax", "torch", "hypothesis", "pooch", "tqdm", "onnx", "funcnn.onnx")
+HEAVY = ("matplotlib", "PIL", "tyro", "jax", "torch", "hypothesis", "pooch", "tqdm", "onnx")
+HEAVY += ("funcnn.onnx", "funcnn.runs")
 
 
 def fresh(code):
     """What ``code`` prints in a fresh interpreter, with warnings as errors."""
-    command = [sys.executable, "-W", "error", "-c", code]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return ran("-W", "error", "-c", code, check=True).stdout
 
 
 def test_importing_pulls_in_nothing_heavy():
@@ -38,7 +37,6 @@ def test_the_first_page_shows_where_to_look():
     ("module", "missing", "extra"), [("funcnn.testing.strategies", "hypothesis", "test"), ("funcnn.jax", "jax", "jax")]
 )
 def test_a_missing_extra_is_named(module, missing, extra):
-    command = [sys.executable, "-c", f"import sys; sys.modules[{missing!r}] = None; import {module}"]
-    end = subprocess.run(command, capture_output=True, text=True, check=False).stderr.strip().splitlines()[-1]
+    end = ran("-c", f"import sys; sys.modules[{missing!r}] = None; import {module}").stderr.strip().splitlines()[-1]
     assert end.startswith("ModuleNotFoundError: ")
     assert end.endswith(f"pip install 'funcnn[{extra}]'")

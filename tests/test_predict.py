@@ -150,15 +150,12 @@ def test_pieces_of_ink_are_counted():
 @pytest.mark.parametrize(
     ("strokes", "count"),
     [
-        ([], 0),
-        ([np.s_[4:24, 4:7]], 1),
-        ([np.s_[4:24, 0:3], np.s_[4:24, 25:28]], 2),
+        *(([], 0), ([np.s_[4:24, 4:7]], 1), ([np.s_[4:24, 4:24]], 1), ([np.s_[4:24, 0:3], np.s_[4:24, 25:28]], 2)),
         ([np.s_[4:24, 4:7], np.s_[4:24, 12:15], np.s_[4:24, 20:23]], 3),
         ([np.s_[4:24, 4:7], np.s_[4:14, 20:23]], 2),
         ([np.s_[4:24, 4:7], np.s_[4:13, 20:23]], 1),  # less than half as high
         ([np.s_[2:13, 4:24], np.s_[15:26, 4:24]], 1),  # one above the other
         ([np.s_[8:26, 6:14], np.s_[3:6, 16:26]], 1),  # the bar of a 5
-        ([np.s_[4:24, 4:24]], 1),
     ],
 )
 def test_strokes_count_that_stand_side_by_side(strokes, count):
@@ -286,8 +283,7 @@ def saved_model(path, model, in_shape=(784,), factor=1, **options):
 @pytest.mark.parametrize(
     ("model", "in_shape"),
     [
-        (fn.dense(10), (784,)),
-        (fn.serial(fn.flatten(), fn.dense(10)), (28, 28)),
+        *((fn.dense(10), (784,)), (fn.serial(fn.flatten(), fn.dense(10)), (28, 28))),
         (fn.serial(fn.conv2d(2, 5), fn.relu(), fn.flatten(), fn.dense(10), fn.softmax()), (28, 28, 1)),
     ],
 )

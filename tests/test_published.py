@@ -1,6 +1,5 @@
 """Published results: the table, and runs that are done once."""
 
-import json
 import re
 import threading
 from pathlib import Path
@@ -9,6 +8,7 @@ import attrs
 import numpy as np
 import pytest
 from filelock import FileLock
+from toolz import assoc_in
 
 from experiments import published
 from experiments.entries import ENTRIES, Entry
@@ -16,6 +16,9 @@ from experiments.mnist import Config, experiment
 from experiments.published import HEAD, cells, main, markdown
 from funcnn.errors import InputError
 from funcnn.runs import read_run, run
+from tests.small_experiments import edited
+
+pytestmark = pytest.mark.usefixtures("without_pictures")
 
 TINY = Config(hidden=(4,), epochs=2, batch_size=1000)
 PAGE = Path(__file__).parent.parent / "docs" / "published.md"
@@ -113,12 +116,10 @@ def test_whoever_is_at_a_run_is_waited_for(tmp_path):
 
 
 @pytest.mark.usefixtures("stand_in")
-@pytest.mark.parametrize("change", [{"config": {"epochs": 1}}, {"experiment": "lenet"}], ids=["config", "experiment"])
-def test_another_run_is_not_counted(tmp_path, capsys, change):
+@pytest.mark.parametrize(("place", "value"), [(["config", "epochs"], 1), (["experiment"], "lenet")], ids=str)
+def test_another_run_is_not_counted(tmp_path, capsys, place, value):
     assert main(["tiny", "--seeds", "1", "--out", str(tmp_path)]) == 0
-    path = tmp_path / "tiny" / "seed=0" / "config.json"
-    plan = json.loads(path.read_text())
-    path.write_text(json.dumps({**plan, **change, "config": {**plan["config"], **change.get("config", {})}}))
+    edited(tmp_path / "tiny/seed=0/config.json", lambda plan: assoc_in(plan, place, value))
     with pytest.raises(InputError, match="seed=0: expected a run with the config of this version"):
         row_of(tmp_path)
     assert main(["tiny", "--out", str(tmp_path)]) == 1

@@ -1,5 +1,6 @@
 """What an experiment may not be or do: refused where it happens, by one clear message."""
 
+import re
 from collections import namedtuple
 from pathlib import Path
 
@@ -42,14 +43,8 @@ def more_at(step):
 
 PLAIN = "a name without commas, quotes or line breaks, got "
 OTHER = "names other than epoch, step, samples, seconds, got "
-NAMES = [
-    ("a,b", f"{PLAIN}'a,b'"),
-    ("a\nb", rf"{PLAIN}'a\\nb'"),
-    ('a"b', f"{PLAIN}'a\"b'"),
-    ("", f"{PLAIN}''"),
-    ("epoch", f"{OTHER}'epoch'"),
-    ("seconds", f"{OTHER}'seconds'"),
-]
+NAMES = [(name, f"{PLAIN}{re.escape(repr(name))}") for name in ("a,b", "a\nb", 'a"b', "")]
+NAMES += [(name, f"{OTHER}'{name}'") for name in ("epoch", "seconds")]
 VALUES = [
     (np.ones(3), r"\(3,\)"),
     (np.ones((1, 1)), r"\(1, 1\)"),
@@ -78,33 +73,21 @@ REFUSED = [
     (after(metrics=[1.0]), r"step 1: the state's metrics: expected numbers by name, got \[1.0\]"),
     (by_hand(begin=lambda: (0.0, 0.0)), f"{METRICS} expected numbers by name, got None"),
     *((more_at(i), f"step {i}: expected metrics named loss, got loss, more") for i in (3, 5, 6)),  # 5 begins an epoch
-    (
-        after(metrics=frozendict({"other": 1.0})),
-        "step 1: expected metrics named loss, got other; give the first state all metrics that later ones have",
-    ),
+    (after(metrics=frozendict({"other": 1.0})), "step 1: expected metrics named loss, got other; give the first state"),
     (evaluating({"train/loss": 1.0}), r"evaluate: expected names that no other column has, got \['train/loss'\]"),
-    (
-        by_hand(evaluate=lambda params: {"a": 1.0} if params[0] == 4 else {"b": 1.0}),
-        "epoch 2: expected the columns epoch, step, train/loss, a, seconds, got ",
-    ),
+    (by_hand(evaluate=lambda p: {"a" if p[0] == 4 else "b": 1.0}), "epoch 2: expected the columns epoch, .*, a, s"),
     (after(np.zeros(3)), rf"{TREE} {FLOATS} float64 \(3,\).*{LATER}"),
     (after(np.zeros(2, np.float32)), rf"{TREE} {FLOATS} float32 \(2,\)"),
     (after([np.zeros(2)]), rf"{TREE} {FLOATS} missing; params.0 was missing, is float64 \(2,\)"),
     (after(count=1.0), f"{TREE} state.count was int, is float"),
-    (
-        evolve(after([np.zeros(2)]), begin=lambda: ((np.zeros(2),), by_hand().begin()[1])),
-        "the first step: expected params and state of the same records, tuples and",
-    ),
+    (evolve(after([np.zeros(2)]), begin=lambda: ((np.zeros(2),), by_hand().begin()[1])), "the first step: .* records"),
     *((by_hand(begin=lambda r=r: r), f"begin: {PAIR}") for r in (None, 1.0, np.zeros(2), (1.0,), (1.0, 2.0, 3.0))),
     *((by_hand(step=lambda *_, r=r: r), f"step 1: {PAIR}") for r in (None, 1.0, np.zeros(2), (1.0,), (1.0, 2.0, 3.0))),
     *((by_hand(batches=lambda epoch, b=b: b), rf"batches\(0\): {ONE_BATCH}") for b in ([], iter(()))),
     (by_hand(batches=lambda epoch: [1, 2] if epoch < 2 else []), rf"batches\(2\): {ONE_BATCH}"),
     *((by_hand(sizes=lambda batch, sizes=sizes: sizes), SIZES) for sizes in ((), (0,), (2, -1), (1.5,), None, 3)),
     (by_hand(batches=lambda epoch: [np.zeros((0, 3))]), SIZES),
-    *(
-        (by_hand(watch="colour", **patience), "watch: .* columns epoch, .*, got 'colour'")
-        for patience in ({}, {"patience": 1})
-    ),
+    *((by_hand(watch="colour", patience=n), "watch: .* columns epoch, .*, got 'colour'") for n in (None, 1)),
     (regression(watch="validation/loss"), "watch: expected one of .*, got 'validation/loss'"),
 ]
 
@@ -118,25 +101,14 @@ def test_an_experiment_is_refused(experiment, message):
 LOSS_ALONE = by_hand(lambda state: {"loss": 1.0})
 
 
-@pytest.mark.parametrize(
-    ("before", "steps", "resumed", "message"),
-    [
-        (by_hand(), 1, after(np.zeros(3)), TREE),
-        (
-            by_hand(),
-            2,
-            by_hand(batches=lambda epoch: range(2)),
-            r"batches\(0\): expected the 3 steps that.*, got 2 that end",
-        ),
-        (
-            LOSS_ALONE,
-            2,
-            by_hand(sizes=lambda batch: [1] * 4),
-            r"batches\(0\): expected a batch that begins at step 3, got none; the steps",
-        ),
-    ],
-    ids=["another tree", "batches that end early", "a batch that another engine took in part"],
-)
+RESUMED = {
+    "another tree": (by_hand(), 1, after(np.zeros(3)), TREE),
+    "batches that end early": (by_hand(), 2, by_hand(batches=lambda epoch: range(2)), ".* the 3 steps that.*, got 2"),
+    "a batch that another engine took in part": (LOSS_ALONE, 2, by_hand(sizes=lambda _: [1] * 4), ".* at step 3"),
+}
+
+
+@pytest.mark.parametrize(("before", "steps", "resumed", "message"), RESUMED.values(), ids=RESUMED)
 def test_a_resume_is_refused(before, steps, resumed, message):
     with pytest.raises(InputError, match=f"^{message}"):
         carried_out(resumed, nth(steps, stream(before)))

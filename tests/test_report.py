@@ -303,10 +303,8 @@ def test_params_may_be_saved_as_others():
 @pytest.mark.parametrize(
     ("layers", "in_shape", "sizes", "weights"),
     [
-        ((), (12, 20), {(20, 12)}, True),
-        ((), (12, 20, 1), {(20, 12)}, True),
-        ((), (12, 20, 3), set(), False),
-        ((fn.conv2d(4, 3),), (8, 8, 1), {(8, 8)}, False),
+        *(((), shape, {(20, 12)}, True) for shape in ((12, 20), (12, 20, 1))),
+        *(((), (12, 20, 3), set(), False), ((fn.conv2d(4, 3),), (8, 8, 1), {(8, 8)}, False)),
     ],
 )
 def test_images_need_not_be_square_and_only_weights_of_pixels_are_shown(tmp_path, layers, in_shape, sizes, weights):
@@ -341,9 +339,7 @@ def test_images_are_shown_as_they_are():
     whole = np.array([[51, 102], [153, 204]], np.uint8)
     [grey] = images(images_section("a", [whole]))
     np.testing.assert_array_equal(grey, np.stack([whole] * 3, axis=2))
-    dark, coloured = images(
-        images_section("a", [np.zeros((1, 2)), np.array([[[1.0, np.nan, 2.0]]])], captions=["x", "y"])
-    )
+    dark, coloured = images(images_section("a", [np.zeros((1, 2)), np.array([[[1.0, np.nan, 2.0]]])], "", ["x", "y"]))
     np.testing.assert_array_equal(dark, np.zeros((1, 2, 3)))
     np.testing.assert_array_equal(coloured, [[[127, 0, 255]]])
 

@@ -22,10 +22,8 @@ def weighed(layer):
 
 MODELS = {
     "causal transformer": fn.serial(
-        fn.embedding(7, 4),
-        fn.positions(),
-        fn.residual(fn.serial(fn.layer_norm(), fn.attention(2, causal=True))),
-        fn.dense(7),
+        *(fn.embedding(7, 4), fn.positions()),
+        *(fn.residual(fn.serial(fn.layer_norm(), fn.attention(2, causal=True))), fn.dense(7)),
     ),
     "attention to what is present": weighed(fn.attention(2)),
     "causal attention to what is present": weighed(fn.attention(2, causal=True)),
@@ -63,12 +61,8 @@ def test_a_model_of_two_inputs_and_two_outputs_is_trained_and_evaluated():
     """It reads a point and a code; it says on which side of a line the point is, and a number of the code."""
     point, code = KEY.at("point").normal((200, 2)), (KEY.at("code").uniform((200,)) * 3).astype(np.int32)
     targets = (point.sum(axis=1) > 0).astype(np.int32), (code[:, None] * 0.5 - point[:, :1]).astype(np.float32)
-    model = fn.serial(
-        fn.parallel(fn.dense(8), fn.embedding(3, 4)),
-        fn.joined(),
-        fn.serial(fn.dense(16), fn.tanh()),
-        fn.fork(fn.dense(2), fn.dense(1)),
-    )
+    hidden = fn.joined(), fn.dense(16), fn.tanh()
+    model = fn.serial(fn.parallel(fn.dense(8), fn.embedding(3, 4)), *hidden, fn.fork(fn.dense(2), fn.dense(1)))
     loss = fn.joint_loss(LOSS, fn.mean_squared_error(), weights=(1.0, 0.5))
     batch = fn.Batch((point, code), targets)
     params, out_shapes = model.init(KEY.at("init"), ((2,), ()))

@@ -1,26 +1,22 @@
 """Whatever stops a run, it loses nothing: resumed, it ends with the bytes of one that was never stopped."""
 
 import errno
-import json
 import os
 import signal
 import stat
-import subprocess
-import sys
 import threading
 import time
 from itertools import islice
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
-from funcnn.runs import Options, folder as files, stream
+from funcnn.runs import Options, folder as files, read_run, stream
 from funcnn.runs.signals import ENDINGS, orderly, uninterrupted
 from funcnn.runs.stream import beginning
 from tests.kills import QUICK, Command, main
-from tests.scripts import begun, ended, written
-from tests.small_experiments import TABLE, assert_same, carried_out, contents, recorded, regression
+from tests.scripts import PIPES, begun, ended, ran, written
+from tests.small_experiments import TABLE, assert_same, carried_out, contents, edited, recorded, regression
 
 OFTEN = Options(checkpoint_every=1)
 FEW = ("regression", "adversarial", "tables")
@@ -64,13 +60,11 @@ def failing(function, first, error, torn=False, times=10**9):
     return fail
 
 
-@pytest.mark.parametrize(
-    ("place", "function", "first", "torn", "every"),
-    [
-        *((os, "fsync", first, torn, 1) for first in (0, 2, 9) for torn in (0, 1, 9)),
-        *((Path, "write_bytes", first, True, 2 if first < 8 else 1) for first in (0, 3, 8)),
-    ],
-)
+SYNCS = [(os, "fsync", first, torn, 1) for first in (0, 2, 9) for torn in (0, 1, 9)]
+WRITES = [(Path, "write_bytes", first, True, 2 if first < 8 else 1) for first in (0, 3, 8)]
+
+
+@pytest.mark.parametrize(("place", "function", "first", "torn", "every"), SYNCS + WRITES)
 @pytest.mark.parametrize("name", FEW)
 def test_a_full_disk_loses_nothing(wholes, tmp_path, monkeypatch, name, place, function, first, torn, every):
     with monkeypatch.context() as patch:
@@ -143,17 +137,6 @@ def test_killed_runs_end_with_the_bytes_of_one_that_was_not(capsys):
     assert ": 2 kills (" in line
 
 
-def test_a_run_may_wait_for_another_one(whole, tmp_path):
-    how = {"wait": True, "options": OFTEN}
-    thread = threading.Thread(target=carried_out, args=(regression(), tmp_path), kwargs=how)
-    with FileLock(tmp_path / ".lock"):
-        thread.start()
-        thread.join(timeout=0.2)
-        assert [path.name for path in tmp_path.iterdir()] == [".lock"]
-    thread.join()
-    assert_same(tmp_path, whole)
-
-
 def test_runs_in_threads_are_the_same_and_do_not_disturb_each_other(whole, tmp_path):
     how = {"options": OFTEN}
     folders = [tmp_path / str(i) for i in range(3)]
@@ -192,10 +175,7 @@ HERE = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
 
 def interrupted(folder, number=signal.SIGINT, twice=False):
     """The exit status of a long run after a signal, with at least one epoch done, and what it printed."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # the background jobs of a shell ignore it
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    run = begun(written(folder.parent, SCRIPT, "slow.py"), "--out", folder, env=HERE, **pipes)
-    signal.signal(signal.SIGINT, before)
+    run = begun(written(folder.parent, SCRIPT, "slow.py"), "--out", folder, env=HERE, **PIPES)
     try:
         while not (folder / "history.csv").exists():
             assert run.poll() is None, run.communicate()
@@ -220,16 +200,15 @@ def test_ctrl_c_ends_a_command_with_130_and_all_files_and_it_is_resumed_to_the_s
     assert error == f"interrupted: what was learned is saved; resume {folder} goes on\n"
     assert "all files are in" in printed
     assert {*contents(folder)} == ALL
-    plan, epochs = json.loads((folder / "config.json").read_text()), len(files.read_history(folder)) + 1
-    plan = {**plan, "epochs": epochs, "config": {**plan["config"], "epochs": epochs}}
-    (folder / "config.json").write_text(json.dumps(plan))
+    plan, epochs = read_run(folder).plan, len(files.read_history(folder)) + 1
+    known = {"name": plan.experiment, "version": plan.version, "config": {**plan.config, "epochs": epochs}}
+    edited(folder / "config.json", lambda plan: {**plan, "epochs": epochs, "config": known["config"]})
     assert ended(tmp_path / "slow.py", "resume", folder, env=HERE).returncode == 0
-    known = {"name": plan["experiment"], "version": plan["version"], "config": plan["config"]}
     assert_same(folder, carried_out(regression(epochs=epochs), tmp_path / "whole", **known).folder)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_term_and_hup_end_a_command_as_ctrl_c_does(tmp_path, number):
+@pytest.mark.parametrize("number", ENDINGS)
+def test_any_signal_sent_twice_ends_a_command_in_order(tmp_path, number):
     status, printed, error = interrupted(tmp_path / "run", number, twice=True)
     assert (status, error) == (130, f"interrupted: what was learned is saved; resume {tmp_path / 'run'} goes on\n")
     assert "all files are in" in printed
@@ -290,10 +269,5 @@ runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 @pytest.mark.parametrize(("module", "status"), [("experiments.mnist", -signal.SIGINT), ("funcnn.runs", 130)])
 def test_ctrl_c_during_imports_is_told_on_one_line(module, status):
-    run = subprocess.run([sys.executable, "-c", INTERRUPTING, module], capture_output=True, text=True, env=HERE)
+    run = ran("-c", INTERRUPTING, module, env=HERE)
     assert (run.stdout, run.stderr, run.returncode) == ("", "interrupted\n", status)
-
-
-def test_a_second_ctrl_c_loses_nothing(tmp_path):
-    assert interrupted(tmp_path / "run", twice=True)[0] == 130
-    assert {*contents(tmp_path / "run")} == ALL

@@ -3,8 +3,6 @@
 import itertools
 import math
 import re
-import subprocess
-import sys
 import tracemalloc
 
 import array_api_strict
@@ -20,6 +18,7 @@ from funcnn import Batch, InputError, Key, tree
 from funcnn.testing import assert_trees_close, check_step, strategies as fst
 from funcnn.testing.laws import as_dtype
 from tests.catalogue import EXCEPTIONS, LOSSES, OPTIMIZERS, PENALTIES, two
+from tests.scripts import ran
 
 MODEL = fn.serial(fn.dense(6), fn.relu(), fn.dense(3))
 LOSS = fn.softmax_cross_entropy()
@@ -51,11 +50,8 @@ def count_of_rows(outputs, targets, weights):
     return outputs.shape[0]
 
 
-HEADS = {
-    "categorical_cross_entropy": fn.softmax(),
-    "kl_divergence": fn.log_softmax(),
-    "binary_cross_entropy": fn.sigmoid(),
-}
+HEADS = {"categorical_cross_entropy": fn.softmax(), "kl_divergence": fn.log_softmax()}
+HEADS |= {"binary_cross_entropy": fn.sigmoid()}
 """What makes of any outputs those that a loss takes."""
 
 OF_CLASSES = ("softmax_cross_entropy", "categorical_cross_entropy", "kl_divergence")
@@ -252,26 +248,6 @@ def test_the_step_runs_on_any_namespace():
     assert len(list(fn.batches(Key(0), strict[1], 7))) == 3
 
 
-def test_several_inputs_are_samples_too():
-    def both():
-        def forward(params, x, mode):
-            return x[0] + x[1], ()
-
-        return fn.Layer(
-            lambda key, shapes, **_: ((), shapes[0]), forward, lambda params, _, dy, **__: (params, (dy, dy))
-        )
-
-    model = fn.serial(fn.parallel(fn.dense(3), fn.dense(3)), both())
-    params, _ = model.init(Key(0), ((4,), (2,)))
-    batch = Batch((Key(1).normal((20, 4)), Key(2).normal((20, 2))), samples().targets)
-    step = fn.train_step(model, LOSS, OPTIMIZER)
-    state = step.init(params, Key(3))
-    before = fn.evaluate(model, LOSS, params, batch, batch_size=7)
-    for part in fn.batches(Key(4), batch, 6):
-        params, state = step(params, state, part)
-    assert fn.evaluate(model, LOSS, params, batch)["loss"] < before["loss"]
-
-
 def step_with(metrics):
     return fn.train_step(MODEL, LOSS, OPTIMIZER, metrics=metrics)
 
@@ -296,19 +272,13 @@ DATA = fn.load_dataset("mnist_5k")
 REFUSED = [
     *((lambda m=metrics: step_with(m), f"^train_step: {message}") for metrics, message in WRONG_METRICS),
     *((lambda m=metrics: evaluated(metrics=m), f"^evaluate: {message}") for metrics, message in WRONG_METRICS),
-    (
-        lambda: evaluated(metrics={"a": fn.accuracy, "b": fn.gradient_norm, "c": fn.learning_rate}),
-        "got b, c, measured by",
-    ),
+    (lambda: evaluated(metrics={"a": fn.accuracy, "b": fn.gradient_norm, "c": fn.learning_rate}), "got b, c, meas"),
     (lambda: fn.train_step(fn.dense, LOSS, OPTIMIZER), f"^train_step: expected a Layer, .*{NOT_CALLED} dense"),
     (lambda: fn.train_step(MODEL, fn.hinge, OPTIMIZER), f"^train_step: expected a Loss, .*{NOT_CALLED} softmax_cross"),
     (lambda: fn.train_step(MODEL, LOSS, fn.adam), f"^train_step: expected an Optimizer, .*{NOT_CALLED} adam"),
     (lambda: start()[0].init((), 0), r"^train_step\.init: expected a key, got 0; make one of a seed: Key\(0\)"),
     (lambda: start()[0](*start()[1:], samples(0)), r"^softmax_cross_entropy: .* at least one sample, got \(0, 3\)"),
-    (
-        lambda: fn.accuracy(np.eye(3), np.full((3, 3), 0.5)),
-        "^accuracy: expected distributions, at least 0 with a sum of",
-    ),
+    (lambda: fn.accuracy(np.eye(3), np.full((3, 3), 0.5)), "^accuracy: expected distributions, at least 0"),
     (lambda: evaluated(DATA), NO_DATASET),
     (lambda: fn.batches(Key(0), DATA, 10), NO_DATASET),
     *((lambda n=n: evaluated(batch_size=n), "a batch_size that is a positive whole number") for n in (0, -1, 2.5)),
@@ -376,9 +346,6 @@ def test_a_step_with_adam_needs_no_more_than_old_and_new_and_one_leaf():
 
 
 def test_two_processes_with_one_seed_give_the_same_bytes():
-    runs = [
-        subprocess.run([sys.executable, "-W", "error", "-c", DIGEST], capture_output=True, text=True, check=True).stdout
-        for _ in range(2)
-    ]
-    assert runs[0] == runs[1]
-    assert "accuracy" in runs[0]
+    one, other = (ran("-W", "error", "-c", DIGEST, check=True).stdout for _ in range(2))
+    assert one == other
+    assert "accuracy" in one

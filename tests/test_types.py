@@ -1,8 +1,8 @@
 """What a type checker says of a script before it runs."""
 
 import re
-import subprocess
-import sys
+
+from tests.scripts import ran
 
 MISTAKES = """\
 import numpy as np
@@ -32,8 +32,7 @@ fn.dense(3).frobnicate  # attr-defined
 def test_a_type_checker_finds_mistakes_and_nothing_else(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(MISTAKES + "fn.predict(fn.dense(3), fn.dense(3).init(fn.Key(0), (2,))[0], np.ones((1, 2)))\n")
-    mypy = [sys.executable, "-m", "mypy", "--config-file=", "--cache-dir", str(tmp_path / "cache"), str(script)]
-    end = subprocess.run(mypy, capture_output=True, text=True)
+    end = ran("-m", "mypy", "--config-file=", "--cache-dir", tmp_path / "cache", script)
     found = {int(line): kind for line, kind in re.findall(r"script\.py:(\d+): error: .*\[([\w-]+)\]", end.stdout)}
     expected = {i: line.rpartition("# ")[2] for i, line in enumerate(MISTAKES.splitlines(), 1) if "# " in line}
     assert found == expected, end.stdout

@@ -13,7 +13,7 @@ import pytest
 import funcnn as fn
 from funcnn import InputError, metrics, special, tree
 from funcnn.optimizers import apply_updates
-from tests.catalogue import LAYERS, named
+from tests.catalogue import LAYERS, OF_CLASSES, named
 
 KEY = fn.Key(0)
 CROSS_ENTROPY, BINARY = fn.softmax_cross_entropy(), fn.sigmoid_binary_cross_entropy()
@@ -81,9 +81,8 @@ def test_norms_of_huge_numbers_are_finite(scale, xp):
     weights = np.asarray(apply_updates(params, kept)["weights"])
     assert weights == pytest.approx(np.full((2, 2), math.sqrt(0.5) * scale / 10), rel=1e-5, abs=0)
     for layer in (fn.layer_norm(1e-30), fn.rms_norm(1e-30)):
-        y, pull = fn.pullback(
-            layer, tree.map(xp.asarray, layer.init(KEY, (2,))[0]), xp.asarray(np.float32([[scale, -scale]]))
-        )
+        params = tree.map(xp.asarray, layer.init(KEY, (2,))[0])
+        y, pull = fn.pullback(layer, params, xp.asarray(np.float32([[scale, -scale]])))
         assert np.asarray(y) == pytest.approx(np.float32([[1, -1]]), rel=1e-5)
         assert np.isfinite(np.asarray(pull(y)[1])).all()
 
@@ -116,9 +115,7 @@ def test_a_sample_without_weight_leaves_no_trace_in_an_evaluation(batch_size):
 
 
 @pytest.mark.parametrize("label", [-1, 2, 2**40])
-@pytest.mark.parametrize(
-    "metric", [fn.accuracy, metrics.negative_log_likelihood, metrics.confusion_matrix, metrics.reliability]
-)
+@pytest.mark.parametrize("metric", OF_CLASSES)
 def test_metrics_take_no_labels_that_are_no_classes(metric, label):
     with pytest.raises(InputError, match=f"expected labels from 0 to 1, got {label} in row 1"):
         metric(HALVES, np.array([0, label]))
@@ -142,14 +139,11 @@ SMALL = "floating inputs, got float16; its range is too small, convert"
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        *(
-            (lambda layer=layer: fn.predict(layer, (), HALF), SMALL)
-            for layer in (fn.silu(), fn.gelu(True), fn.softmax())
-        ),
+        *((lambda f=layer: fn.predict(f, (), HALF), SMALL) for layer in (fn.silu(), fn.gelu(True), fn.softmax())),
         (lambda: DENSE.init(KEY, (3,), dtype=np.float16), "a dtype of float32, float64, bfloat16, got <class"),
         *(
-            (lambda optimizer=optimizer: optimizer.init((HALF,)), "floating params 0, got float16")
-            for optimizer in (fn.adam(), fn.sgd(0.1), fn.clip_by_global_norm(1.0))
+            (lambda made=made: made.init((HALF,)), "floating params 0, got float16")
+            for made in (fn.adam(), fn.sgd(0.1), fn.clip_by_global_norm(1.0))
         ),
         (lambda: fn.mean_squared_error().forward(HALF, HALF), "floating outputs, got float16"),
     ],
@@ -188,16 +182,11 @@ def test_big_endian_arrays_are_saved_as_the_machine_has_them(tmp_path):
     assert fn.data.read_idx(tmp_path / "c").tolist() == [1.0, 2.0]
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"scaling": "nope"}, "a scaling of unit, symmetric, or None, got 'nope'$"),
-        ({"class_names": "abc"}, "class_names one by one, got 'abc'"),
-    ],
-)
-def test_saving_refuses_what_loading_would_not_understand(tmp_path, options, message):
-    with pytest.raises(InputError, match=f"^save: expected {message}"):
-        fn.save(tmp_path / "a", DENSE, DENSE_PARAMS, (3,), **options)
+def test_saving_refuses_what_loading_would_not_understand(tmp_path):
+    with pytest.raises(InputError, match=r"^save: expected a scaling of unit, symmetric, or None, got 'nope'$"):
+        fn.save(tmp_path / "a", DENSE, DENSE_PARAMS, (3,), scaling="nope")
+    with pytest.raises(InputError, match=r"^save: expected class_names one by one, got 'abc'"):
+        fn.save(tmp_path / "a", DENSE, DENSE_PARAMS, (3,), class_names="abc")
     assert not [*tmp_path.iterdir()]
 
 
@@ -251,10 +240,8 @@ def test_every_vjp_takes_a_cotangent_of_numpy_beside_arrays_of_jax():
 @pytest.mark.parametrize(
     "schedule",
     [
-        fn.cosine(1000.0, int(1e10)),
-        fn.polynomial(1.0, 0.0, int(1e10)),
-        fn.exponential_decay(1.0, 0.5, int(1e10), staircase=True),
-        fn.piecewise([1.0, 0.5], [int(1e10)]),
+        *(fn.cosine(1000.0, 10**10), fn.polynomial(1.0, 0.0, 10**10)),
+        *(fn.exponential_decay(1.0, 0.5, 10**10, staircase=True), fn.piecewise([1.0, 0.5], [10**10])),
     ],
     ids=named,
 )
@@ -264,7 +251,7 @@ def test_schedules_trace_however_many_steps_there_are(schedule):
 
 
 @pytest.mark.parametrize(
-    "content", [[8, 65, *[0, 0, 0, 1] * 65, 7], [8, 3, *[255] * 12], [13, 4, *[255] * 12, 0, 0, 0, 0]]
+    "content", [[8, 65, *[0, 0, 0, 1] * 65, 7], [8, 3, *[255] * 12], [13, 4, *[255] * 12, *[0] * 4]]
 )
 def test_idx_headers_that_no_array_has_are_refused(tmp_path, content):
     (tmp_path / "a").write_bytes(bytes([0, 0, *content]))
@@ -273,12 +260,10 @@ def test_idx_headers_that_no_array_has_are_refused(tmp_path, content):
 
 
 @pytest.mark.parametrize("mode", [KEY, True, None, "training"])
-@pytest.mark.parametrize(
-    ("layer", "params"), [(fn.dropout(0.5), ()), (fn.serial(fn.relu()), ((),)), (fn.add(fn.relu()), ((),))]
-)
-def test_a_mode_that_is_none_is_refused_where_it_is_read(layer, params, mode):
+@pytest.mark.parametrize("layer", [fn.dropout(0.5), fn.serial(fn.relu()), fn.add(fn.relu())])
+def test_a_mode_that_is_none_is_refused_where_it_is_read(layer, mode):
     with pytest.raises(InputError, match=r"expected a mode, Training\(key\) or INFERENCE, got "):
-        layer.forward(params, np.ones((2, 3), np.float32), mode)
+        layer.forward(layer.init(KEY, (3,))[0], np.ones((2, 3), np.float32), mode)
 
 
 @pytest.mark.parametrize("model", [DENSE, fn.serial(DENSE, fn.relu(), DENSE), fn.layer_norm()], ids=str)
@@ -288,12 +273,7 @@ def test_params_that_are_not_unpacked_are_named(model):
 
 
 def test_per_example_gradients_take_several_inputs():
-    summing = fn.Layer(
-        lambda key, in_shape, **options: ((), in_shape[0]),
-        lambda params, x, mode: (x[0] + x[1], ()),
-        lambda params, residuals, dy, **options: ((), (dy, dy)),
-    )
-    model = fn.serial(fn.parallel(DENSE, DENSE), summing)
+    model = fn.serial(fn.parallel(DENSE, DENSE), fn.summed())
     params, _ = model.init(KEY, ((3,), (3,)))
     batch = fn.Batch(tuple(fn.Key(i).normal((4, 3)) for i in range(2)), np.array([0, 1, 0, 1]))
     each = fn.per_example_gradients(model, CROSS_ENTROPY, params, batch)

@@ -2,8 +2,6 @@
 
 import os
 import re
-import subprocess
-import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +9,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from tests.scripts import WAVE, begun, ended, written
+from tests.scripts import WAVE, begun, ended, ran, written
 
 ROOT = Path(__file__).parent.parent
 
@@ -21,8 +19,7 @@ def wheel(tmp_path_factory):
     """The wheel, built as ``pip install`` does."""
     folder = tmp_path_factory.mktemp("wheel")
     here = ["--no-build-isolation"] if find_spec("hatchling") else []
-    pip = [sys.executable, "-m", "pip", "wheel", str(ROOT), "--no-deps", "--wheel-dir", str(folder), *here]
-    end = subprocess.run(pip, capture_output=True, text=True)
+    end = ran("-m", "pip", "wheel", ROOT, "--no-deps", "--wheel-dir", folder, *here)
     if end.returncode and re.search("No matching distribution found for hatchling|No module named pip", end.stderr):
         pytest.skip("neither hatchling nor an index that has it, to build a wheel")
     assert end.returncode == 0, end.stderr
@@ -34,8 +31,7 @@ def wheel(tmp_path_factory):
 def installed(wheel, tmp_path_factory):
     """An environment whose only funcnn is the wheel's."""
     target = tmp_path_factory.mktemp("installed")
-    pip = [sys.executable, "-m", "pip", "install", str(wheel), "--no-deps", "--no-index", "--target", str(target)]
-    subprocess.run(pip, capture_output=True, check=True)
+    ran("-m", "pip", "install", wheel, "--no-deps", "--no-index", "--target", target, check=True)
     return {**os.environ, "PYTHONPATH": str(target)}
 
 
@@ -59,7 +55,7 @@ def test_it_holds_the_packages_with_every_file_of_runs_and_no_experiments(wheel)
 
 def test_a_script_runs_on_the_wheel_alone(wave, installed):
     words = ["-c", "import funcnn.runs; print(funcnn.__file__, funcnn.runs.__file__)"]
-    end = subprocess.run([sys.executable, *words], cwd=wave.parent, env=installed, capture_output=True, text=True)
+    end = ran(*words, cwd=wave.parent, env=installed)
     assert all(path.startswith(installed["PYTHONPATH"]) for path in end.stdout.split())
     assert str(ROOT) not in end.stdout
 
@@ -100,12 +96,7 @@ EXTRA = ("tyro", "tqdm", "matplotlib", "jinja2", "filelock", "cattrs", "threadpo
 def without_the_extra(code):
     """``code`` in an interpreter of its own that has the core alone."""
     hidden = f"import sys; sys.modules.update(dict.fromkeys({(*EXTRA, 'pooch', 'jax')}))\n"
-    return subprocess.run([sys.executable, "-W", "error", "-c", hidden + code], capture_output=True, text=True)
-
-
-def test_the_core_loads_nothing_of_runs():
-    end = without_the_extra("import funcnn; print([name for name in sys.modules if name.startswith('funcnn.runs')])")
-    assert (end.stdout, end.stderr) == ("[]\n", "")
+    return ran("-W", "error", "-c", hidden + code)
 
 
 def test_an_experiment_is_made_and_followed_by_the_core_alone():

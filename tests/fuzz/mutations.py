@@ -18,22 +18,7 @@ ODD = [
 ]
 """Values that JSON can have where others are expected."""
 
-WORDS = [
-    b"nan",
-    b"inf",
-    b"-1",
-    b"1e999",
-    b"0",
-    b",",
-    b"\n",
-    b"\r",
-    b'"',
-    b"\0",
-    b"9" * 30,
-    b"\xff",
-    b"\x1f\x8b",
-    b"step",
-]
+WORDS = [*b'nan inf -1 1e999 0 , " \0 \xff \x1f\x8b step'.split(b" "), b"\n", b"\r", b"9" * 30]
 SIZES = [0, 1, 0x7F, 0x80, 0xFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 2**63, 2**64 - 1]
 TYPES = ["float32", "float64", "float16", "int64", "uint8", "bool", "complex64"]
 

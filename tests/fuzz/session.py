@@ -93,14 +93,6 @@ def by_coverage(atheris: Any, session: Session, seed: int, folder: Path) -> None
             content = random.choice(session.targets[i].seeds)
         return (bytes([i]) + changed(random, session.targets[i], content))[:size]
 
-    options = [
-        sys.argv[0],
-        str(folder),
-        f"-seed={seed + 1}",
-        f"-max_len={LONGEST + 1}",
-        "-verbosity=0",
-        "-timeout=3600",
-    ]
-    options += ["-rss_limit_mb=0", "-handle_int=0"]
-    atheris.Setup(options, take, custom_mutator=mutate)
+    options = [f"-seed={seed + 1}", f"-max_len={LONGEST + 1}", "-verbosity=0", "-timeout=3600", "-rss_limit_mb=0"]
+    atheris.Setup([sys.argv[0], str(folder), *options, "-handle_int=0"], take, custom_mutator=mutate)
     atheris.Fuzz()
