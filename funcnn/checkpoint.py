@@ -40,7 +40,7 @@ _DTYPES += ("float16", "bfloat16", "float32", "float64")
 
 @attrs.frozen(eq=False)
 class SavedModel:
-    """The result of :func:`load`: the arguments of :func:`save`, and the versions of funcnn and NumPy that saved them."""
+    """The result of :func:`load`: the arguments of :func:`save`, and the versions of funcnn and NumPy that saved it."""
 
     model: Layer
     params: Params

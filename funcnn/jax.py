@@ -32,6 +32,7 @@ from funcnn.data.batches import row_tables
 from funcnn.errors import InputError, is_count, require
 from funcnn.keys import Key, Label, check_draw, words
 from funcnn.layer import Params
+from funcnn.nodes import Flatten, Unflatten, on_node
 from funcnn.training import Batch, State, Step, count_rows
 from funcnn.tree import record
 
@@ -375,12 +376,10 @@ def _not_traceable(error: Exception) -> InputError:
     return InputError(where, "array-API expressions, which JAX can trace", found, hint)
 
 
-def _register(cls: type, flatten: tree.Flatten, unflatten: tree.Unflatten) -> None:
+@on_node
+def _register(cls: type, flatten: Flatten, unflatten: Unflatten) -> None:
     def flatten_with_keys(node: Any) -> tuple[list[tuple[Any, Any]], Any]:
         children, auxiliary, names = flatten(node)
         return [*zip(map(jax.tree_util.GetAttrKey, names), children, strict=True)], auxiliary
 
     jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, lambda node: flatten(node)[:2])
-
-
-tree.on_node(_register)
