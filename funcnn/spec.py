@@ -1,8 +1,7 @@
 """A constructor remembers its call.
 
-``@described`` stores the constructor and its arguments on what it makes: layers, losses, optimizers, schedules,
-initializers. From that one mechanism come the repr, the summary table, saving without pickle, and loading,
-which calls registered constructors and nothing else. What a user describes is registered in the same way.
+``@described`` registers a constructor, funcnn's or a user's, and stores each call on the layer, loss, optimizer or
+schedule that it makes. The repr, the summary table, saving without pickle, and loading all follow from that.
 """
 
 import functools
@@ -18,20 +17,19 @@ from funcnn.arrays import number
 from funcnn.errors import InputError, require
 
 Plain: TypeAlias = Any
-"""None, booleans, numbers, strings, lists of them, and described things as ``{"name": ..., "arguments": ...}``."""
+"""None, booleans, numbers, strings, lists of them, and described parts as ``{"name": ..., "arguments": ...}``."""
 
 MOST_PARTS, DEEPEST = 10_000, 100
-"""Of how many described things one may be made that :func:`from_plain` builds, and how deep its data may be nested."""
-
+"""The most described parts that :func:`from_plain` builds at once, and the deepest nesting of its data."""
 
 _signature = functools.cache(inspect.signature)
 
 
 @attrs.frozen(eq=False)
 class Spec:
-    """A constructor and the arguments of one call, each by its parameter's name, defaults included.
+    """A constructor and the arguments of one call by parameter name, defaults included.
 
-    ``parts`` counts what is made and all described things in it, each as often as it is used.
+    ``parts`` is the number of described parts, this one included, each counted as often as it is used.
     """
 
     constructor: Callable[..., "Described"]
@@ -49,9 +47,9 @@ class Spec:
         return self.constructor(*bound.args, **bound.kwargs)
 
     def __str__(self) -> str:
-        """The call as one would write it: required arguments and the learning rate by position, others by name.
+        """The call as source code: required arguments and the learning rate by position, others by name.
 
-        Defaults are left out, but for the learning rate.
+        Arguments that are equal to their defaults are left out, except the learning rate.
         """
         written: list[str] = []
         for name, parameter in _signature(self.constructor).parameters.items():
@@ -67,10 +65,10 @@ class Spec:
 
 @attrs.frozen(eq=False, repr=False)
 class Described:
-    """What a described constructor makes; ``spec`` is ``None`` for one that was made, or changed, by hand.
+    """What a described constructor makes; ``spec`` is ``None`` if it was made or changed by hand.
 
-    ``attrs.evolve`` leaves the spec behind: what it changes is no longer what the call made. What has a spec is pickled
-    as its call, so its functions may be closures.
+    ``attrs.evolve`` drops the spec, since the call no longer makes that object. An object with a spec is pickled as its
+    call, so its functions may be closures.
     """
 
     spec: Spec | None = attrs.field(default=None, init=False)
@@ -84,11 +82,7 @@ class Described:
 
 @attrs.frozen(eq=False, repr=False)
 class DescribedFunction(Described):
-    """A function that remembers how it was made; called, it is that function.
-
-    Attributes:
-        function: The function.
-    """
+    """A function that remembers how it was made."""
 
     function: Callable[..., Any]
 
@@ -110,12 +104,12 @@ _CONSTRUCTORS: dict[str, Callable[..., Described]] = {}
 def described(constructor: Callable[P, D]) -> Callable[P, D]:
     """Make ``constructor`` remember its calls, and register it under its name for :func:`from_plain`.
 
-    NumPy scalars among the arguments become Python numbers, which never promote an array; lists become tuples,
-    and dicts tuples of pairs.
+    Among its arguments, NumPy scalars become Python numbers, which never promote an array, lists become tuples, and
+    dicts become tuples of pairs.
 
     Raises:
         InputError: Another module has registered the name already.
-        TypeError: At a call: the arguments do not fit, or what is made cannot remember.
+        TypeError: At a call: the arguments do not fit, or the result is not a :class:`Described`.
 
     >>> @described
     ... def doubled(schedule, times=1):
@@ -142,9 +136,8 @@ def described(constructor: Callable[P, D]) -> Callable[P, D]:
         made = constructor(*bound.args, **bound.kwargs)
         if not isinstance(made, Described):
             raise TypeError(f"{name}(): @described makes layers, losses and the like, not {made!r}")
-        within = count_parts(tuple(bound.arguments.values()))
-        parts = 1 + max(within, 0 if made.spec is None else made.spec.parts)
-        made = attrs.evolve(made)  # a copy: the constructor may have given back what it was given
+        parts = 1 + max(count_parts(tuple(bound.arguments.values())), made.spec.parts if made.spec else 0)
+        made = attrs.evolve(made)  # a copy: the constructor may have returned one of its arguments
         object.__setattr__(made, "spec", Spec(construct, dict(bound.arguments), parts))
         return made
 
@@ -153,7 +146,7 @@ def described(constructor: Callable[P, D]) -> Callable[P, D]:
 
 
 def count_parts(value: Any) -> int:
-    """How many described things there are in one or in a sequence of them; 0 in plain data.
+    """The number of described parts in one or in a sequence of them; 0 in plain data.
 
     >>> count_parts("relu")
     0
@@ -173,7 +166,7 @@ def constructors() -> Mapping[str, Callable[..., Described]]:
 
 
 def map_parts(f: Callable[[Described], Described], made: D) -> D:
-    """``made``, constructed again with ``f`` applied to its described arguments, alone or in a sequence."""
+    """``made``, constructed again with ``f`` applied to its described arguments, in sequences too."""
     if made.spec is None:
         return made
 
@@ -194,7 +187,7 @@ def to_plain(value: Any) -> Plain:
     """``value`` as data that JSON can hold; the inverse of :func:`from_plain`.
 
     Raises:
-        InputError: A part was made by hand, or an argument is no plain data (a function, an array).
+        InputError: A part was made by hand, or an argument is not plain data, such as a function or an array.
     """
     match value:
         case Described(spec=Spec() as spec):
@@ -209,12 +202,11 @@ def to_plain(value: Any) -> Plain:
 
 
 def from_plain(plain: Plain) -> Any:
-    """What ``plain`` describes, built by the registered constructors; lists come back as tuples.
+    """The object that ``plain`` describes, built by registered constructors only; lists come back as tuples.
 
     Raises:
-        InputError: A name is not registered, an argument is unknown, or a constructor refuses its arguments;
-            all unknown names and arguments are listed, each with its path. Or it describes more than 10,000 things, or
-            nests them more than 100 deep.
+        InputError: Names or arguments are unknown (all are listed with their paths), a constructor refuses its
+            arguments, or the data describe more than 10,000 parts or are nested more than 100 deep.
 
     >>> from_plain({"name": "elu9", "arguments": {}})
     Traceback (most recent call last):
@@ -228,14 +220,14 @@ def from_plain(plain: Plain) -> Any:
 
 
 class _Reader:
-    """Reads plain data, and while it builds what they describe, counts its parts: the one thing that changes."""
+    """Reads plain data; it has state: the unknown names, and the numbers of parts that were read and built."""
 
     def __init__(self) -> None:
         self.unknown: list[str] = []
         self.described = self.parts = 0
 
     def read(self, plain: Plain, path: str, depth: int) -> Callable[[], Any]:
-        """The function that builds what ``plain`` describes; notes as unknown what no registered constructor takes."""
+        """The function that builds what ``plain`` describes; names and arguments without a constructor are noted."""
         place = path.lstrip(".") or "the top"
         require(depth <= DEEPEST, "from_plain", f"data that are at most {DEEPEST} deep", "deeper ones")
         match plain:
@@ -259,7 +251,7 @@ class _Reader:
                 return lambda: plain
 
     def built(self, name: str, arguments: Mapping[str, Any]) -> Described:
-        """What the constructor makes of the arguments, unless there are too many parts by then."""
+        """The call of the constructor, unless that makes too many parts in all."""
         try:
             made = Spec(_CONSTRUCTORS[name], arguments).build()
         except TypeError as error:
