@@ -1,8 +1,8 @@
 """Initial values: described functions ``(key, shape, dtype) -> array``.
 
-``fan_in`` is the number of inputs that one output sums over and ``fan_out`` the number of outputs that one
-input feeds; weights are ``(in, out)``, and axes before those two count as a receptive field. The normal
-distributions are not truncated (as in PyTorch; Keras and JAX cut theirs at two standard deviations).
+``fan_in`` is the number of inputs that one output sums over, and ``fan_out`` the number of outputs that one input
+feeds. Weights are (in, out); axes before these two are a receptive field. Normal distributions are not truncated, as in
+PyTorch; Keras and JAX cut theirs at two standard deviations.
 """
 
 import math
@@ -36,11 +36,11 @@ class Initializer(DescribedFunction):
         return values if values.dtype == dtype else namespace(values).astype(values, dtype)  # NumPy widens bfloat16
 
     def _one(self, key: ShapeKey, axes: int, dtype: Any) -> Array | None:
-        """One number, so that not all are computed; ``None`` for a function of one's own that takes one shape alone."""
+        """One number in place of all; ``None`` if a user's function refuses or changes the shape of one number."""
         ones = (1,) * axes
         try:
             values = self(Key(key.seed), ones, dtype)
-        except Exception:  # whatever it raises
+        except Exception:  # a user's function may raise anything
             return None
         return values.reshape(()) if values.shape == ones else None
 
@@ -77,7 +77,7 @@ def lecun_normal() -> Initializer:
 
 @described
 def normal(stddev: float) -> Initializer:
-    """N(0, stddev^2), whatever the shape.
+    """N(0, stddev^2) for any shape.
 
     >>> normal(0.01)(Key(0), (2,), np.float32).dtype
     dtype('float32')
@@ -97,7 +97,7 @@ def zeros() -> Initializer:
 
 
 def check_initializer(where: str, initializer: object) -> None:
-    """Raise unless it is an initializer, rather than its constructor for instance."""
+    """Raise unless it is an initializer, rather than, say, a constructor of one."""
     if not isinstance(initializer, Initializer):
         raise InputError(where, "an initializer", repr(initializer), "call its constructor: he_normal()")
 
@@ -106,15 +106,13 @@ def fans(shape: Shape) -> tuple[int, int]:
     """``(fan_in, fan_out)`` of weights with this shape.
 
     Raises:
-        InputError: It has less than two axes.
+        InputError: The shape has fewer than two axes.
 
     >>> fans((784, 128)), fans((3, 3, 16, 32))
     ((784, 128), (144, 288))
     """
     check_in_shape("fans", shape)
-    if len(shape) < 2:
-        hint = "biases take zeros() or normal(stddev)"
-        raise InputError("fans", "weights of two axes or more", shape, hint)
+    require(len(shape) > 1, "fans", "weights of two axes or more", shape, "biases take zeros() or normal(stddev)")
     *field, inputs, outputs = shape
     return math.prod(field) * inputs, math.prod(field) * outputs
 
