@@ -109,7 +109,7 @@ def negative_log_likelihood(outputs: Array, targets: Array, weights: Array | Non
 
 
 def confusion_matrix(outputs: Array, targets: Array, weights: Array | None = None) -> Array:
-    """The number, or total weight, of samples of each class (row) per predicted class (column); batches add up.
+    """The number, or total weight, of samples of each class (row) per predicted class (column); matrices add up.
 
     A sample with an output that is NaN counts in equal parts for each wrong class.
 
@@ -154,7 +154,7 @@ def f1(matrix: Array) -> Array:
 
 
 def reliability(outputs: Array, targets: Array, weights: Array | None = None, *, bins: int = 10) -> Array:
-    """For probabilities (batch, classes), a table (bins, 3) of weight, confidence and correctness; batches add up.
+    """For probabilities (batch, classes), a table (bins, 3) of weight, confidence and correctness; tables add up.
 
     The confidence is the largest probability; bin i holds the samples with confidence in (i / bins, (i + 1) / bins].
     """

@@ -7,7 +7,7 @@ schedule that it makes. The repr, the summary table, saving without pickle, and 
 import functools
 import inspect
 import reprlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
@@ -20,7 +20,7 @@ Plain: TypeAlias = Any
 """None, booleans, numbers, strings, lists of them, and described parts as ``{"name": ..., "arguments": ...}``."""
 
 MOST_PARTS, DEEPEST = 10_000, 100
-"""The most described parts that :func:`from_plain` builds at once, and the deepest nesting of its data."""
+"""The most described parts that :func:`from_plain` builds, and the deepest nesting of its data."""
 
 _signature = functools.cache(inspect.signature)
 
@@ -212,55 +212,49 @@ def from_plain(plain: Plain) -> Any:
     Traceback (most recent call last):
     funcnn.errors.InputError: from_plain: expected registered constructors, got 'elu9' at the top; ...
     """
-    reader = _Reader()
-    build = reader.read(plain, "", 0)
+    unknown = [*_unknown(plain, "", 0)]
     hint = "import the module that defines it"
-    require(not reader.unknown, "from_plain", "registered constructors", ", ".join(reader.unknown), hint)
-    return build()
+    require(not unknown, "from_plain", "registered constructors", ", ".join(unknown), hint)
+    parts = 0
 
-
-class _Reader:
-    """Reads plain data; it has state: the unknown names, and the numbers of parts that were read and built."""
-
-    def __init__(self) -> None:
-        self.unknown: list[str] = []
-        self.described = self.parts = 0
-
-    def read(self, plain: Plain, path: str, depth: int) -> Callable[[], Any]:
-        """The function that builds what ``plain`` describes; names and arguments without a constructor are noted."""
-        place = path.lstrip(".") or "the top"
-        require(depth <= DEEPEST, "from_plain", f"data that are at most {DEEPEST} deep", "deeper ones")
+    def build(plain: Plain) -> Any:
+        nonlocal parts
         match plain:
-            case {"name": str(name), "arguments": dict(arguments), **rest} if not rest:
-                self.described += 1
-                _check_parts(self.described, name)
-                if name not in _CONSTRUCTORS:
-                    self.unknown.append(f"{name!r} at {place}")
-                else:
-                    surplus = arguments.keys() - _signature(_CONSTRUCTORS[name]).parameters
-                    self.unknown.extend(f"argument {argument!r} of {name} at {place}" for argument in sorted(surplus))
-                parts = {key: self.read(part, f"{path}.{key}", depth + 1) for key, part in arguments.items()}
-                return lambda: self.built(name, {key: part() for key, part in parts.items()})
+            case {"name": name, "arguments": described_arguments}:
+                arguments = {key: build(part) for key, part in described_arguments.items()}
+                try:
+                    made = Spec(_CONSTRUCTORS[name], arguments).build()
+                except TypeError as error:
+                    raise InputError("from_plain", f"the arguments of {name}", arguments, str(error)) from error
+                parts += count_parts(made) - count_parts(tuple(arguments.values()))
+                expected, got = f"at most {MOST_PARTS:,} layers and other parts", f"{parts:,} or more, with {name}"
+                require(parts <= MOST_PARTS, "from_plain", expected, got)
+                return made
             case list():
-                members = [self.read(part, f"{path}[{i}]", depth + 1) for i, part in enumerate(plain)]
-                return lambda: tuple(member() for member in members)
-            case None | bool() | int() | float() | str():
-                return lambda: plain
+                return tuple(map(build, plain))
             case _:
-                self.unknown.append(f"{plain!r} at {place}")
-                return lambda: plain
+                return plain
 
-    def built(self, name: str, arguments: Mapping[str, Any]) -> Described:
-        """The call of the constructor, unless that makes too many parts in all."""
-        try:
-            made = Spec(_CONSTRUCTORS[name], arguments).build()
-        except TypeError as error:
-            raise InputError("from_plain", f"the arguments of {name}", arguments, str(error)) from error
-        self.parts += count_parts(made) - count_parts(tuple(arguments.values()))
-        _check_parts(self.parts, name)
-        return made
+    return build(plain)
 
 
-def _check_parts(parts: int, name: str) -> None:
-    expected = f"at most {MOST_PARTS:,} layers and other parts"
-    require(parts <= MOST_PARTS, "from_plain", expected, f"{parts:,} or more, with {name}")
+def _unknown(plain: Plain, path: str, depth: int) -> Iterator[str]:
+    """The names and arguments that no registered constructor has, each with its path."""
+    place = path.lstrip(".") or "the top"
+    require(depth <= DEEPEST, "from_plain", f"data that are at most {DEEPEST} deep", "deeper ones")
+    match plain:
+        case {"name": str(name), "arguments": dict(arguments), **rest} if not rest:
+            if name not in _CONSTRUCTORS:
+                yield f"{name!r} at {place}"
+            else:
+                surplus = arguments.keys() - _signature(_CONSTRUCTORS[name]).parameters
+                yield from (f"argument {argument!r} of {name} at {place}" for argument in sorted(surplus))
+            for key, part in arguments.items():
+                yield from _unknown(part, f"{path}.{key}", depth + 1)
+        case list():
+            for i, part in enumerate(plain):
+                yield from _unknown(part, f"{path}[{i}]", depth + 1)
+        case None | bool() | int() | float() | str():
+            return
+        case _:
+            yield f"{plain!r} at {place}"

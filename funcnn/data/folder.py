@@ -1,4 +1,4 @@
-"""A folder as a data set: for each label a folder of that name with its images."""
+"""A folder as a data set: it has one subfolder of images for each label."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,22 +20,22 @@ __all__ = ["load_folder"]
 def load_folder(
     path: str | Path, key: Key, *, test: float = 0.2, scaling: Scaling = "unit", ink: str = "auto"
 ) -> Dataset:
-    """The images in the folders of ``path``, which are named by the labels.
+    """The images in the subfolders of ``path``; each subfolder is named after its label.
 
-    Each image is made what MNIST would have of it by :func:`funcnn.data.as_mnist`, as ``experiments.predict`` does.
-    The labels are sorted by name, and what is held out depends on the key and the names of the files alone. Files
-    beside the labels' folders and hidden ones are left out.
+    :func:`funcnn.data.as_mnist` gives each image the form of MNIST's, as ``experiments.predict`` does. The labels are
+    sorted by name. The split depends on the key and the names of the files alone. Hidden files and files directly in
+    ``path`` are ignored.
 
     Args:
         path: The folder of folders.
         key: Draws the images to hold out.
-        test: The share of each label's images to hold out, in (0, 1); at least one is, and at least one is not.
+        test: The share of each label's images to hold out, in (0, 1); both parts get at least one image.
         scaling: ``"unit"`` for pixels in [0, 1], ``"symmetric"`` for [-1, 1].
         ink: Whether ink is ``"dark"`` or ``"light"`` in all images, or ``"auto"``.
 
     Raises:
-        InputError: ``path`` is no folder, has fewer than two labels or one with fewer than two images, or some files
-            are no images or blank; they are listed.
+        InputError: ``path`` is not a folder, has fewer than two labels, has a label with fewer than two images, or
+            has files that are not images or are blank; the message lists these files.
         ModuleNotFoundError: The extra ``experiments`` is not installed.
     """
     where, folder = f"load_folder({str(path)!r})", Path(path)
@@ -52,7 +52,7 @@ def load_folder(
     inputs = scale(_read_all(where, [path for found in paths for path in found], ink), scaling)
     targets = np.repeat(np.arange(len(names)), [len(found) for found in paths])
     order, parts = key.permutation(len(targets)), []
-    for label, name in enumerate(names):  # each label in both parts in its share
+    for label, name in enumerate(names):  # both parts get their share of each label
         own = order[targets[order] == label]
         require(len(own) > 1, where, f"two images of {name!r} or more, to train and to test on", len(own))
         parts.append(np.split(own, [min(max(1, round(test * len(own))), len(own) - 1)]))
@@ -67,7 +67,7 @@ def load_folder(
 
 
 def _read_all(where: str, paths: Sequence[Path], ink: str) -> UInt8[Array, "samples 28 28"]:
-    """All images, or one error that lists the files that are none."""
+    """All images, or one error that lists all files that are not images."""
     images, faults = [], []
     for path in paths:
         try:
