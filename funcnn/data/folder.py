@@ -47,20 +47,19 @@ def load_folder(
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     require(len(names) > 1, where, "a folder of images for each of two labels or more", names or "no folder")
     paths = [image_paths(folder / name) for name in names]
-    empty = [name for name, found in zip(names, paths, strict=True) if not found]
-    require(not empty, where, "images in every label's folder", f"none in {', '.join(empty)}")
+    few = [f"{len(found)} in {name!r}" for name, found in zip(names, paths, strict=True) if len(found) < 2]
+    require(not few, where, "two images or more for each label, to train and to test on", ", ".join(few))
     inputs = scale(_read_all(where, [path for found in paths for path in found], ink), scaling)
     targets = np.repeat(np.arange(len(names)), [len(found) for found in paths])
-    order, parts = key.permutation(len(targets)), []
-    for label, name in enumerate(names):  # both parts get their share of each label
-        own = order[targets[order] == label]
-        require(len(own) > 1, where, f"two images of {name!r} or more, to train and to test on", len(own))
-        parts.append(np.split(own, [min(max(1, round(test * len(own))), len(own) - 1)]))
-    tested, trained = (order[np.isin(order, np.concatenate(part))] for part in zip(*parts, strict=True))
+    order, tested = key.permutation(len(targets)), np.zeros(len(targets), bool)
+    for label, found in enumerate(paths):  # both parts get their share of each label
+        own = np.flatnonzero(targets[order] == label)
+        tested[own[: min(max(1, round(test * len(found))), len(found) - 1)]] = True
+    held_out, trained = order[tested], order[~tested]
     return Dataset(
         name=folder.resolve().name,
         train=Batch(inputs[trained], targets[trained]),
-        test=Batch(inputs[tested], targets[tested]),
+        test=Batch(inputs[held_out], targets[held_out]),
         class_names=tuple(names),
         scaling=scaling,
     )

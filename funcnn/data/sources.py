@@ -131,17 +131,13 @@ def verified(name: str, file: str, content: bytes, where: str) -> bytes:
         InputError: The MD5 differs; if it is another known file's, the message names that file.
     """
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    owners = {
-        md5: f"{owner}'s {part}"
-        for owner, source in SOURCES.items()
-        for part, md5 in zip(FILES, source.md5s, strict=True)
-    }
-    if found != SOURCES[name].md5s[FILES.index(file)]:
-        got, hint = f"{len(content)} other bytes (MD5 {found})", "get the file again"
-        if found in owners:
-            got, hint = f"those of {owners[found]}", f"the files are swapped; {hint}"
-        raise InputError(where, f"the bytes of {name}'s {file}", got, hint)
-    return content
+    if found == SOURCES[name].md5s[FILES.index(file)]:
+        return content
+    got, hint = f"{len(content)} other bytes (MD5 {found})", "get the file again"
+    for owner, source in SOURCES.items():
+        if found in source.md5s:
+            got, hint = f"those of {owner}'s {FILES[source.md5s.index(found)]}", f"the files are swapped; {hint}"
+    raise InputError(where, f"the bytes of {name}'s {file}", got, hint)
 
 
 def _pooch() -> ModuleType:
