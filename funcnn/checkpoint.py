@@ -244,7 +244,7 @@ def _restored(where: str, template: Any, arrays: Mapping[str, Array], others: Ma
     _check(where, {name: leaf for name, leaf in leaves.items() if hasattr(leaf, "dtype")}, arrays)
     expected = leaves.keys() - arrays.keys()
     require(others.keys() == expected, where, f"the leaves {sorted(expected)}", sorted(others))
-    read = {name: headers.leaf(f"{where}: {name}", value, leaves[name]) for name, value in others.items()}
+    read = {name: headers.leaf(f"{where}: {name}".rstrip(": "), value, leaves[name]) for name, value in others.items()}
     return tree.unflatten(template, [arrays[name] if name in arrays else read[name] for name in leaves])
 
 

@@ -1,8 +1,8 @@
 """Keys: randomness as a value.
 
 A key is a seed and a path of labels. It is immutable: the same key always draws the same numbers, and :meth:`Key.at`
-gives any number of independent children. A label names a child, not the order of calls, so adding a layer or a metric
-never changes what another one draws. There is no global random state.
+gives any number of independent children. A child is named by its label, not by the order of calls, so adding a layer or
+a metric never changes what another one draws. There is no global random state.
 """
 
 import hashlib
@@ -128,7 +128,7 @@ class Key:
         return self._generator().standard_normal(shape, _drawable(dtype)).astype(dtype, copy=False)
 
     def uniform(self, shape: Shape, dtype: Any = np.float32, *, low: float = 0.0, high: float = 1.0) -> Array:
-        """Independent draws from the uniform distribution on [low, high)."""
+        """Independent draws from the uniform distribution on [low, high); rounding may give ``high``."""
         check_draw("uniform", shape, dtype, low=low, high=high)
         draws = self._generator().random(shape, _drawable(dtype))
         draws *= high - low

@@ -192,7 +192,9 @@ def weighted_mean(parts: Iterable[tuple[float, Mapping[str, Any]]]) -> dict[str,
     fits = bool(pairs) and all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs)
     require(fits, "weighted_mean", "pairs of weight and metrics", repr(parts))
     weights, metrics = zip(*pairs, strict=True)
-    total = sum(weights)
+    total, names = sum(weights), {tuple(sorted(each)) for each in metrics}
+    require(total > 0, "weighted_mean", "weights with a sum above 0", total)
+    require(len(names) == 1, "weighted_mean", "metrics of the same names", " and ".join(map(repr, names)))
 
     def mean(values: Sequence[Any]) -> float:
         return float(sum(weight * value for weight, value in zip(weights, values, strict=True)) / total)

@@ -284,7 +284,7 @@ def allclose(left: Any, right: Any, *, rtol: float = 1e-5, atol: float = 1e-8) -
     """
 
     def close(a: Any, b: Any) -> bool:
-        if np.asarray(a).dtype == object:
+        if {np.asarray(leaf).dtype.kind for leaf in (a, b)} & {*"OUS"}:  # objects and texts
             return _same_bits(a, b)
         return np.shape(a) == np.shape(b) and np.allclose(a, b, rtol=rtol, atol=atol)
 
