@@ -221,7 +221,7 @@ def _read(path: str | Path) -> tuple[dict[str, Any], Any, dict[str, Array]]:
 
 
 def _template(model: Any, in_shape: Shapes, dtype: str) -> Params:
-    """Params with the tree, shapes and dtypes of those of ``model``; they take no memory."""
+    """Params like those of ``model`` in tree, shapes and dtype; they take no memory."""
     require(isinstance(model, Layer), "model", "a Layer", repr(model))
     return shapes_of(model, in_shape, dtype=np.dtype(dtype))[0]
 

@@ -162,16 +162,12 @@ def scan(f: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any, *, rever
     array([0., 1., 3.])
     """
     arrays, rebuilt = _arrays(xs)
-
-    def step(carry: Any, x: list[Any]) -> tuple[Any, Any]:
-        return f(carry, rebuilt(x))
-
     if is_jax_array(arrays[0]):
-        return _jax_scan(step, carry, arrays, reverse)
+        return _jax_scan(lambda carry, x: f(carry, rebuilt(x)), carry, arrays, reverse)
     ys: list[Any] = []
     order = range(arrays[0].shape[0])
     for i in reversed(order) if reverse else order:
-        carry, y = step(carry, [leaf[i, ...] for leaf in arrays])
+        carry, y = f(carry, rebuilt([leaf[i, ...] for leaf in arrays]))
         ys.append(y)
     return carry, tree.map(_stacked, *(reversed(ys) if reverse else ys))
 
