@@ -14,7 +14,7 @@ import numpy as np
 
 from funcnn.arrays import Array, Shape, check_dtype, check_in_shape, namespace
 from funcnn.errors import InputError, is_real, require
-from funcnn.keys import AnyKey, Key, ShapeKey, check_key, spread
+from funcnn.keys import AnyKey, Key, ShapeKey, check_key
 from funcnn.spec import DescribedFunction, described
 
 __all__ = ["Initializer", "fans", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "lecun_normal"]
@@ -29,20 +29,10 @@ class Initializer(DescribedFunction):
         check_key(repr(self), key)
         check_in_shape(repr(self), shape)
         check_dtype(repr(self), dtype)
-        one = self._one(key, len(shape), dtype) if isinstance(key, ShapeKey) else None
-        if one is not None:
-            return spread(one, shape)
+        if isinstance(key, ShapeKey):
+            return key.normal(shape, dtype)  # which takes no memory, while the function may make an array of its own
         values = self.function(key, shape, dtype)
         return values if values.dtype == dtype else namespace(values).astype(values, dtype)  # NumPy widens bfloat16
-
-    def _one(self, key: ShapeKey, axes: int, dtype: Any) -> Array | None:
-        """One number in place of all; ``None`` if a user's function refuses or changes the shape of one number."""
-        ones = (1,) * axes
-        try:
-            values = self(Key(key.seed), ones, dtype)
-        except Exception:  # a user's function may raise anything
-            return None
-        return values.reshape(()) if values.shape == ones else None
 
 
 @described

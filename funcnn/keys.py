@@ -166,22 +166,22 @@ class ShapeKey(Key):
 
     def normal(self, shape: Shape, dtype: Any = np.float32) -> Array:
         check_draw("normal", shape, dtype)
-        return spread(np.zeros((), dtype), shape)
+        return _spread(np.zeros((), dtype), shape)
 
     def uniform(self, shape: Shape, dtype: Any = np.float32, *, low: float = 0.0, high: float = 1.0) -> Array:
         check_draw("uniform", shape, dtype, low=low, high=high)
-        return spread(np.zeros((), dtype), shape)
+        return _spread(np.zeros((), dtype), shape)
 
     def bernoulli(self, p: float, shape: Shape) -> Array:
         check_draw("bernoulli", shape, p=p)
-        return spread(np.zeros((), np.bool), shape)
+        return _spread(np.zeros((), np.bool), shape)
 
     def permutation(self, n: int) -> Array:
         check_draw("permutation", n=n)
-        return spread(np.zeros((), np.int64), (n,))
+        return _spread(np.zeros((), np.int64), (n,))
 
 
-def spread(value: Array, shape: Shape) -> Array:
+def _spread(value: Array, shape: Shape) -> Array:
     """The 0-d array ``value``, broadcast to the shape in the memory of one number; the view is writeable.
 
     Raises:

@@ -8,6 +8,7 @@ import functools
 import inspect
 import reprlib
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain, islice
 from types import MappingProxyType
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
@@ -212,9 +213,10 @@ def from_plain(plain: Plain) -> Any:
     Traceback (most recent call last):
     funcnn.errors.InputError: from_plain: expected registered constructors, got 'elu9' at the top; ...
     """
-    unknown = [*_unknown(plain, "", 0)]
-    hint = "import the module that defines it"
-    require(not unknown, "from_plain", "registered constructors", ", ".join(unknown), hint)
+    faults = [*islice(_faults(plain, "", 0), MOST_PARTS + 1)]
+    _check_parts(len(faults))
+    unknown, hint = ", ".join(chain.from_iterable(faults)), "import the module that defines it"
+    require(not unknown, "from_plain", "registered constructors", unknown, hint)
     parts = 0
 
     def build(plain: Plain) -> Any:
@@ -227,8 +229,7 @@ def from_plain(plain: Plain) -> Any:
                 except TypeError as error:
                     raise InputError("from_plain", f"the arguments of {name}", arguments, str(error)) from error
                 parts += count_parts(made) - count_parts(tuple(arguments.values()))
-                expected, got = f"at most {MOST_PARTS:,} layers and other parts", f"{parts:,} or more, with {name}"
-                require(parts <= MOST_PARTS, "from_plain", expected, got)
+                _check_parts(parts)
                 return made
             case list():
                 return tuple(map(build, plain))
@@ -238,23 +239,28 @@ def from_plain(plain: Plain) -> Any:
     return build(plain)
 
 
-def _unknown(plain: Plain, path: str, depth: int) -> Iterator[str]:
-    """The names and arguments that no registered constructor has, each with its path."""
+def _faults(plain: Plain, path: str, depth: int) -> Iterator[list[str]]:
+    """For each described part, the names and arguments that no registered constructor has, with their paths."""
     place = path.lstrip(".") or "the top"
     require(depth <= DEEPEST, "from_plain", f"data that are at most {DEEPEST} deep", "deeper ones")
     match plain:
         case {"name": str(name), "arguments": dict(arguments), **rest} if not rest:
             if name not in _CONSTRUCTORS:
-                yield f"{name!r} at {place}"
+                yield [f"{name!r} at {place}"]
             else:
                 surplus = arguments.keys() - _signature(_CONSTRUCTORS[name]).parameters
-                yield from (f"argument {argument!r} of {name} at {place}" for argument in sorted(surplus))
+                yield [f"argument {argument!r} of {name} at {place}" for argument in sorted(surplus)]
             for key, part in arguments.items():
-                yield from _unknown(part, f"{path}.{key}", depth + 1)
+                yield from _faults(part, f"{path}.{key}", depth + 1)
         case list():
             for i, part in enumerate(plain):
-                yield from _unknown(part, f"{path}[{i}]", depth + 1)
+                yield from _faults(part, f"{path}[{i}]", depth + 1)
         case None | bool() | int() | float() | str():
             return
         case _:
-            yield f"{plain!r} at {place}"
+            yield [f"{plain!r} at {place}"]
+
+
+def _check_parts(parts: int) -> None:
+    expected = f"at most {MOST_PARTS:,} layers and other parts"
+    require(parts <= MOST_PARTS, "from_plain", expected, f"{parts:,} or more")
