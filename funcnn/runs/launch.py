@@ -18,7 +18,7 @@ from funcnn.arrays import keep_freed_memory
 from funcnn.errors import InputError, require
 from funcnn.files import remove_leftovers
 from funcnn.runs import folder as files
-from funcnn.runs.environment import RESUMED, blas_threads, changes, environment
+from funcnn.runs.environment import RESUMED, blas_threads, changes, commit, environment
 from funcnn.runs.experiment import Experiment, Table
 from funcnn.runs.figures import curves, write_png
 from funcnn.runs.options import ALONE, Devices, Options
@@ -126,7 +126,7 @@ def run(
     with _PROCESS, files.locked(path, wait=wait), blas_threads(options.threads):
         if _found(path, plan, "either") == "nothing to do":  # by another process, for which this one has waited
             return Outcome(path, None)
-        now = {**environment(experiment.data, Path(source)), **where}
+        now = {**environment(experiment.data, Path(source)), "git": commit(Path(source)), **where}
         return _carried_out(path, experiment, plan, first, now, table(experiment.formats) if show == "table" else show)
 
 
