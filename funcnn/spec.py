@@ -222,8 +222,8 @@ def from_plain(plain: Plain) -> Any:
     def build(plain: Plain) -> Any:
         nonlocal parts
         match plain:
-            case {"name": name, "arguments": described_arguments}:
-                arguments = {key: build(part) for key, part in described_arguments.items()}
+            case {"name": name, "arguments": given}:
+                arguments = {key: build(part) for key, part in given.items()}
                 try:
                     made = Spec(_CONSTRUCTORS[name], arguments).build()
                 except TypeError as error:
