@@ -1,6 +1,6 @@
 """The optimizers of *Neural Networks from Scratch in Python*, exactly, under the names and defaults of the book.
 
-They differ from :mod:`funcnn.optimizers`: epsilon is outside the root, accumulators start at 0, the velocity includes
+They differ from :mod:`funcnn.optimizers.rules`: epsilon is outside the root, accumulators start at 0, the velocity includes
 the learning rate, and the rate of update t is learning_rate / (1 + decay t).
 """
 

@@ -2,7 +2,7 @@
 
 Parameters, gradients, optimizer state and batches are frozen records: :func:`record` makes a class of them, and
 :func:`map` reaches their arrays. Values under names that only a caller knows, such as metrics, are a
-:class:`funcnn.frozendict`. Only this file imports ``optree``, which does the work.
+:class:`funcnn.nodes.frozendict`. Only this file imports ``optree``, which does the work.
 """
 
 import builtins
