@@ -42,7 +42,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     _remove_leftovers_once(target.parent)
     with _opened(target.parent, shared=True) as folder:
         temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=_PREFIX))
-        try:
+        try:  # not TemporaryDirectory: Python 3.11's recurses without end if its folder cannot be removed
             part = temporary / path.name
             yield part
             with part.open("rb+") as file:
