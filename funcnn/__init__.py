@@ -21,7 +21,7 @@ Nothing here changes an argument, keeps a global, or draws a number without a ke
 
     layers        dense, conv2d, conv1d, embedding, attention, positions, recurrent, gru; relu and the other
                   activations, softmax, dropout, layer_norm, batch_norm, pools; serial, residual, repeat, parallel,
-                  fork, joined, summed, add, concatenate; elementwise for one's own
+                  fork, joined, summed, add, concatenate; elementwise to add an activation
     losses        softmax_cross_entropy, sigmoid_binary_cross_entropy, mean_squared_error, joint_loss, huber, ...
     optimizers    sgd, adam, adamw, nadam, lion, adagrad, rmsprop; chain, groups, clip_by_global_norm, freeze, ...
     penalties     l1, l2
@@ -32,18 +32,18 @@ Nothing here changes an argument, keeps a global, or draws a number without a ke
     training      train_step, trajectory, evaluate, loss_and_gradient, per_example_gradients; learning_rate and
                   gradient_norm, which a step can measure
     data          load_dataset, load_folder, batches; read_idx, write_idx; read_image, as_mnist
-    checkpoint    save, load for a model; save_tree, load_tree for whatever a run is resumed from
+    checkpoint    save, load for a model; save_tree, load_tree for any tree, such as the state of a run
     testing       check_layer, check_loss, check_optimizer and the other laws
     jax           the same step: compiled, epoch, scanned, over_seeds, sharded; JAX and Optax take params as they are
     onnx          export, load: a trained model for other programs, and models of PyTorch and scikit-learn to train on
-    layer         what a layer is; predict, pullback, summary, calibrated
+    layer         Layer, Training and INFERENCE; predict, pullback, summary, calibrated
     diagram       the architecture of a model as an SVG figure
     keys          Key: randomness as a value
     tree          records as trees: map, leaves, equal
     spec          described: constructors that remember their call
     arrays        namespaces and read-only views
 
-A layer of one's own is a constructor, decorated by ``described``, that returns ``Layer(init, forward, vjp)``.
+To add a layer, write a constructor, decorated by ``described``, that returns ``Layer(init, forward, vjp)``.
 """
 
 from funcnn import arrays as arrays, initializers as initializers, metrics as metrics, nnfs as nnfs, tree as tree

@@ -1,7 +1,7 @@
 """Shapes and dtypes in annotations: ``Float[Array, "batch in"]`` is an array of floating numbers (batch, in).
 
-They are written as jaxtyping reads them. Nothing reads them at run time, so these names stand in for jaxtyping's,
-which would take longer to import than all of funcnn; the tests put jaxtyping in their place and check every call.
+The syntax is jaxtyping's. Nothing reads annotations at run time, and jaxtyping takes longer to import than all of
+funcnn, so these names stand in for it; the tests put jaxtyping in their place and check every call.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 else:
 
     class Shaped:
-        """Any array, whatever stands in the brackets."""
+        """Any array, whatever the brackets say."""
 
         def __class_getitem__(cls, item: object) -> Any:
             return Any

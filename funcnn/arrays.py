@@ -1,7 +1,7 @@
 """Arrays as values: their namespace, read-only views, and the checks that layers share.
 
-Everything above is written as array-API expressions in the namespace of the arrays it is given, so the same
-code runs on NumPy, on JAX under ``jit`` and on torch tensors. On NumPy the namespace is NumPy itself.
+Layers, losses and optimizers are array-API expressions in the namespace of their arguments, so the same code runs on
+NumPy, on JAX under ``jit`` and on torch tensors. Every check raises ``InputError``.
 """
 
 import ctypes
@@ -33,14 +33,14 @@ def namespace(x: Array) -> ModuleType:
     >>> namespace(np.ones(3)) is np
     True
     """
-    if isinstance(x, np.ndarray):  # NumPy 2 is its own array-API namespace, and asking costs as much as a small layer
+    if isinstance(x, np.ndarray):  # array_namespace would give np too, but takes as long as a small layer
         return np
     return array_api_compat.array_namespace(x)
 
 
 def check_array(where: str, name: str, x: Any) -> None:
-    """Raise unless ``x``, the argument ``name``, is an array of the array API: no list, data frame, or masked array."""
-    if type(x) is np.ndarray:  # as nearly all are
+    """Raise unless ``x``, the argument ``name``, is an array: not a list, a data frame or a masked array, say."""
+    if type(x) is np.ndarray:  # the usual case
         return
     if not array_api_compat.is_array_api_obj(x) or isinstance(x, np.ma.MaskedArray | np.matrix):
         hint = "give its inputs" if hasattr(x, "inputs") else "make it one: np.asarray(...)"
@@ -48,7 +48,7 @@ def check_array(where: str, name: str, x: Any) -> None:
 
 
 def readonly(x: Any) -> Any:
-    """A view of the NumPy array ``x`` that refuses writes; anything else comes back as it is.
+    """A view of the NumPy array ``x`` that refuses writes; anything else is returned unchanged.
 
     >>> readonly(np.zeros(2))[0] = 1.0
     Traceback (most recent call last):
@@ -61,7 +61,7 @@ def readonly(x: Any) -> Any:
 
 
 def aligned_empty(shape: Shape, dtype: Any) -> Array:
-    """A NumPy array of any values, which begins at a multiple of 64 bytes: ``jax.device_put`` need not copy it.
+    """An uninitialized NumPy array that begins at a multiple of 64 bytes, so ``jax.device_put`` need not copy it.
 
     >>> aligned_empty((3, 5), np.float32).ctypes.data % 64
     0
@@ -73,9 +73,9 @@ def aligned_empty(shape: Shape, dtype: Any) -> Array:
 
 
 def number(x: Any) -> Any:
-    """A NumPy scalar as the Python number it holds; anything else, a traced scalar say, as it is.
+    """A NumPy scalar or 0-d array as a Python number; anything else, such as a traced scalar, is returned unchanged.
 
-    Python's numbers never promote a float32 array, NumPy's float64 scalars do.
+    Python numbers never promote a float32 array; NumPy's float64 scalars do.
 
     >>> number(np.float64(0.5))
     0.5
@@ -83,14 +83,14 @@ def number(x: Any) -> Any:
     return x.item() if isinstance(x, _OF_NUMPY) and x.ndim == 0 else x
 
 
-@functools.cache  # a step asks often, and about few
+@functools.cache  # a step asks often, about few dtypes
 def is_dtype(xp: ModuleType, dtype: Any, kind: str | tuple[str, ...]) -> bool:
-    """Whether ``dtype`` of the namespace ``xp`` is of that kind of the array API: "real floating", "integral" ..."""
+    """``xp.isdtype``, which also takes bfloat16 as "real floating"."""
     return "real floating" in kind if str(dtype) == "bfloat16" else bool(xp.isdtype(dtype, kind))
 
 
 def default_float(xp: ModuleType) -> Any:
-    """The namespace's own floating dtype.
+    """The namespace's default floating dtype.
 
     >>> default_float(np)
     dtype('float64')
@@ -99,7 +99,7 @@ def default_float(xp: ModuleType) -> Any:
 
 
 def check_real(where: str, name: str, x: Any) -> None:
-    """Raise unless ``x`` is an array of real numbers, whole ones and truth values among them."""
+    """Raise unless ``x`` is an array of real numbers, integers or booleans."""
     check_array(where, name, x)
     if not is_dtype(namespace(x), x.dtype, ("real floating", "integral", "bool")):
         raise InputError(where, f"{name} that are real numbers", x.dtype)
@@ -107,7 +107,7 @@ def check_real(where: str, name: str, x: Any) -> None:
 
 @functools.cache
 def bits(xp: ModuleType, dtype: Any) -> int:
-    """How many bits a number of this dtype has if it is floating and has the range of float32 at least, else 0.
+    """The bits of a floating dtype whose range is at least float32's; 0 for any other dtype.
 
     >>> bits(np, np.dtype("float32")), bits(np, np.dtype("float16")), bits(np, np.dtype("int32"))
     (32, 0, 0)
@@ -122,7 +122,7 @@ def check_floating(where: str, x: Array, name: str = "inputs") -> ModuleType:
     """The namespace of ``x``, once its dtype is known to be float32, float64 or, with JAX, bfloat16.
 
     Raises:
-        InputError: It is no array, or holds integers, bytes, or float16, whose range is too small for sums of squares.
+        InputError: It is not an array or has another dtype; the range of float16 is too small for sums of squares.
     """
     check_array(where, name, x)
     xp = namespace(x)
@@ -135,11 +135,7 @@ def check_floating(where: str, x: Array, name: str = "inputs") -> ModuleType:
 
 
 def check_like(where: str, x: Array, param: Array) -> ModuleType:
-    """The namespace of ``x``, once its dtype is known to be that of ``param``, so that nothing is promoted.
-
-    Raises:
-        InputError: It is another.
-    """
+    """The namespace of ``x``, once its dtype is known to be that of ``param``, so that nothing is promoted."""
     if x.dtype != param.dtype:
         check_floating(where, x)
         raise InputError(where, f"inputs of its params' dtype, {param.dtype}", x.dtype, "convert one of them")
@@ -147,7 +143,7 @@ def check_like(where: str, x: Array, param: Array) -> ModuleType:
 
 
 def widened(x: Array) -> Array:
-    """``x``, or float32 numbers for those of 16 bits: bfloat16 has three digits, too few to compute with."""
+    """``x``, in float32 if it is bfloat16, whose three digits are too few to compute with."""
     if isinstance(x, np.ndarray) and x.dtype.kind == "f":
         return x
     xp = namespace(x)
@@ -160,8 +156,8 @@ def as_dtype_of(like: Array, x: Array) -> Array:
 
 
 def in_float32(f: Callable[..., Array], x: Array, *others: Array) -> Array:
-    """f(x, ...), computed in float32 where the numbers have 16 bits, and given back in the dtype of ``x``."""
-    if isinstance(x, np.ndarray) and x.dtype.kind == "f":  # as nearly all are
+    """f(x, *others) in the dtype of ``x``; for bfloat16 it is computed in float32."""
+    if isinstance(x, np.ndarray) and x.dtype.kind == "f":  # the usual case
         return f(x, *others)
     return as_dtype_of(x, f(widened(x), *map(widened, others)))
 
@@ -178,7 +174,7 @@ def check_in_shape(where: str, in_shape: Any) -> None:
 
 
 def check_dtype(where: str, dtype: Any) -> None:
-    """Raise unless ``dtype``, that of params, is float32, float64 or bfloat16."""
+    """Raise unless ``dtype``, a dtype for params, is float32, float64 or bfloat16."""
     names = ("float32", "float64", "bfloat16")
     try:
         fits = np.dtype(dtype).name in names
@@ -188,11 +184,11 @@ def check_dtype(where: str, dtype: Any) -> None:
 
 
 def keep_freed_memory() -> bool:
-    """Tell the C library to keep freed pages for the next step; gives whether it could be told.
+    """Tell glibc to keep freed pages for the next step; returns whether that worked.
 
-    A pure step makes fresh arrays. glibc hands large ones back to the system when they are freed, and then
-    every step pays for page faults: on two cores an Adam update of 100,000 parameters took 512 us before this
-    call and 174 us after it. It changes no result, holds for the whole process, and does nothing elsewhere.
+    A pure step makes fresh arrays. By default, glibc returns large ones to the system when they are freed, and every
+    step pays for page faults: on two cores an Adam update of 100,000 parameters took 512 us before this call and
+    174 us after it. The call changes no result and holds for the whole process. Without glibc it does nothing.
     """
     mallopt, trim_threshold, mmap_threshold = _glibc("mallopt"), -1, -3  # M_TRIM_, M_MMAP_THRESHOLD of <malloc.h>
     largest = 1 << 25  # glibc refuses a greater mmap threshold, half of its HEAP_MAX_SIZE
@@ -200,16 +196,16 @@ def keep_freed_memory() -> bool:
 
 
 def release_freed_memory() -> bool:
-    """Give pages that were freed back to the system, now; gives whether there were any that could be.
+    """Tell glibc to return all freed pages to the system now; returns whether there were any.
 
-    What is free lies between what is not, so glibc keeps much of what a large tree took while it was made, and most of
-    what a compiler took: ``funcnn.jax`` calls it before it compiles and after. It does nothing elsewhere.
+    Freed pages lie between used ones, so glibc keeps most of the memory that a compiler took: ``funcnn.jax`` calls this
+    before and after it compiles. Without glibc it does nothing.
     """
     return bool(_glibc("malloc_trim")(0))
 
 
 def _glibc(name: str) -> Callable[..., int]:
-    """A function of the GNU C library, or where there is none, one that does nothing and gives 0."""
+    """A function of the GNU C library; without that library, a function that returns 0."""
     try:
         function: Callable[..., int] = getattr(ctypes.CDLL("libc.so.6"), name)
     except (OSError, AttributeError):

@@ -1,10 +1,9 @@
-"""Saving: one safetensors file for a model with its architecture, or for any tree, such as a training state. No pickle.
+"""Saving a model with its architecture, or any tree, to one safetensors file, without pickle.
 
-The arrays stand under their paths in the tree, ``0.weights`` for instance, so that any safetensors reader can open
-them. The header carries one JSON text: for a model, it as plain data (see :mod:`funcnn.spec`), the input shape, dtype,
-scaling of the inputs, class names and versions; for a tree, the leaves that are no arrays; and the SHA-256 of all that
-and the arrays. Loading calls registered constructors and nothing else, and refuses a file that is not exactly what was
-saved.
+The arrays have their paths in the tree as names, such as ``0.weights``, so any safetensors reader can open them. One
+JSON text in the header holds the rest: the model as plain data (see :mod:`funcnn.spec`) and what :class:`SavedModel`
+lists, or the leaves of a tree that are not arrays; and the SHA-256 of it all. Loading calls registered constructors
+only, and refuses a changed file. Arrays come back in C order and in the machine's byte order.
 """
 
 import hashlib
@@ -36,21 +35,12 @@ _HEADER, _DIGEST, _RESERVED = "funcnn", "sha256", "__metadata__"
 
 _DTYPES = ("bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)), "complex64")
 _DTYPES += ("float16", "bfloat16", "float32", "float64")
-"""What safetensors and NumPy both have."""
+"""The dtypes that both safetensors and NumPy have."""
 
 
 @attrs.frozen(eq=False)
 class SavedModel:
-    """What :func:`load` gives back.
-
-    Attributes:
-        model: The architecture.
-        params: The weights.
-        in_shape: The shape of one input.
-        scaling: The name of the scaling of the inputs (see :data:`funcnn.data.SCALINGS`), or ``None``.
-        class_names: The name of each label; may be empty.
-        versions: The versions of funcnn and NumPy that saved it.
-    """
+    """The result of :func:`load`: the arguments of :func:`save`, and the versions of funcnn and NumPy that saved it."""
 
     model: Layer
     params: Params
@@ -69,18 +59,18 @@ def save(
     scaling: str | None = None,
     class_names: Iterable[str] = (),
 ) -> None:
-    """Write ``model`` and ``params`` to one file; an existing one is replaced only by a whole new one.
+    """Write ``model`` and ``params`` to one file, which replaces an old one only when it is whole.
 
     Args:
         path: The file, by habit ``*.safetensors``.
-        model: A layer made by described constructors alone.
+        model: A layer made by described constructors only.
         params: Its params.
         in_shape: The shape of one input, as ``model.init`` takes it.
-        scaling: The name of the scaling of the inputs.
-        class_names: The name of each label.
+        scaling: The name of the scaling of the inputs (see :data:`funcnn.data.SCALINGS`), or ``None``.
+        class_names: The name of each label; may be empty.
 
     Raises:
-        InputError: A part of the model was made by hand, it has more than 10,000 parts, or the params are not its own.
+        InputError: A part of the model was made by hand, it has more than 10,000 parts, or its params do not fit it.
     """
     arrays, dtype, names = checked("save", model, params, in_shape, scaling, class_names)
     plain = to_plain(model)
@@ -99,15 +89,14 @@ def save(
 def load(path: str | Path) -> SavedModel:
     """Read a file that :func:`save` wrote.
 
-    Layers of one's own load too, once the module that defines them is imported.
+    A model with user-defined layers loads once the module that defines them is imported.
 
     Raises:
-        InputError: The file is missing, truncated or no funcnn model, names a constructor that is not registered,
-            or has other arrays than its architecture; every mismatch is listed with its path. What is refused costs
-            time and memory of the order of the file, however large the model that it describes.
+        InputError: The file is missing, damaged or not a funcnn model, names a constructor that is not registered,
+            or its arrays do not fit its architecture; every mismatch is listed with its path. A refusal takes time
+            and memory in proportion to the file, not to the model that it describes.
     """
-    values, arrays = _read(path)
-    signed = values.pop(_DIGEST, None)
+    values, signed, arrays = _read(path)
     header = headers.header(str(path), headers.ModelHeader, values)
     dtypes = _dtypes(arrays)
     expected = f"that of its arrays, {', '.join(dtypes)}"
@@ -117,7 +106,7 @@ def load(path: str | Path) -> SavedModel:
         params = _restored("params", _template(model, in_shape, header.dtype), arrays, {})
     except InputError as error:
         raise error.within(f"{path}:") from None
-    except Exception as error:  # whatever a constructor says of a header that was changed
+    except Exception as error:  # a constructor may raise anything for a changed header
         raise InputError(str(path), "a header as funcnn writes it", repr(error)) from error
     _check_digest(path, signed, values, arrays)
     versions = tree.frozendict(header.versions)
@@ -125,10 +114,10 @@ def load(path: str | Path) -> SavedModel:
 
 
 def save_tree(path: str | Path, values: Any) -> None:
-    """Write a tree of arrays, numbers and keys, such as ``(params, state)``, to one file; it replaces a whole one.
+    """Write a tree of arrays, numbers, texts and keys, such as ``(params, state)``, to one file, as :func:`save` does.
 
     Raises:
-        InputError: A leaf cannot be saved, or two paths are the same.
+        InputError: A leaf cannot be saved, or two leaves have the same path.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -144,13 +133,13 @@ def save_tree(path: str | Path, values: Any) -> None:
 
 
 def load_tree(path: str | Path, template: Any) -> Any:
-    """Read what :func:`save_tree` wrote, as a tree like ``template``.
+    """Read a file that :func:`save_tree` wrote, as a tree like ``template``.
 
     Raises:
-        InputError: The file is missing, damaged, or of a tree with other leaves, shapes or dtypes.
+        InputError: The file is missing, damaged, or has other leaves, shapes or dtypes than the template.
     """
-    values, arrays = _read(path)
-    _check_digest(path, values.pop(_DIGEST, None), values, arrays)
+    values, signed, arrays = _read(path)
+    _check_digest(path, signed, values, arrays)
     header = headers.header(str(path), headers.TreeHeader, values)
     return _restored(str(path), template, arrays, header.leaves)
 
@@ -158,7 +147,7 @@ def load_tree(path: str | Path, template: Any) -> Any:
 def checked(
     where: str, model: Any, params: Params, in_shape: Shapes, scaling: str | None, class_names: Iterable[str]
 ) -> tuple[dict[str, Array], str, list[str]]:
-    """The arrays of the params by path, their dtype, and the class names, once they are those of the model."""
+    """The arrays of the params by path, their dtype, and the class names, once all of them fit the model."""
     check_scaling(where, scaling, or_none=True)
     require(not isinstance(class_names, str), where, "class_names one by one", repr(class_names), "such as ('0', '1')")
     arrays = {name: _native(leaf) for name, leaf in savable_leaves(where, params).items()}
@@ -168,10 +157,10 @@ def checked(
 
 
 def savable_leaves(where: str, values: Any) -> dict[str, Any]:
-    """The leaves by their paths, once a file can hold them.
+    """The leaves by path.
 
     Raises:
-        InputError: Two paths are the same, or a leaf is none that comes back as it was.
+        InputError: Two leaves have the same path, or a leaf would not come back as it was.
     """
     leaves = dict(tree.leaves_with_paths(values))
     fits = len(leaves) == len(tree.leaves(values)) and _RESERVED not in leaves
@@ -182,7 +171,7 @@ def savable_leaves(where: str, values: Any) -> dict[str, Any]:
             fits, found = leaf.dtype.name in _DTYPES, str(leaf.dtype)
         else:
             plain = type(leaf) in (bool, float, str) or (type(leaf) is int and is_real(leaf))
-            fits = plain or isinstance(leaf, Key)  # an enum would come back as the text that it is
+            fits = plain or isinstance(leaf, Key)  # an enum would come back as a text
             found = type(leaf).__name__
         expected = "an array of numbers, a number, a text or a Key, which can be saved"
         require(fits, f"{where} {path}".strip(), expected, found)
@@ -190,50 +179,49 @@ def savable_leaves(where: str, values: Any) -> dict[str, Any]:
 
 
 def _dtypes(arrays: Mapping[str, Array]) -> list[str]:
-    """The names of the arrays' dtypes; where there is none, that of a layer without params."""
+    """The distinct names of the arrays' dtypes; without arrays, the default of ``model.init``."""
     return list(unique(str(array.dtype) for array in arrays.values())) or ["float32"]
 
 
 def _native(leaf: Array) -> Array:
-    """The array row by row and in the machine's byte order, as the file has it."""
+    """The array in C order and in the machine's byte order, as the file holds it."""
     array = np.asarray(leaf, order="C")
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _write(path: str | Path, header: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
-    """A whole new file of header and arrays, and the digest of both."""
+    """Write the header, the arrays and the digest of both."""
     signed = {**header, _DIGEST: _digest(header, arrays)}
     with replacing(path) as part:
         part.write_bytes(safetensors.numpy.save(dict(arrays), {_HEADER: json.dumps(signed, sort_keys=True)}))
 
 
 def _check_digest(path: str | Path, signed: Any, header: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
-    """Raise unless header and arrays are those that were signed."""
-    unchanged = signed == _digest(header, arrays)
-    require(unchanged, str(path), "the bytes that were saved", "others", DAMAGED)
+    """Raise unless ``signed`` is the digest of header and arrays."""
+    require(signed == _digest(header, arrays), str(path), "the bytes that were saved", "others", DAMAGED)
 
 
-def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Array]]:
-    """The header and the arrays of a file."""
+def _read(path: str | Path) -> tuple[dict[str, Any], Any, dict[str, Array]]:
+    """The header, its digest and the arrays of a file."""
     check_readable(path)
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 it is no dict
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 not a dict
     except FileNotFoundError:
         raise InputError(str(path), "a saved model", "no such file") from None
-    except (SafetensorError, OSError, AttributeError, TypeError, ValueError) as error:  # or what NumPy does not have
+    except (SafetensorError, OSError, AttributeError, TypeError, ValueError) as error:  # or NumPy lacks the dtype
         raise InputError(str(path), "a whole safetensors file", str(error), DAMAGED) from error
     try:
         header = json.loads(metadata[_HEADER])
     except (KeyError, ValueError, RecursionError) as error:
         raise InputError(str(path), "a model that funcnn saved", f"a header without one ({error!r})") from error
     require(isinstance(header, dict), str(path), "a header as funcnn writes it", type(header).__name__)
-    return header, arrays
+    return header, header.pop(_DIGEST, None), arrays
 
 
 def _template(model: Any, in_shape: Shapes, dtype: str) -> Params:
-    """Params with the tree, shapes and dtypes that those of ``model`` have; they take no memory."""
+    """Params like those of ``model`` in tree, shapes and dtype; they take no memory."""
     require(isinstance(model, Layer), "model", "a Layer", repr(model))
     return shapes_of(model, in_shape, dtype=np.dtype(dtype))[0]
 
@@ -248,12 +236,15 @@ def _check(where: str, template: Any, arrays: Mapping[str, Array]) -> None:
 
 
 def _restored(where: str, template: Any, arrays: Mapping[str, Array], others: Mapping[str, Any]) -> Any:
-    """A tree like ``template`` with the arrays and the other leaves that are given, each by its path."""
-    leaves = dict(tree.leaves_with_paths(template))
+    """A tree like ``template``, from the arrays and the other leaves by path."""
+    leaves = {
+        name: leaf.astype(leaf.dtype.newbyteorder("="), copy=False) if isinstance(leaf, np.ndarray) else leaf
+        for name, leaf in tree.leaves_with_paths(template)
+    }
     _check(where, {name: leaf for name, leaf in leaves.items() if hasattr(leaf, "dtype")}, arrays)
     expected = leaves.keys() - arrays.keys()
     require(others.keys() == expected, where, f"the leaves {sorted(expected)}", sorted(others))
-    read = {name: headers.leaf(f"{where}: {name}", value, leaves[name]) for name, value in others.items()}
+    read = {name: headers.leaf(f"{where}: {name}".rstrip(": "), value, leaves[name]) for name, value in others.items()}
     return tree.unflatten(template, [arrays[name] if name in arrays else read[name] for name in leaves])
 
 

@@ -1,7 +1,7 @@
-"""The one error that funcnn raises for input it cannot take, and the import of a module that may not be installed.
+"""The error that funcnn raises for bad input, checks of arguments, and imports of optional modules.
 
 Every message has the same four parts: where it happened, what was expected, what came, and what to do. A
-combinator puts its own place in front, so the message of a nested layer names the whole path to it.
+combinator adds its own place in front, so the message names the whole path to a nested layer.
 """
 
 import math
@@ -25,15 +25,15 @@ class InputError(ValueError):
         self.where, self.rest = where, (expected, got, hint)
 
     def __reduce__(self) -> tuple[type["InputError"], tuple[object, ...]]:
-        return InputError, (self.where, *self.rest)  # what unpickling calls, for errors that cross processes
+        return InputError, (self.where, *self.rest)  # errors cross processes by pickle
 
     def within(self, place: str) -> "InputError":
-        """The same error with an outer ``place`` in front of where it happened."""
+        """The same error, with the outer ``place`` in front of where it happened."""
         return InputError(f"{place} {self.where}", *self.rest)
 
 
 def printable(text: str) -> str:
-    """The text with escapes for what no terminal should get from a name or a file, but with its line breaks.
+    """The text with its control characters escaped, so that no name changes a terminal; line breaks are kept.
 
     >>> print(printable("a\\x1b[2J.png"))
     a\\x1b[2J.png
@@ -42,13 +42,13 @@ def printable(text: str) -> str:
 
 
 def require(condition: bool, where: str, expected: str, got: object, hint: str = "") -> None:
-    """Raise :class:`InputError` unless ``condition`` holds; for constructors, where a call costs nothing."""
+    """Raise :class:`InputError` unless ``condition`` holds; hot paths use ``if`` and build no message."""
     if not condition:
         raise InputError(where, expected, got, hint)
 
 
 def validator(place: str, expected: str, fits: Callable[[Any], bool]) -> Callable[[Any, Any, Any], None]:
-    """A validator of attrs: raise unless the value of a field fits; ``{}`` in ``place`` stands for the field's name."""
+    """An attrs validator that raises unless ``fits(value)``; ``{}`` in ``place`` is the field's name."""
 
     def check(record: Any, attribute: Any, value: Any) -> None:
         require(fits(value), place.format(attribute.name), expected, repr(value))
@@ -66,12 +66,12 @@ def is_count(value: object) -> bool:
 
 
 def is_size(value: object) -> bool:
-    """Whether ``value`` is a whole number of at least zero that an array can have as its size."""
+    """Whether ``value`` is a whole number in [0, 2**63), as a size of an array is (``True`` is not)."""
     return isinstance(value, Integral) and not isinstance(value, bool) and 0 <= int(value) < 2**63
 
 
 def is_one_of(value: object, names: Iterable[str]) -> bool:
-    """Whether ``value`` is one of the names; anything but a string is not."""
+    """Whether ``value`` is a string among the names."""
     return isinstance(value, str) and value in names
 
 
@@ -85,15 +85,15 @@ def is_real(value: object, low: float = -math.inf, below: float = math.inf) -> b
         return False
     try:
         return math.isfinite(value) and low <= float(value) < below
-    except OverflowError:  # a whole number beyond all floats
+    except OverflowError:  # an int beyond all floats
         return False
 
 
 def imported(hint: str, name: str, *others: str) -> ModuleType:
-    """The module ``name``, once it and ``others`` are imported.
+    """Import all the modules and return the one called ``name``.
 
     Raises:
-        ModuleNotFoundError: One is not installed; the ``hint`` says what to do.
+        ModuleNotFoundError: One is not installed; the message ends with ``hint``.
     """
     try:
         module, *_ = map(import_module, (name, *others))

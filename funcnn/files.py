@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written under a temporary name beside the target, then renamed."""
+"""Atomic writes: a file is written under a temporary name beside its target, then renamed."""
 
 import errno
 import os
@@ -13,20 +13,20 @@ from funcnn.errors import require
 from funcnn.reading import check_name
 
 _PREFIX = ".writing-"
-_ELSEWHERE = os.name != "posix"
-"""Where folders can neither be locked nor synced."""
+_POSIX = os.name == "posix"
+"""Elsewhere, folders can be neither locked nor synced."""
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """A temporary path to write to; ``path`` becomes that file if the block ends well, and stays as it was if not.
+    """A temporary path to write to. The written file replaces ``path`` when the block ends without an error.
 
-    Folders on the way to ``path`` are created. The file and its folder are on the disk when the block has ended. An old
-    file's mode is kept; where ``path`` is a link, the file that it names is replaced.
+    Parent folders are created. The file and its folder are synced to the disk. The mode of an old file is kept. If
+    ``path`` is a link, its target is replaced.
 
     Raises:
-        InputError: ``path`` is a folder, a pipe or a device, or no file can have its name.
-        OSError: It cannot be written.
+        InputError: ``path`` is a folder, a pipe or a device, or is not a valid file name.
+        OSError: The file cannot be written.
 
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     target = Path(folder) / "a.txt"
@@ -42,7 +42,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     _remove_leftovers_once(target.parent)
     with _opened(target.parent, shared=True) as folder:
         temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=_PREFIX))
-        try:
+        try:  # not TemporaryDirectory: Python 3.11's recurses without end if its folder cannot be removed
             part = temporary / path.name
             yield part
             with part.open("rb+") as file:
@@ -56,37 +56,35 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def is_leftover(name: str) -> bool:
-    """Whether it is the name of a file that a killed writer left."""
+    """Whether a killed writer left the file of this name."""
     return name.startswith(_PREFIX)
 
 
 def remove_leftovers(folder: str | Path) -> None:
-    """Remove what writers that were killed have left in ``folder``, unless another one writes there now."""
+    """Remove the files that killed writers left in ``folder``, unless another writer is active there."""
     with suppress(BlockingIOError), _opened(Path(folder), shared=False):
         for path in Path(folder).glob(f"{_PREFIX}*"):
             shutil.rmtree(path, ignore_errors=True)
 
 
-@cache
-def _remove_leftovers_once(folder: Path) -> None:
-    """The same, once a process: to look at every file of a large folder for each that is written would take long."""
-    remove_leftovers(folder)
+_remove_leftovers_once = cache(remove_leftovers)
+"""Once per process and folder: listing a large folder before every write would be slow."""
 
 
 @contextmanager
 def _opened(folder: Path, *, shared: bool) -> Iterator[int | None]:
-    """A folder's descriptor, locked: shared by all who write in it, or for whoever removes what they left.
+    """The descriptor of a locked folder: writers share the lock, the remover of leftovers holds it alone.
 
-    The lock ends with the process that holds it, however that ends. Where there are no such locks, nothing is removed.
+    The lock ends with its process, even if that is killed. Without such locks, nothing is removed.
 
     Raises:
-        BlockingIOError: It was to be locked alone, and somebody writes.
+        BlockingIOError: ``shared`` is false, and a writer is active or folders cannot be locked.
     """
-    if _ELSEWHERE:
-        if shared:
-            yield None
-            return
-        raise BlockingIOError
+    if not _POSIX:
+        if not shared:
+            raise BlockingIOError
+        yield None
+        return
     import fcntl
 
     descriptor = os.open(folder, os.O_RDONLY)
@@ -102,7 +100,7 @@ def _opened(folder: Path, *, shared: bool) -> Iterator[int | None]:
 
 
 def _sync(folder: int | None) -> None:
-    """Have the names in a folder on the disk; some file systems do that unasked, and refuse to be asked."""
+    """Sync the names in a folder to the disk; file systems that cannot sync a folder are left alone."""
     try:
         if folder is not None:
             os.fsync(folder)

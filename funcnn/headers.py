@@ -1,4 +1,4 @@
-"""What the headers of saved files hold, as JSON has it: a record for each kind of file, which validates all of it."""
+"""The headers of saved files: one record for each kind of file, which validates the JSON that was read."""
 
 from functools import partial
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ def _is_text(value: object) -> bool:
 
 
 def _is_shape(value: object) -> bool:
-    """Whether it is the shape of an array, or a list of the shapes of several."""
+    """Whether it is a shape, or a list of shapes."""
     return isinstance(value, list) and (all(map(is_count, value)) or all(map(_is_shape, value)))
 
 
@@ -39,7 +39,7 @@ _checked = partial(validator, "header {}")
 
 @attrs.frozen
 class ModelHeader:
-    """What is saved of a model beside its params; :class:`funcnn.SavedModel` tells what each field means."""
+    """The header of a saved model; :class:`funcnn.SavedModel` explains the fields."""
 
     model: Plain
     in_shape: list[Any] = attrs.field(validator=_checked("a shape, or a list of shapes", _is_shape))
@@ -51,16 +51,16 @@ class ModelHeader:
 
 @attrs.frozen
 class TreeHeader:
-    """What is saved of a tree beside its arrays: its other leaves by their paths, keys as objects."""
+    """The header of a saved tree: its leaves that are not arrays, by path; a key is an object."""
 
     leaves: dict[str, Any] = attrs.field(validator=_checked("leaves by path", lambda value: isinstance(value, dict)))
 
 
 def header(where: str, kind: type[H], values: Any) -> H:
-    """The record of ``kind`` that JSON has at ``where``.
+    """The record of ``kind`` from the JSON ``values``.
 
     Raises:
-        InputError: It has other fields, or one that is not what it must be.
+        InputError: A field is missing, extra or invalid.
     """
     fields = [field.name for field in attrs.fields(kind)]  # type: ignore[arg-type]
     found = sorted(values) if isinstance(values, dict) else type(values).__name__
@@ -74,7 +74,7 @@ def header(where: str, kind: type[H], values: Any) -> H:
 
 
 def leaf(where: str, value: Any, like: Any) -> Any:
-    """The leaf that JSON has as ``value``, which must be of the kind of ``like``."""
+    """The leaf that the JSON ``value`` stands for, once it has the type of ``like``."""
     if isinstance(like, Key):
         fits = isinstance(value, dict) and value.keys() == {"seed", "path"} and isinstance(value["path"], list)
         require(fits, where, "the seed and the path of a key", repr(value))
@@ -82,9 +82,7 @@ def leaf(where: str, value: Any, like: Any) -> Any:
             return Key(**value)
         except InputError as error:
             raise error.within(f"{where}:") from None
-    alike = isinstance(value, type(like)) and isinstance(value, bool) == isinstance(like, bool)
-    fits = alike or (
-        type(like) is float and type(value) is int and is_real(value)
-    )  # other writers of JSON have 1 for 1.0
-    require(fits, where, f"a leaf that is {type(like).__name__}", repr(value))
-    return value if alike else float(value)
+    if type(like) is float and type(value) is int and is_real(value):
+        return float(value)  # other writers of JSON have 1 for 1.0
+    require(type(value) is type(like), where, f"a leaf that is {type(like).__name__}", repr(value))
+    return value

@@ -1,8 +1,8 @@
 """Initial values: described functions ``(key, shape, dtype) -> array``.
 
-``fan_in`` is the number of inputs that one output sums over and ``fan_out`` the number of outputs that one
-input feeds; weights are ``(in, out)``, and axes before those two count as a receptive field. The normal
-distributions are not truncated (as in PyTorch; Keras and JAX cut theirs at two standard deviations).
+``fan_in`` is the number of inputs that one output sums over, and ``fan_out`` the number of outputs that one input
+feeds. Weights are (in, out); axes before these two are a receptive field. Normal distributions are not truncated, as in
+PyTorch; Keras and JAX cut theirs at two standard deviations.
 """
 
 import math
@@ -14,7 +14,7 @@ import numpy as np
 
 from funcnn.arrays import Array, Shape, check_dtype, check_in_shape, namespace
 from funcnn.errors import InputError, is_real, require
-from funcnn.keys import AnyKey, Key, ShapeKey, check_key, spread
+from funcnn.keys import AnyKey, Key, ShapeKey, check_key
 from funcnn.spec import DescribedFunction, described
 
 __all__ = ["Initializer", "fans", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "lecun_normal"]
@@ -29,20 +29,10 @@ class Initializer(DescribedFunction):
         check_key(repr(self), key)
         check_in_shape(repr(self), shape)
         check_dtype(repr(self), dtype)
-        one = self._one(key, len(shape), dtype) if isinstance(key, ShapeKey) else None
-        if one is not None:
-            return spread(one, shape)
+        if isinstance(key, ShapeKey):
+            return key.normal(shape, dtype)  # which takes no memory, while the function may make an array of its own
         values = self.function(key, shape, dtype)
         return values if values.dtype == dtype else namespace(values).astype(values, dtype)  # NumPy widens bfloat16
-
-    def _one(self, key: ShapeKey, axes: int, dtype: Any) -> Array | None:
-        """One number, so that not all are computed; ``None`` for a function of one's own that takes one shape alone."""
-        ones = (1,) * axes
-        try:
-            values = self(Key(key.seed), ones, dtype)
-        except Exception:  # whatever it raises
-            return None
-        return values.reshape(()) if values.shape == ones else None
 
 
 @described
@@ -77,7 +67,7 @@ def lecun_normal() -> Initializer:
 
 @described
 def normal(stddev: float) -> Initializer:
-    """N(0, stddev^2), whatever the shape.
+    """N(0, stddev^2) for any shape.
 
     >>> normal(0.01)(Key(0), (2,), np.float32).dtype
     dtype('float32')
@@ -97,7 +87,7 @@ def zeros() -> Initializer:
 
 
 def check_initializer(where: str, initializer: object) -> None:
-    """Raise unless it is an initializer, rather than its constructor for instance."""
+    """Raise unless it is an initializer, rather than, say, a constructor of one."""
     if not isinstance(initializer, Initializer):
         raise InputError(where, "an initializer", repr(initializer), "call its constructor: he_normal()")
 
@@ -106,15 +96,13 @@ def fans(shape: Shape) -> tuple[int, int]:
     """``(fan_in, fan_out)`` of weights with this shape.
 
     Raises:
-        InputError: It has less than two axes.
+        InputError: The shape has fewer than two axes.
 
     >>> fans((784, 128)), fans((3, 3, 16, 32))
     ((784, 128), (144, 288))
     """
     check_in_shape("fans", shape)
-    if len(shape) < 2:
-        hint = "biases take zeros() or normal(stddev)"
-        raise InputError("fans", "weights of two axes or more", shape, hint)
+    require(len(shape) > 1, "fans", "weights of two axes or more", shape, "biases take zeros() or normal(stddev)")
     *field, inputs, outputs = shape
     return math.prod(field) * inputs, math.prod(field) * outputs
 

@@ -1,9 +1,8 @@
 """Keys: randomness as a value.
 
-A key is a seed and a path of labels. It does not change when it is used: the same key always draws the same
-numbers, and :meth:`Key.at` names as many independent children as one likes. A child is known by its label,
-not by the order of calls, so adding a layer or a metric never changes what another one draws. Nothing here
-reads or changes global random state.
+A key is a seed and a path of labels. It is immutable: the same key always draws the same numbers, and :meth:`Key.at`
+gives any number of independent children. A child is named by its label, not by the order of calls, so adding a layer or
+a metric never changes what another one draws. There is no global random state.
 """
 
 import hashlib
@@ -29,9 +28,9 @@ def _is_word(value: object) -> bool:
 
 
 def _label(value: Any) -> Label:
-    """A label as the plain int or str that prints and goes through JSON."""
+    """A label as a plain int or str, which prints well and goes through JSON."""
     if type(value) is str or (type(value) is int and 0 <= value < 2**64):
-        return value  # as nearly all are
+        return value  # the usual case
     label: Label = number(value)
     if isinstance(label, str) or _is_word(label):
         return label
@@ -39,7 +38,7 @@ def _label(value: Any) -> Label:
 
 
 def words(label: Label) -> tuple[int, ...]:
-    """A label as 32-bit words; the first tells numbers from strings, so two paths never read the same."""
+    """A label as 32-bit words; the first tells numbers from strings, so different paths give different words."""
     if isinstance(label, int):
         return (0, label & 0xFFFFFFFF, label >> 32)
     digest = hashlib.blake2b(label.encode(errors="surrogatepass"), digest_size=16).digest()
@@ -47,11 +46,11 @@ def words(label: Label) -> tuple[int, ...]:
 
 
 AnyKey: TypeAlias = Any
-"""A :class:`Key`, or what has its methods: a :class:`funcnn.jax.JaxKey`."""
+"""A :class:`Key`, or a :class:`funcnn.jax.JaxKey`, which has the same methods."""
 
 
 def check_key(where: str, key: AnyKey) -> None:
-    """Raise unless ``key`` has the methods of a :class:`Key`: a seed alone has none."""
+    """Raise unless ``key`` is a key, rather than a seed."""
     if not hasattr(key, "at"):
         raise InputError(where, "a key", repr(key), "make one of a seed: Key(0)")
 
@@ -59,7 +58,7 @@ def check_key(where: str, key: AnyKey) -> None:
 def check_draw(
     method: str, shape: Any = (), dtype: Any = np.float32, *, low: Any = 0.0, high: Any = 1.0, p: Any = 0.5, n: Any = 0
 ) -> None:
-    """Raise unless a key can draw this; a number that is traced is not known."""
+    """Raise unless a key can draw this; the values of traced numbers are not checked."""
     if (
         type(shape) is tuple
         and all(type(size) is int and size >= 0 for size in shape)
@@ -69,7 +68,7 @@ def check_draw(
         and 0 <= p <= 1
         and 0 <= n < 2**63
     ):
-        return  # as nearly all are: a step that draws asks often
+        return  # the usual case, which a step asks often
     where, sizes = f"Key.{method}", shape if isinstance(shape, tuple | list) else (shape,)
     require(all(map(is_size, sizes)), where, "a shape of whole numbers", repr(shape))
     check_dtype(where, dtype)
@@ -80,7 +79,7 @@ def check_draw(
 
 
 def _drawable(dtype: Any) -> Any:
-    """The dtype to draw numbers of: float32 for those of bfloat16."""
+    """The dtype to draw in: float32 for bfloat16, which NumPy cannot draw."""
     return dtype if np.dtype(dtype).kind == "f" else np.float32
 
 
@@ -94,7 +93,7 @@ class Key:
 
     Args:
         seed: A whole number in [0, 2**64).
-        path: The labels from the root to here.
+        path: The labels from the root to here, strings or whole numbers in [0, 2**64).
 
     Raises:
         InputError: The seed or a label is negative, too large or of another type.
@@ -118,8 +117,8 @@ class Key:
         self.__attrs_init__(plain, tuple(map(_label, path)))
 
     def at(self, *labels: Label) -> "Key":
-        """The child at ``labels``, each a string or a whole number."""
-        child = Key.__new__(Key)  # whose seed, and labels up to here, have been looked at
+        """The descendant at ``labels``."""
+        child = Key.__new__(Key)  # its seed and the labels up to here are checked already
         child.__attrs_init__(self.seed, (*self.path, *map(_label, labels)))
         return child
 
@@ -129,7 +128,7 @@ class Key:
         return self._generator().standard_normal(shape, _drawable(dtype)).astype(dtype, copy=False)
 
     def uniform(self, shape: Shape, dtype: Any = np.float32, *, low: float = 0.0, high: float = 1.0) -> Array:
-        """Independent draws from the uniform distribution on [low, high)."""
+        """Independent draws from the uniform distribution on [low, high); rounding may give ``high``."""
         check_draw("uniform", shape, dtype, low=low, high=high)
         draws = self._generator().random(shape, _drawable(dtype))
         draws *= high - low
@@ -146,15 +145,15 @@ class Key:
         check_draw("permutation", n=n)
         return self._generator().permutation(n)
 
-    def _generator(self) -> "np.random.Generator":  # a string, since NumPy imports its random numbers when first asked
+    def _generator(self) -> "np.random.Generator":  # a string: NumPy imports numpy.random on first use
         path = tuple(word for label in self.path for word in words(label))
         return np.random.Generator(np.random.PCG64(np.random.SeedSequence(self.seed, spawn_key=path)))
 
 
 class ShapeKey(Key):
-    """A key for shapes alone: a draw is one zero that is seen at every place, so a layer of any size costs nothing.
+    """A key for shapes alone: every draw is one zero, broadcast to the shape, so a layer of any size costs nothing.
 
-    ``init`` with it gives params that have the shapes and dtypes of a layer's, and not its numbers.
+    ``init`` with it gives params with the shapes and dtypes of a layer's, but without its numbers.
 
     >>> ShapeKey(0).at("weights").normal((10**6, 10**6)).shape
     (1000000, 1000000)
@@ -167,28 +166,28 @@ class ShapeKey(Key):
 
     def normal(self, shape: Shape, dtype: Any = np.float32) -> Array:
         check_draw("normal", shape, dtype)
-        return spread(np.zeros((), dtype), shape)
+        return _spread(np.zeros((), dtype), shape)
 
     def uniform(self, shape: Shape, dtype: Any = np.float32, *, low: float = 0.0, high: float = 1.0) -> Array:
         check_draw("uniform", shape, dtype, low=low, high=high)
-        return spread(np.zeros((), dtype), shape)
+        return _spread(np.zeros((), dtype), shape)
 
     def bernoulli(self, p: float, shape: Shape) -> Array:
         check_draw("bernoulli", shape, p=p)
-        return spread(np.zeros((), np.bool), shape)
+        return _spread(np.zeros((), np.bool), shape)
 
     def permutation(self, n: int) -> Array:
         check_draw("permutation", n=n)
-        return spread(np.zeros((), np.int64), (n,))
+        return _spread(np.zeros((), np.int64), (n,))
 
 
-def spread(value: Array, shape: Shape) -> Array:
-    """An array of this shape that has ``value``, an array without an axis, at every place, in the memory of one.
+def _spread(value: Array, shape: Shape) -> Array:
+    """The 0-d array ``value``, broadcast to the shape in the memory of one number; the view is writeable.
 
     Raises:
         InputError: NumPy has no array of this shape.
     """
-    try:  # not broadcast_to, whose views refuse writes: an init may change what it has drawn
+    try:  # not broadcast_to, whose views refuse writes: an init may write to its draws
         return np.lib.stride_tricks.as_strided(value, shape, (0,) * len(shape))
     except ValueError:
         raise InputError("init", "params of a shape that NumPy can have", shape) from None

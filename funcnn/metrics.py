@@ -1,13 +1,13 @@
 """Evaluation metrics that merge exactly across batches.
 
-A metric that is a mean over samples is a function ``(outputs, targets, weights=None)``, and :func:`weighted_mean`
-merges it. What is no mean comes from a table that merges by adding: a :func:`confusion_matrix` gives
-:func:`precision`, :func:`recall` and :func:`f1`; :func:`reliability` gives the :func:`calibration_error`.
+A mean over samples is a function ``(outputs, targets, weights=None)``, and :func:`weighted_mean` merges its values.
+Other metrics are computed from tables that merge by addition: a :func:`confusion_matrix` gives :func:`precision`,
+:func:`recall` and :func:`f1`; a :func:`reliability` table gives the :func:`calibration_error`.
 
-Outputs of a classification are logits or probabilities (batch, ..., classes), and its targets integers (batch, ...) or
-distributions (batch, ..., classes); each position counts as a sample. Elsewhere targets have the shape of the outputs,
-(batch, ...). Weights are (batch,), or (batch, ...) for each position. Every metric raises ``InputError`` for targets or
-weights of another shape, and for no samples.
+In classification, outputs are logits or probabilities (batch, ..., classes), and targets are integers (batch, ...) or
+distributions (batch, ..., classes); each position counts as a sample. In other metrics, targets have the shape of the
+outputs, (batch, ...). Weights are (batch,), or (batch, ...) for each position. Every metric raises ``InputError`` for
+targets or weights of another shape, and for no samples.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,9 +27,8 @@ __all__ += ["weighted_mean"]
 
 
 def accuracy(outputs: Array, targets: Array, weights: Array | None = None) -> Any:
-    """The share of samples whose largest output stands at the target, weighted where weights are given.
+    """The weighted share of samples whose largest output is at the target.
 
-    >>> import numpy as np
     >>> accuracy(np.array([[0.1, 0.9], [0.8, 0.2]]), np.array([1, 1]))
     0.5
     """
@@ -39,9 +38,8 @@ def accuracy(outputs: Array, targets: Array, weights: Array | None = None) -> An
 
 @described
 def top_k_accuracy(k: int) -> DescribedFunction:
-    """The share of samples whose target is among the k largest outputs; of equal outputs the first counts as larger.
+    """The share of samples whose target is among the k largest outputs; among equal outputs, the first ranks higher.
 
-    >>> import numpy as np
     >>> top_k_accuracy(2)(np.array([[0.1, 0.2, 0.7], [0.5, 0.3, 0.2]]), np.array([1, 2]))
     0.5
     """
@@ -52,18 +50,17 @@ def top_k_accuracy(k: int) -> DescribedFunction:
         xp = namespace(outputs)
         own = xp.take_along_axis(outputs, labels[:, None], axis=1)
         earlier = xp.arange(outputs.shape[1])[None, :] < labels[:, None]
-        ahead = ~(outputs <= own) | ((outputs == own) & earlier)  # NaN is ahead of all: who diverged is wrong
+        ahead = ~(outputs <= own) | ((outputs == own) & earlier)  # NaN is ahead of all
         return _share(xp.count_nonzero(ahead, axis=1) < k, weights)
 
     return DescribedFunction(metric)
 
 
 def binary_accuracy(outputs: Array, targets: Array, weights: Array | None = None, *, threshold: float = 0.5) -> Any:
-    """The mean share of right outputs, each on its own: right where output and target are on one side of a threshold.
+    """The mean share of outputs on the same side of the threshold as their target.
 
-    Targets are 0 or 1. Outputs above the threshold are taken for 1; for logits it is 0.
+    Targets are 0 or 1, and an output above the threshold counts as 1. For logits the threshold is 0.
 
-    >>> import numpy as np
     >>> binary_accuracy(np.array([[0.9, 0.2, 0.6]]), np.array([[1, 0, 0]])) == 2 / 3
     True
     """
@@ -72,9 +69,8 @@ def binary_accuracy(outputs: Array, targets: Array, weights: Array | None = None
 
 
 def exact_match(outputs: Array, targets: Array, weights: Array | None = None, *, threshold: float = 0.5) -> Any:
-    """The share of samples whose outputs are all right, for several labels per sample.
+    """The share of samples with all outputs right, as in :func:`binary_accuracy`, for several labels per sample.
 
-    >>> import numpy as np
     >>> exact_match(np.array([[0.9, 0.2], [0.9, 0.6]]), np.array([[1, 0], [1, 0]]))
     0.5
     """
@@ -85,16 +81,14 @@ def exact_match(outputs: Array, targets: Array, weights: Array | None = None, *,
 
 @described
 def regression_accuracy(precision: float) -> DescribedFunction:
-    """The metric of the share of outputs with |output - target| < precision.
+    """The share of outputs with |output - target| < precision.
 
-    In *Neural Networks from Scratch* the precision is the standard deviation of the targets over 250.
+    In *Neural Networks from Scratch* the precision is the standard deviation of the targets / 250.
 
-    >>> import numpy as np
     >>> regression_accuracy(0.1)(np.array([[1.0], [2.0]]), np.array([[1.05], [2.2]]))
     0.5
     """
-    fits = is_real(precision) and precision > 0
-    require(fits, "regression_accuracy", "a precision above 0", repr(precision))
+    require(is_real(precision) and precision > 0, "regression_accuracy", "a precision above 0", repr(precision))
 
     def metric(outputs: Array, targets: Array, weights: Array | None = None) -> Any:
         outputs, targets, weights = _alike("regression_accuracy", outputs, targets, weights)
@@ -104,9 +98,8 @@ def regression_accuracy(precision: float) -> DescribedFunction:
 
 
 def negative_log_likelihood(outputs: Array, targets: Array, weights: Array | None = None) -> Any:
-    """The mean of -log p of the target for probabilities (batch, classes); infinite at p = 0, which scikit-learn clips.
+    """The mean of -log p of the target, for probabilities (batch, classes); infinite at p = 0 (scikit-learn clips p).
 
-    >>> import numpy as np
     >>> round(negative_log_likelihood(np.array([[0.5, 0.5]]), np.array([0])), 4)
     0.6931
     """
@@ -116,11 +109,10 @@ def negative_log_likelihood(outputs: Array, targets: Array, weights: Array | Non
 
 
 def confusion_matrix(outputs: Array, targets: Array, weights: Array | None = None) -> Array:
-    """How often, or with what weight, each class (row) is taken for each (column); those of batches add up.
+    """The number, or total weight, of samples of each class (row) per predicted class (column); matrices add up.
 
-    Outputs that are NaN are wrong: the sample counts in equal parts for each of the other classes.
+    A sample with an output that is NaN counts in equal parts for each wrong class.
 
-    >>> import numpy as np
     >>> confusion_matrix(np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]]), np.array([1, 1, 0]))
     array([[0., 1.],
            [1., 1.]])
@@ -138,7 +130,6 @@ def confusion_matrix(outputs: Array, targets: Array, weights: Array | None = Non
 def precision(matrix: Array) -> Array:
     """Per class: true positives / predicted positives; 0 for a class that was never predicted.
 
-    >>> import numpy as np
     >>> precision(np.array([[3.0, 1.0], [1.0, 1.0]]))
     array([0.75, 0.5 ])
     """
@@ -149,7 +140,6 @@ def precision(matrix: Array) -> Array:
 def recall(matrix: Array) -> Array:
     """Per class: true positives / samples of the class; 0 for a class without samples.
 
-    >>> import numpy as np
     >>> recall(np.array([[3.0, 1.0], [0.0, 0.0]]))
     array([0.75, 0.  ])
     """
@@ -166,7 +156,7 @@ def f1(matrix: Array) -> Array:
 def reliability(outputs: Array, targets: Array, weights: Array | None = None, *, bins: int = 10) -> Array:
     """For probabilities (batch, classes), a table (bins, 3) of weight, confidence and correctness; tables add up.
 
-    The confidence is the largest probability, and bin i holds those in (i / bins, (i + 1) / bins].
+    The confidence is the largest probability; bin i holds the samples with confidence in (i / bins, (i + 1) / bins].
     """
     require(is_count(bins), "reliability", "bins to be a positive whole number", repr(bins))
     outputs, labels, weights = _classified("reliability", outputs, targets, weights)
@@ -182,9 +172,8 @@ def reliability(outputs: Array, targets: Array, weights: Array | None = None, *,
 
 
 def calibration_error(table: Array) -> Any:
-    """The mean of |correctness - confidence| over the bins of a :func:`reliability` table (Guo et al. 2017).
+    """The weighted mean of |correctness - confidence| over the bins of a :func:`reliability` table (Guo et al. 2017).
 
-    >>> import numpy as np
     >>> calibration_error(np.array([[10.0, 9.0, 5.0]]))
     0.4
     """
@@ -194,7 +183,7 @@ def calibration_error(table: Array) -> Any:
 
 
 def weighted_mean(parts: Iterable[tuple[float, Mapping[str, Any]]]) -> dict[str, float]:
-    """The mean of metrics over pairs of weight and metrics: exact where a weight is what its metrics average over.
+    """The mean of metrics over (weight, metrics) pairs: exact if each weight is the total weight of its batch.
 
     >>> weighted_mean([(3, {"loss": 1.0}), (1, {"loss": 5.0})])
     {'loss': 2.0}
@@ -203,7 +192,9 @@ def weighted_mean(parts: Iterable[tuple[float, Mapping[str, Any]]]) -> dict[str,
     fits = bool(pairs) and all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs)
     require(fits, "weighted_mean", "pairs of weight and metrics", repr(parts))
     weights, metrics = zip(*pairs, strict=True)
-    total = sum(weights)
+    total, names = sum(weights), {tuple(sorted(each)) for each in metrics}
+    require(total > 0, "weighted_mean", "weights with a sum above 0", total)
+    require(len(names) == 1, "weighted_mean", "metrics of the same names", " and ".join(map(repr, names)))
 
     def mean(values: Sequence[Any]) -> float:
         return float(sum(weight * value for weight, value in zip(weights, values, strict=True)) / total)
@@ -213,7 +204,7 @@ def weighted_mean(parts: Iterable[tuple[float, Mapping[str, Any]]]) -> dict[str,
 
 
 def _classified(where: str, outputs: Array, targets: Array, weights: Array | None) -> tuple[Array, Array, Array | None]:
-    """Outputs, labels (batch,) and weights, once they fit each other."""
+    """The checked outputs, labels (batch,) and weights."""
     outputs, targets, weights = present(where, outputs, targets, weights, classes=True)
     if outputs.ndim != 2 or outputs.shape[1] < 2:
         hint = "for anything else choose other metrics: binary_accuracy, or none"
@@ -239,7 +230,7 @@ def _alike(where: str, outputs: Array, targets: Array, weights: Array | None) ->
 def _right_sides(
     where: str, outputs: Array, targets: Array, weights: Array | None, threshold: float
 ) -> tuple[Array, Array | None]:
-    """Whether output and target are on one side of the threshold, which NaN is not; and the weights."""
+    """Whether each output is on the side of its target, which NaN never is; and the weights."""
     require(is_real(threshold), where, "a threshold that is a number", repr(threshold))
     outputs, targets, weights = _alike(where, outputs, targets, weights)
     check_probabilities(where, targets)
@@ -247,7 +238,7 @@ def _right_sides(
 
 
 def _right(outputs: Array, labels: Array) -> Array:
-    """Whether the largest output stands at the label, and none is NaN."""
+    """Whether the largest output is at the label, and no output is NaN."""
     if isinstance(outputs, np.ndarray) and (squares := np.vdot(outputs, outputs)) == squares:  # so no output is NaN
         return outputs.argmax(axis=-1) == labels  # np.argmax takes a microsecond more
     return (namespace(outputs).argmax(outputs, axis=-1) == labels) & _is_number(outputs)
@@ -263,7 +254,7 @@ def _share(correct: Array, weights: Array | None) -> Any:
     """The share of true samples (batch,), counted exactly."""
     xp = namespace(correct)
     if weights is None:
-        count = number(xp.count_nonzero(correct))  # an int of NumPy's, which divides as it is
+        count = number(xp.count_nonzero(correct))  # an int on NumPy
         return (count if isinstance(count, int) else xp.astype(count, default_float(xp))) / correct.shape[0]
     return number(xp.sum(xp.where(correct, weights, xp.zeros_like(weights)))) / number(xp.sum(weights))
 
@@ -277,14 +268,14 @@ def _mean(values: Array, weights: Array | None) -> Any:
 
 
 def _check_table(where: str, table: Array, columns: int | None = None) -> None:
-    """Raise unless it has so many columns, or else as many as rows."""
+    """Raise unless the table has this number of columns, or is square."""
     check_real(where, "a table", table)
     if table.ndim != 2 or table.shape[0] == 0 or table.shape[1] != (columns or table.shape[0]):
         raise InputError(where, f"a table (rows, {columns or 'rows'})", table.shape)
 
 
 def _counts(where: str, matrix: Array) -> tuple[Array, Array, Array]:
-    """How often each class was predicted rightly, was predicted, and was there: the diagonal and both sums."""
+    """Per class: true positives, predicted positives and samples, the diagonal and both sums of the matrix."""
     _check_table(where, matrix)
     xp = namespace(matrix)
     right = xp.sum(matrix * xp.eye(matrix.shape[0], dtype=matrix.dtype), axis=0)

@@ -1,7 +1,7 @@
 """The optimizers of *Neural Networks from Scratch in Python*, exactly, under the names and defaults of the book.
 
-The same names mean other rules elsewhere; here eps stands outside the root, accumulators start at 0, the momentum
-takes the learning rate in, and the rate of update t is learning_rate / (1 + decay t).
+They differ from :mod:`funcnn.optimizers.rules`: epsilon is outside the root, accumulators start at 0, the velocity
+includes the learning rate, and the rate of update t is learning_rate / (1 + decay t).
 """
 
 from funcnn import optimizers

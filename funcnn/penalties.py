@@ -1,8 +1,8 @@
 """Penalties: numbers that grow with the params, added to the loss once per batch.
 
-A penalty is not weight decay: its gradient goes through the optimizer's rule, while the decay of
-:func:`funcnn.adamw` does not. ``mask`` is a pattern of paths as in :mod:`funcnn.optimizers.transforms`; the default
-takes the weights of dense and convolutional layers, and neither biases nor tables nor scales.
+A penalty is not weight decay: its gradient goes through the optimizer's rule; the decay of :func:`funcnn.adamw` does
+not. ``mask`` is a pattern of paths as in :mod:`funcnn.optimizers.transforms`. The default matches the weights of dense
+and convolutional layers, but no biases, tables or scales.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ class Penalty(Described):
 
 @described
 def l1(strength: float, mask: str = "*weights") -> Penalty:
-    """strength sum |w|; the gradient is strength sign(w), and 0 at 0.
+    """strength * sum |w|; the gradient is strength * sign(w), and 0 at 0.
 
     >>> import numpy as np
     >>> float(l1(0.5).value({"weights": np.array([-2.0, 1.0]), "biases": np.array([9.0])}))
@@ -46,7 +46,7 @@ def l1(strength: float, mask: str = "*weights") -> Penalty:
 
 @described
 def l2(strength: float, mask: str = "*weights") -> Penalty:
-    """strength sum w^2; the gradient is 2 strength w. The ``alpha`` of scikit-learn is l2(alpha / (2 batch)).
+    """strength * sum w^2; the gradient is 2 * strength * w. scikit-learn's ``alpha`` is l2(alpha / (2 batch)).
 
     >>> import numpy as np
     >>> l2(0.5).gradient({"weights": np.array([-2.0, 1.0]), "biases": np.array([9.0])})

@@ -1,4 +1,4 @@
-"""Reading files that anyone may have written: no pipes or devices, and no more bytes than there is use for."""
+"""Reading untrusted files: pipes and devices are refused, and the number of bytes is bounded."""
 
 import gzip
 import os
@@ -13,14 +13,14 @@ from funcnn.errors import InputError, require
 _GZIP_MAGIC = b"\x1f\x8b"
 
 DAMAGED = "the file is damaged, get it again"
-"""What to do about a file that is not what its format says."""
+"""The hint for a file that breaks its format."""
 
 EXPANSION = 1032
-"""How many bytes a byte of a gzip file can stand for, at most: deflate has no shorter code."""
+"""The most bytes that one byte of a gzip file can expand to: the limit of deflate's codes."""
 
 
 def check_name(path: str | Path) -> None:
-    """Raise unless a file can have this name: a null character, or half of a pair of surrogates, is in none."""
+    """Raise unless the name is valid: without null characters and lone surrogates."""
     try:
         fits = b"\0" not in os.fsencode(path)
     except UnicodeEncodeError:
@@ -29,21 +29,21 @@ def check_name(path: str | Path) -> None:
 
 
 def check_readable(path: str | Path) -> None:
-    """Raise for a pipe or a device, where a reader may wait forever, and for a name that no file can have.
+    """Raise for an invalid name, and for a pipe or a device, where a reader may wait forever.
 
     Folders, missing files and names that are too long pass: opening them fails at once.
     """
     check_name(path)
-    is_file, is_folder, exists = (f(path) for f in (os.path.isfile, os.path.isdir, os.path.exists))
-    require(is_file or is_folder or not exists, str(path), "a file that can be read", "a pipe or a device")
+    fits = os.path.isfile(path) or os.path.isdir(path) or not os.path.exists(path)  # noqa: PTH110, PTH112, PTH113
+    require(fits, str(path), "a file that can be read", "a pipe or a device")
 
 
 @contextmanager
 def opened(path: str | Path) -> Iterator[tuple[BufferedIOBase, int]]:
-    """The uncompressed bytes of a file, gzipped or plain, whatever its name; and how many there may be, at most.
+    """The uncompressed bytes of a file, gzipped or plain, and an upper bound of their number.
 
     Raises:
-        InputError: The file cannot be read, or inside: is no whole gzip file.
+        InputError: The file cannot be read or, while the block reads it, is not a whole gzip file.
     """
     check_readable(path)
     try:
@@ -58,7 +58,7 @@ def opened(path: str | Path) -> Iterator[tuple[BufferedIOBase, int]]:
 
 
 def read_as_is(path: str | Path) -> bytes:
-    """The bytes of a file, whatever they are.
+    """The bytes of a file, without uncompressing them.
 
     Raises:
         InputError: The file cannot be read.
@@ -74,7 +74,7 @@ def read_bytes(path: str | Path, most: int = 1 << 28) -> bytes:
     """The uncompressed bytes of a file, gzipped or plain.
 
     Raises:
-        InputError: The file cannot be read, is no whole gzip file, or holds more than ``most`` bytes.
+        InputError: The file cannot be read, is not a whole gzip file, or holds more than ``most`` bytes.
     """
     with opened(path) as (file, possible):
         content = file.read(min(most, possible) + 1)

@@ -1,7 +1,7 @@
-"""Schedules: described functions from the number of finished updates to a value, a learning rate for instance.
+"""Schedules: described functions from the number of finished updates to a value, such as a learning rate.
 
-They are written in plain arithmetic, so that a step counter which is traced by a compiler serves as well. A value is a
-finite number of at least 0, and a count of steps a positive whole number; others raise ``InputError``.
+They are plain arithmetic, so a compiler can trace the step counter. A value is a finite number of at least 0, and a
+number of steps is a positive whole number; others raise ``InputError``.
 """
 
 import math
@@ -58,7 +58,7 @@ def inverse_time_decay(value: float, decay: float) -> Schedule:
 
 @described
 def exponential_decay(value: float, rate: float, steps: int = 1, staircase: bool = False) -> Schedule:
-    """value rate^(step / steps); with ``staircase`` the exponent is rounded down.
+    """value * rate^(step / steps); with ``staircase`` the exponent is rounded down.
 
     >>> exponential_decay(1.0, 0.5, steps=10, staircase=True)(25)
     0.25
@@ -75,7 +75,7 @@ def exponential_decay(value: float, rate: float, steps: int = 1, staircase: bool
 
 @described
 def polynomial(value: float, end: float, steps: int, power: float = 1.0) -> Schedule:
-    """end + (value - end) (1 - step / steps)^power, and ``end`` after ``steps``; linear unless told otherwise.
+    """end + (value - end) (1 - step / steps)^power, and ``end`` after ``steps``; linear by default.
 
     >>> polynomial(1.0, 0.0, steps=4)(1)
     0.75
@@ -104,7 +104,7 @@ def cosine(value: float, steps: int, end: float = 0.0) -> Schedule:
 
 @described
 def join(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
-    """One schedule after the other: from each boundary on the next one, which counts its steps from there.
+    """One schedule after the other: at each boundary the next one begins, at its step 0.
 
     >>> warm_then_decay = join([polynomial(0.0, 1.0, steps=4), inverse_time_decay(1.0, 0.5)], [4])
     >>> [warm_then_decay(step) for step in (0, 2, 4, 6)]
@@ -131,7 +131,7 @@ def join(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
 
 @described
 def piecewise(values: Sequence[float], boundaries: Sequence[int]) -> Schedule:
-    """``values[i]`` before ``boundaries[i]``, the next one from there on; Keras changes one step later.
+    """``values[i]`` before ``boundaries[i]``, ``values[i + 1]`` from there on; Keras changes one step later.
 
     >>> [piecewise([1.0, 0.1], [100])(step) for step in (99, 100)]
     [1.0, 0.1]
@@ -142,7 +142,7 @@ def piecewise(values: Sequence[float], boundaries: Sequence[int]) -> Schedule:
 
 @described
 def warm_up(schedule: Schedule, steps: int) -> Schedule:
-    """From 0 to the first value of ``schedule`` in a straight line, then ``schedule`` from its beginning.
+    """Linear from 0 to the first value of ``schedule``, then ``schedule`` from its step 0.
 
     >>> [warm_up(constant(1.0), steps=4)(step) for step in (0, 1, 4, 100)]
     [0.0, 0.25, 1.0, 1.0]
@@ -154,9 +154,10 @@ def warm_up(schedule: Schedule, steps: int) -> Schedule:
 
 @described
 def one_cycle(peak: float, steps: int, warm_share: float = 0.3, start_divisor: float = 25.0) -> Schedule:
-    """Up to ``peak`` by a cosine in the first share of the steps, then down to 0 (Smith and Topin 2018).
+    """A cosine from peak / start_divisor up to ``peak``, then one down to 0 (Smith and Topin 2018).
 
-    It starts at peak / start_divisor, and is 0 after ``steps`` updates; PyTorch's ``OneCycleLR`` ends one step earlier.
+    The rise takes ``warm_share`` of the steps. The value is 0 after ``steps`` updates; PyTorch's ``OneCycleLR`` ends
+    one step earlier.
 
     >>> [round(one_cycle(1.0, steps=100)(step), 3) for step in (0, 30, 65, 100)]
     [0.04, 1.0, 0.5, 0.0]
@@ -170,10 +171,10 @@ def one_cycle(peak: float, steps: int, warm_share: float = 0.3, start_divisor: f
 
 
 def as_schedule(where: str, rate: Rate) -> Callable[[Any], Any]:
-    """A number as the constant schedule; of a function what it gives, a scalar of NumPy's as a number of Python's.
+    """A number as a constant schedule; a function as itself, with NumPy scalars turned into Python numbers.
 
     Raises:
-        InputError: Neither, or a number that is negative or not finite; ``where`` names the caller.
+        InputError: ``rate`` is neither, or is a number that is negative or not finite; ``where`` names the caller.
     """
     if callable(rate):
         return compose(number, rate)  # type: ignore[no-any-return]
@@ -192,17 +193,17 @@ def _check_schedule(where: str, schedule: object) -> None:
 
 
 def _done(step: Any, steps: int) -> Any:
-    """The share of the steps that is done, at most 1."""
+    """step / steps, at most 1."""
     return _where(step < _traceable(steps), step / float(steps), 1.0)
 
 
 def _traceable(steps: int) -> float:
-    """A number of steps, also where a traced counter of 32 bits cannot be compared with it."""
+    """A number of steps that a traced 32-bit counter can be compared with."""
     return steps if steps < 2**31 else float(steps)
 
 
 def _where(condition: Any, chosen: Any, other: Any) -> Any:
-    """A conditional expression, also where the condition is traced."""
+    """``chosen if condition else other``, where the condition may be traced."""
     if isinstance(condition, bool):
         return chosen if condition else other
     return namespace(condition).where(condition, chosen, other)

@@ -1,14 +1,14 @@
 """A constructor remembers its call.
 
-``@described`` stores the constructor and its arguments on what it makes: layers, losses, optimizers, schedules,
-initializers. From that one mechanism come the repr, the summary table, saving without pickle, and loading,
-which calls registered constructors and nothing else. What a user describes is registered in the same way.
+``@described`` registers a constructor, funcnn's or a user's, and stores each call on the layer, loss, optimizer or
+schedule that it makes. The repr, the summary table, saving without pickle, and loading all follow from that.
 """
 
 import functools
 import inspect
 import reprlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain, islice
 from types import MappingProxyType
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
@@ -18,20 +18,19 @@ from funcnn.arrays import number
 from funcnn.errors import InputError, require
 
 Plain: TypeAlias = Any
-"""None, booleans, numbers, strings, lists of them, and described things as ``{"name": ..., "arguments": ...}``."""
+"""None, booleans, numbers, strings, lists of them, and described parts as ``{"name": ..., "arguments": ...}``."""
 
 MOST_PARTS, DEEPEST = 10_000, 100
-"""Of how many described things one may be made that :func:`from_plain` builds, and how deep its data may be nested."""
-
+"""The most described parts that :func:`from_plain` builds, and the deepest nesting of its data."""
 
 _signature = functools.cache(inspect.signature)
 
 
 @attrs.frozen(eq=False)
 class Spec:
-    """A constructor and the arguments of one call, each by its parameter's name, defaults included.
+    """A constructor and the arguments of one call by parameter name, defaults included.
 
-    ``parts`` counts what is made and all described things in it, each as often as it is used.
+    ``parts`` is the number of described parts, this one included, each counted as often as it is used.
     """
 
     constructor: Callable[..., "Described"]
@@ -49,9 +48,9 @@ class Spec:
         return self.constructor(*bound.args, **bound.kwargs)
 
     def __str__(self) -> str:
-        """The call as one would write it: required arguments and the learning rate by position, others by name.
+        """The call as source code: required arguments and the learning rate by position, others by name.
 
-        Defaults are left out, but for the learning rate.
+        Arguments that are equal to their defaults are left out, except the learning rate.
         """
         written: list[str] = []
         for name, parameter in _signature(self.constructor).parameters.items():
@@ -67,10 +66,10 @@ class Spec:
 
 @attrs.frozen(eq=False, repr=False)
 class Described:
-    """What a described constructor makes; ``spec`` is ``None`` for one that was made, or changed, by hand.
+    """What a described constructor makes; ``spec`` is ``None`` if it was made or changed by hand.
 
-    ``attrs.evolve`` leaves the spec behind: what it changes is no longer what the call made. What has a spec is pickled
-    as its call, so its functions may be closures.
+    ``attrs.evolve`` drops the spec, since the call no longer makes that object. An object with a spec is pickled as its
+    call, so its functions may be closures.
     """
 
     spec: Spec | None = attrs.field(default=None, init=False)
@@ -84,11 +83,7 @@ class Described:
 
 @attrs.frozen(eq=False, repr=False)
 class DescribedFunction(Described):
-    """A function that remembers how it was made; called, it is that function.
-
-    Attributes:
-        function: The function.
-    """
+    """A function that remembers how it was made."""
 
     function: Callable[..., Any]
 
@@ -110,12 +105,12 @@ _CONSTRUCTORS: dict[str, Callable[..., Described]] = {}
 def described(constructor: Callable[P, D]) -> Callable[P, D]:
     """Make ``constructor`` remember its calls, and register it under its name for :func:`from_plain`.
 
-    NumPy scalars among the arguments become Python numbers, which never promote an array; lists become tuples,
-    and dicts tuples of pairs.
+    Among its arguments, NumPy scalars become Python numbers, which never promote an array, lists become tuples, and
+    dicts become tuples of pairs.
 
     Raises:
         InputError: Another module has registered the name already.
-        TypeError: At a call: the arguments do not fit, or what is made cannot remember.
+        TypeError: At a call: the arguments do not fit, or the result is not a :class:`Described`.
 
     >>> @described
     ... def doubled(schedule, times=1):
@@ -142,9 +137,8 @@ def described(constructor: Callable[P, D]) -> Callable[P, D]:
         made = constructor(*bound.args, **bound.kwargs)
         if not isinstance(made, Described):
             raise TypeError(f"{name}(): @described makes layers, losses and the like, not {made!r}")
-        within = count_parts(tuple(bound.arguments.values()))
-        parts = 1 + max(within, 0 if made.spec is None else made.spec.parts)
-        made = attrs.evolve(made)  # a copy: the constructor may have given back what it was given
+        parts = 1 + max(count_parts(tuple(bound.arguments.values())), made.spec.parts if made.spec else 0)
+        made = attrs.evolve(made)  # a copy: the constructor may have returned one of its arguments
         object.__setattr__(made, "spec", Spec(construct, dict(bound.arguments), parts))
         return made
 
@@ -153,7 +147,7 @@ def described(constructor: Callable[P, D]) -> Callable[P, D]:
 
 
 def count_parts(value: Any) -> int:
-    """How many described things there are in one or in a sequence of them; 0 in plain data.
+    """The number of described parts in one or in a sequence of them; 0 in plain data.
 
     >>> count_parts("relu")
     0
@@ -173,7 +167,7 @@ def constructors() -> Mapping[str, Callable[..., Described]]:
 
 
 def map_parts(f: Callable[[Described], Described], made: D) -> D:
-    """``made``, constructed again with ``f`` applied to its described arguments, alone or in a sequence."""
+    """``made``, constructed again with ``f`` applied to its described arguments, in sequences too."""
     if made.spec is None:
         return made
 
@@ -194,7 +188,7 @@ def to_plain(value: Any) -> Plain:
     """``value`` as data that JSON can hold; the inverse of :func:`from_plain`.
 
     Raises:
-        InputError: A part was made by hand, or an argument is no plain data (a function, an array).
+        InputError: A part was made by hand, or an argument is not plain data, such as a function or an array.
     """
     match value:
         case Described(spec=Spec() as spec):
@@ -209,66 +203,64 @@ def to_plain(value: Any) -> Plain:
 
 
 def from_plain(plain: Plain) -> Any:
-    """What ``plain`` describes, built by the registered constructors; lists come back as tuples.
+    """The object that ``plain`` describes, built by registered constructors only; lists come back as tuples.
 
     Raises:
-        InputError: A name is not registered, an argument is unknown, or a constructor refuses its arguments;
-            all unknown names and arguments are listed, each with its path. Or it describes more than 10,000 things, or
-            nests them more than 100 deep.
+        InputError: Names or arguments are unknown (all are listed with their paths), a constructor refuses its
+            arguments, or the data describe more than 10,000 parts or are nested more than 100 deep.
 
     >>> from_plain({"name": "elu9", "arguments": {}})
     Traceback (most recent call last):
     funcnn.errors.InputError: from_plain: expected registered constructors, got 'elu9' at the top; ...
     """
-    reader = _Reader()
-    build = reader.read(plain, "", 0)
-    hint = "import the module that defines it"
-    require(not reader.unknown, "from_plain", "registered constructors", ", ".join(reader.unknown), hint)
-    return build()
+    faults = [*islice(_faults(plain, "", 0), MOST_PARTS + 1)]
+    _check_parts(len(faults))
+    unknown, hint = ", ".join(chain.from_iterable(faults)), "import the module that defines it"
+    require(not unknown, "from_plain", "registered constructors", unknown, hint)
+    parts = 0
 
-
-class _Reader:
-    """Reads plain data, and while it builds what they describe, counts its parts: the one thing that changes."""
-
-    def __init__(self) -> None:
-        self.unknown: list[str] = []
-        self.described = self.parts = 0
-
-    def read(self, plain: Plain, path: str, depth: int) -> Callable[[], Any]:
-        """The function that builds what ``plain`` describes; notes as unknown what no registered constructor takes."""
-        place = path.lstrip(".") or "the top"
-        require(depth <= DEEPEST, "from_plain", f"data that are at most {DEEPEST} deep", "deeper ones")
+    def build(plain: Plain) -> Any:
+        nonlocal parts
         match plain:
-            case {"name": str(name), "arguments": dict(arguments), **rest} if not rest:
-                self.described += 1
-                _check_parts(self.described, name)
-                if name not in _CONSTRUCTORS:
-                    self.unknown.append(f"{name!r} at {place}")
-                else:
-                    surplus = arguments.keys() - _signature(_CONSTRUCTORS[name]).parameters
-                    self.unknown.extend(f"argument {argument!r} of {name} at {place}" for argument in sorted(surplus))
-                parts = {key: self.read(part, f"{path}.{key}", depth + 1) for key, part in arguments.items()}
-                return lambda: self.built(name, {key: part() for key, part in parts.items()})
+            case {"name": name, "arguments": given}:
+                arguments = {key: build(part) for key, part in given.items()}
+                try:
+                    made = Spec(_CONSTRUCTORS[name], arguments).build()
+                except TypeError as error:
+                    raise InputError("from_plain", f"the arguments of {name}", arguments, str(error)) from error
+                parts += count_parts(made) - count_parts(tuple(arguments.values()))
+                _check_parts(parts)
+                return made
             case list():
-                members = [self.read(part, f"{path}[{i}]", depth + 1) for i, part in enumerate(plain)]
-                return lambda: tuple(member() for member in members)
-            case None | bool() | int() | float() | str():
-                return lambda: plain
+                return tuple(map(build, plain))
             case _:
-                self.unknown.append(f"{plain!r} at {place}")
-                return lambda: plain
+                return plain
 
-    def built(self, name: str, arguments: Mapping[str, Any]) -> Described:
-        """What the constructor makes of the arguments, unless there are too many parts by then."""
-        try:
-            made = Spec(_CONSTRUCTORS[name], arguments).build()
-        except TypeError as error:
-            raise InputError("from_plain", f"the arguments of {name}", arguments, str(error)) from error
-        self.parts += count_parts(made) - count_parts(tuple(arguments.values()))
-        _check_parts(self.parts, name)
-        return made
+    return build(plain)
 
 
-def _check_parts(parts: int, name: str) -> None:
+def _faults(plain: Plain, path: str, depth: int) -> Iterator[list[str]]:
+    """For each described part, the names and arguments that no registered constructor has, with their paths."""
+    place = path.lstrip(".") or "the top"
+    require(depth <= DEEPEST, "from_plain", f"data that are at most {DEEPEST} deep", "deeper ones")
+    match plain:
+        case {"name": str(name), "arguments": dict(arguments), **rest} if not rest:
+            if name not in _CONSTRUCTORS:
+                yield [f"{name!r} at {place}"]
+            else:
+                surplus = arguments.keys() - _signature(_CONSTRUCTORS[name]).parameters
+                yield [f"argument {argument!r} of {name} at {place}" for argument in sorted(surplus)]
+            for key, part in arguments.items():
+                yield from _faults(part, f"{path}.{key}", depth + 1)
+        case list():
+            for i, part in enumerate(plain):
+                yield from _faults(part, f"{path}[{i}]", depth + 1)
+        case None | bool() | int() | float() | str():
+            return
+        case _:
+            yield [f"{plain!r} at {place}"]
+
+
+def _check_parts(parts: int) -> None:
     expected = f"at most {MOST_PARTS:,} layers and other parts"
-    require(parts <= MOST_PARTS, "from_plain", expected, f"{parts:,} or more, with {name}")
+    require(parts <= MOST_PARTS, "from_plain", expected, f"{parts:,} or more")

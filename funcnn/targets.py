@@ -1,6 +1,6 @@
-"""What a loss accepts beside the outputs: targets of the right shape and value, and weights; else ``InputError``.
+"""Checks of the outputs, targets and weights that losses and metrics take; each raises ``InputError``.
 
-Values are checked on NumPy alone, where they are known; traced ones are not.
+Only values on NumPy are checked, since traced values are unknown.
 """
 
 from collections.abc import Callable
@@ -20,11 +20,11 @@ Check: TypeAlias = Callable[[str, Array], None]
 def present(
     where: str, outputs: Array, targets: Array, weights: Array | None, *, classes: bool = False
 ) -> tuple[Array, Array, Array | None]:
-    """The arguments of a loss or metric, checked, without a trace of the samples whose weight is 0.
+    """The arguments of a loss or metric, checked, with each position as a sample.
 
-    In their rows stand outputs and targets of the sample with the largest weight, so that whatever they held, NaN
-    among it, changes neither the value nor a gradient. Weights come back in the namespace's own floating dtype. The
-    positions of a sample, all axes but the last of ``classes``, else those that weights have, become samples.
+    The axes of the positions are all but the last if that one holds ``classes``, else those of the weights. Samples of
+    weight 0 become copies of the sample with the largest weight, so their outputs and targets, NaN included, change
+    neither the value nor a gradient. Weights come back as by :func:`as_floating`.
     """
     check_floating(where, outputs, "outputs")
     check_real(where, "targets", targets)
@@ -48,7 +48,7 @@ def present(
 def _as_samples(
     where: str, axes: int, outputs: Array, targets: Array, weights: Array | None
 ) -> tuple[Array, Array, Array | None]:
-    """The first ``axes`` axes as one; weights of fewer axes are those of all positions behind them."""
+    """The arguments with their first ``axes`` axes as one; weights with fewer axes are broadcast over the others."""
     leading = outputs.shape[:axes]
     if targets.shape[:axes] != leading or 0 in leading:
         raise InputError(where, f"targets {leading}, or with more axes, and at least one", targets.shape)
@@ -73,7 +73,7 @@ def check_weights(where: str, weights: Array) -> Array:
 
 
 def as_floating(weights: Array) -> Array:
-    """Weights of any real dtype as floating numbers, of the namespace's own dtype at least."""
+    """Weights of any real dtype in the namespace's default floating dtype, or in their own if it is wider."""
     xp = namespace(weights)
     own = default_float(xp)
     floating = is_dtype(xp, weights.dtype, "real floating")
@@ -93,7 +93,7 @@ def distributions(where: str, outputs: Array, targets: Targets) -> Array:
         expected = f"targets as integers ({batch},) or distributions ({batch}, {classes})"
         raise InputError(where, expected, f"{targets.dtype} {targets.shape}")
     hits = targets[:, None] == xp.arange(classes)
-    if not isinstance(hits, np.ndarray) or np.count_nonzero(hits) != batch:  # faster than to look at every label
+    if not isinstance(hits, np.ndarray) or np.count_nonzero(hits) != batch:  # faster than checking every label
         check_labels(where, targets, classes)
     return xp.astype(hits, outputs.dtype)
 
@@ -101,12 +101,12 @@ def distributions(where: str, outputs: Array, targets: Targets) -> Array:
 def check_labels(where: str, targets: Array, classes: int) -> None:
     """Raise unless each label is one of the classes."""
     if isinstance(targets, np.ndarray) and targets.size and targets.astype(np.uint64).max() < classes:
-        return  # in one pass: a negative label is a huge one without a sign
+        return  # in one pass: as unsigned numbers, negative labels are huge
     _check_rows(f"labels from 0 to {classes - 1}", lambda labels: (labels >= 0) & (labels < classes))(where, targets)
 
 
 def _check_rows(expected: str, fit: Callable[[Array], Array]) -> Check:
-    """The check that refuses the first row in which not all of what ``fit`` gives is true."""
+    """A check that refuses the first row for which ``fit(targets)`` is not all true."""
 
     def check(where: str, targets: Array) -> None:
         if isinstance(targets, np.ndarray) and not (fits := fit(targets)).all():
@@ -125,7 +125,7 @@ check_signs = _check_rows("targets of -1 or 1", lambda values: abs(values) == 1)
 
 
 def shares_of(outputs: Array, weights: Weights) -> Array:
-    """Each sample's share (batch,) of the mean: 1 / batch, or its weight over the sum of all weights."""
+    """Each sample's share (batch,) of the mean: 1 / batch, or its weight / the sum of all weights."""
     xp, batch = namespace(outputs), outputs.shape[0]
     if weights is None:
         return xp.full((batch,), 1 / batch, dtype=outputs.dtype)

@@ -1,16 +1,17 @@
-"""Trees of arrays: records, tuples, lists and dicts, nested as one likes.
+"""Trees of arrays: nested records, tuples, lists and dicts; ``None`` is an empty tree.
 
-Parameters, gradients, optimizer state and batches are frozen records. :func:`record` registers a class once
-with ``optree`` (this is the only file that imports it), and from then on :func:`map` reaches its arrays; what has
-names that only a caller knows, such as metrics, is a :class:`frozendict`. ``None`` is an empty tree.
+Parameters, gradients, optimizer state and batches are frozen records: :func:`record` makes a class of them, and
+:func:`map` reaches their arrays. Values under names that only a caller knows, such as metrics, are a
+:class:`funcnn.nodes.frozendict`. Only this file imports ``optree``, which does the work.
 """
 
 import builtins
 import difflib
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 from typing import Any, TypeVar, dataclass_transform
 
 import attrs
@@ -19,19 +20,16 @@ import optree
 
 from funcnn.arrays import namespace, readonly
 from funcnn.errors import InputError, require
+from funcnn.nodes import Flatten, Unflatten, frozendict as frozendict, on_node, register
 
 _NAMESPACE, _CONSTANT = "funcnn", "constant"
 
 T = TypeVar("T")
 
-Flatten = Callable[[Any], tuple[tuple[Any, ...], Any, tuple[str, ...]]]
-"""From a node to its children, what else it takes to make it again, and the children's names."""
 
-Unflatten = Callable[[Any, Any], Any]
-"""From what else it takes and the children to the node."""
-
-_NODES: list[tuple[type, Flatten, Unflatten]] = []
-_LISTENERS: list[Callable[[type, Flatten, Unflatten], None]] = []
+@on_node
+def _register(cls: type, flatten: Flatten, unflatten: Unflatten) -> None:
+    optree.register_pytree_node(cls, flatten, unflatten, namespace=_NAMESPACE)
 
 
 def _as_views(cls: type, fields: list[Any]) -> list[Any]:
@@ -45,8 +43,8 @@ def _as_views(cls: type, fields: list[Any]) -> list[Any]:
 def record(cls: type[T]) -> type[T]:
     """Make ``cls`` a frozen attrs record whose fields are the children of a tree.
 
-    NumPy arrays are kept as read-only views, so that a stray write raises; records compare by identity, since
-    arrays do not compare to one truth value (:func:`equal` and :func:`allclose` do).
+    NumPy arrays are kept as read-only views, so a stray write raises. Records compare by identity;
+    :func:`equal` and :func:`allclose` compare their arrays.
 
     >>> @record
     ... class Pair:
@@ -70,7 +68,7 @@ class _Text(str):
 
 
 def shown(tree: Any) -> str:
-    """The repr of a tree, with dtype and shape of its arrays instead of their numbers.
+    """The repr of a tree, with the dtypes and shapes of its arrays instead of their numbers.
 
     >>> shown({"weights": np.zeros((784, 128), np.float32), "step": 3})
     "{'weights': float32 (784, 128), 'step': 3}"
@@ -83,8 +81,8 @@ def _leaf(leaf: Any) -> str:
 
 
 def table(title: str, tree: Any) -> str:
-    """What a notebook shows of a tree, as HTML: the path of every leaf, and what it is."""
-    from html import escape  # 10 ms that an import of funcnn does without
+    """An HTML table of the paths and kinds of all leaves, for notebooks."""
+    from html import escape  # 10 ms that import funcnn does without
 
     cells = [(escape(path), escape(_leaf(leaf))) for path, leaf in leaves_with_paths(tree)]
     rows = "".join(f"<tr><td>{path}</td><td>{leaf}</td></tr>" for path, leaf in cells)
@@ -92,12 +90,12 @@ def table(title: str, tree: Any) -> str:
 
 
 def constant() -> Any:
-    """A field of a record that is part of the params but is not trained: the step leaves it as it is."""
+    """A field of a record that belongs to the params but is not trained."""
     return attrs.field(metadata={_CONSTANT: True})
 
 
 def trainable(params: Any) -> Any:
-    """The params with ``None``, an empty tree, in place of each :func:`constant` field."""
+    """The params with ``None`` in place of each :func:`constant` field."""
     return optree.tree_map(
         lambda node: attrs.evolve(node, **dict.fromkeys(_constants(node))) if _constants(node) else node,
         params,
@@ -107,7 +105,7 @@ def trainable(params: Any) -> Any:
 
 
 def with_constants(trained: Any, params: Any) -> Any:
-    """``trained``, a tree as :func:`trainable` gives it, with the constants of ``params``."""
+    """The inverse of :func:`trainable`: ``trained`` with the constants of ``params``."""
 
     def whole(node: Any, new: Any) -> Any:
         names = _constants(node)
@@ -125,83 +123,13 @@ def _constants(node: Any) -> list[str]:
     return [field.name for field in getattr(type(node), "__attrs_attrs__", ()) if _CONSTANT in field.metadata]
 
 
-def register(frozen: Any) -> None:
-    """Make the class of a record known, unless it is: one that was pickled by value is unknown where it arrives."""
-    if any(known is frozen for known, _, _ in _NODES):
-        return
-    names = tuple(field.name for field in attrs.fields(frozen))
-    several = len(names) > 1  # for which attrgetter gives a tuple
-    children: Any = attrgetter(*names) if several else lambda node: tuple(getattr(node, name) for name in names)
-    frozen.__reduce__ = lambda node: (frozen, children(node))  # a copy is made by the call, which protects its arrays
-    parts, whole = lambda node: (children(node), None, names), lambda _, values: frozen(*values)
-    _register(frozen, parts, whole, path_entry_type=optree.GetAttrEntry)
-
-
-def records(module: str) -> list[type]:
-    """The classes of records that a module defines."""
-    return [cls for cls, _, _ in _NODES if cls.__module__ == module]
-
-
-class frozendict(Mapping[str, Any]):  # noqa: N801 as the builtin of Python 3.15
-    """A mapping that cannot be written to; as a tree it has the values as children, in the order they were given.
-
-    >>> metrics = frozendict({"loss": 0.5, "accuracy": 0.75})
-    >>> metrics
-    {'loss': 0.5, 'accuracy': 0.75}
-    >>> metrics["loss"] = 0.0
-    Traceback (most recent call last):
-    TypeError: 'frozendict' object does not support item assignment
-    """
-
-    __slots__ = ("_values",)
-
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self._values = {name: readonly(value) for name, value in values.items()}
-
-    def __getitem__(self, name: str) -> Any:
-        return self._values[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __repr__(self) -> str:
-        return repr(self._values)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return frozendict, (self._values,)
-
-
-def on_node(listener: Callable[[type, Flatten, Unflatten], None]) -> None:
-    """Call ``listener(class, flatten, unflatten)`` for every kind of node that there is, and for every one to come."""
-    for node in _NODES:
-        listener(*node)
-    _LISTENERS.append(listener)
-
-
-def _register(cls: type, flatten: Flatten, unflatten: Unflatten, **options: Any) -> None:
-    optree.register_pytree_node(cls, flatten, unflatten, namespace=_NAMESPACE, **options)
-    for listener in _LISTENERS:
-        listener(cls, flatten, unflatten)
-    _NODES.append((cls, flatten, unflatten))
-
-
-_register(
-    frozendict,
-    lambda node: (tuple(node.values()), tuple(node), tuple(node)),
-    lambda names, values: frozendict(dict(zip(names, values, strict=True))),
-)
-
-
 def map(f: Callable[..., Any], tree: Any, *rest: Any) -> Any:
-    """Apply ``f`` to the leaves of ``tree`` and of ``rest``, which have its structure."""
+    """The tree of ``f(leaf, *leaves of rest)``; the trees in ``rest`` have the structure of ``tree``."""
     return optree.tree_map(f, tree, *rest, namespace=_NAMESPACE)
 
 
 def map_with_paths(f: Callable[..., Any], tree: Any, *rest: Any) -> Any:
-    """Apply ``f(path, leaf, *leaves of rest)`` as :func:`map` does, with paths as :func:`leaves_with_paths` gives them.
+    """The tree of ``f(path, leaf, *leaves of rest)``, with paths as :func:`leaves_with_paths` gives them.
 
     >>> map_with_paths(lambda path, x: 0 if path == "b" else x, {"a": 1, "b": 2})
     {'a': 1, 'b': 0}
@@ -212,7 +140,7 @@ def map_with_paths(f: Callable[..., Any], tree: Any, *rest: Any) -> Any:
 
 
 def zipped(tree: Any, *rest: Any) -> tuple[list[tuple[Any, ...]], Callable[[Any], Any]]:
-    """The leaves of all trees side by side, and the function from as many values to a tree.
+    """The leaves of all trees side by side, and the function from a list of new leaves to a tree.
 
     >>> zipped((7, 9), (2, 5))[0]
     [(7, 2), (9, 5)]
@@ -247,7 +175,7 @@ def nodes(kind: type[T], tree: Any) -> list[T]:
 
 
 def pieces(tree: Any, rows: int, size: int) -> Iterator[Any]:
-    """The first ``rows`` rows of all arrays, in trees of ``size`` rows; the last one may have fewer.
+    """The first ``rows`` rows of all arrays, cut into trees of ``size`` rows; the last may have fewer.
 
     >>> list(pieces({"a": np.arange(3)}, 3, 2))
     [{'a': array([0, 1])}, {'a': array([2])}]
@@ -262,10 +190,10 @@ def unflatten(template: Any, values: list[Any]) -> Any:
 
 
 def matching(where: str, pattern: str, tree: Any) -> Any:
-    """A tree like ``tree``: for each leaf, whether its path matches a pattern, as in a shell.
+    """A tree like ``tree`` that says of each leaf whether its path matches the shell pattern.
 
     Raises:
-        InputError: No leaf matches, so that nothing would be done; those with the nearest paths are named.
+        InputError: No leaf matches; the message names the nearest paths.
 
     >>> matching("freeze", "*.weights", {"0": {"weights": 1.0, "biases": 2.0}})
     {'0': {'weights': True, 'biases': False}}
@@ -282,7 +210,7 @@ def evolve_at(tree: Any, path: str, f: Callable[[Any], Any]) -> Any:
     """The tree with ``f`` applied to the one leaf at ``path``.
 
     Raises:
-        InputError: There is no leaf at the path; those there are are listed.
+        InputError: There is no leaf at the path; the message lists all paths.
 
     >>> evolve_at({"a": 1, "b": (2, 3)}, "b.0", lambda x: 10 * x)
     {'a': 1, 'b': (20, 3)}
@@ -293,7 +221,7 @@ def evolve_at(tree: Any, path: str, f: Callable[[Any], Any]) -> Any:
 
 
 def ravel(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
-    """All elements as one vector, and the function that makes a tree of such a vector again.
+    """All elements as one vector, and the function from such a vector back to a tree.
 
     >>> vector, unravel = ravel((np.ones((2, 2)), np.zeros(1)))
     >>> vector
@@ -304,7 +232,7 @@ def ravel(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
     arrays = leaves(tree)
     require(len(arrays) > 0, "ravel", "a tree with at least one array", tree)
     xp = namespace(arrays[0])
-    ends = [*itertools.accumulate(int(np.prod(array.shape)) for array in arrays)]
+    ends = [*itertools.accumulate(math.prod(array.shape) for array in arrays)]
 
     def unravel(vector: Any) -> Any:
         require(vector.shape == (ends[-1],), "unravel", f"a vector ({ends[-1]},)", vector.shape)
@@ -321,7 +249,7 @@ def same_structure(left: Any, right: Any) -> bool:
 
 
 def kind(leaf: Any) -> str:
-    """Dtype and shape of an array, or the type of what is none.
+    """The dtype and shape of an array; the type of any other leaf.
 
     >>> kind(np.zeros(2)), kind(0.0)
     ('float64 (2,)', 'float')
@@ -330,7 +258,7 @@ def kind(leaf: Any) -> str:
 
 
 def unlike(left: Any, right: Any) -> list[tuple[str, str, str]]:
-    """Path and both kinds of every leaf that differs in its kind, or is missing on one side.
+    """The path and both kinds of every leaf whose kind differs, or that is missing on one side.
 
     >>> unlike({"a": 1, "b": 2.0}, {"a": 1, "b": 2, "c": 3})
     [('b', 'float', 'int'), ('c', 'missing', 'int')]
@@ -352,11 +280,11 @@ def equal(left: Any, right: Any) -> bool:
 def allclose(left: Any, right: Any, *, rtol: float = 1e-5, atol: float = 1e-8) -> bool:
     """Whether structure and shapes are the same and ``|left - right| <= atol + rtol |right|`` in every leaf.
 
-    Leaves that are no numbers, keys for instance, are equal.
+    Leaves that are not numbers, such as keys, must be equal.
     """
 
     def close(a: Any, b: Any) -> bool:
-        if np.asarray(a).dtype == object:
+        if {np.asarray(leaf).dtype.kind for leaf in (a, b)} & {*"OUS"}:  # objects and texts
             return _same_bits(a, b)
         return np.shape(a) == np.shape(b) and np.allclose(a, b, rtol=rtol, atol=atol)
 
@@ -369,7 +297,7 @@ def size(tree: Any) -> int:
     >>> size((np.zeros((3, 4)), np.zeros(4)))
     16
     """
-    return sum(int(np.prod(np.shape(leaf))) for leaf in leaves(tree))
+    return sum(math.prod(np.shape(leaf)) for leaf in leaves(tree))
 
 
 def _same_bits(left: Any, right: Any) -> bool:

@@ -60,6 +60,13 @@ def test_the_same_model_gives_the_same_bytes_however_its_arrays_lie_in_memory(sa
     assert (tmp_path / "again").read_bytes() == saved.read_bytes()
 
 
+def test_the_byte_order_of_arrays_is_no_part_of_a_tree(path):
+    swapped = (np.arange(3.0).astype(">f8"), np.arange(3, dtype="<i4"))
+    save_tree(path, swapped)
+    for template in (swapped, tuple(array.astype(array.dtype.newbyteorder()) for array in swapped)):
+        assert tree.equal(load_tree(path, template), (np.arange(3.0), np.arange(3, dtype=np.int32)))
+
+
 def test_any_safetensors_reader_opens_it(saved):
     arrays = safetensors.numpy.load_file(saved)
     assert sorted(arrays) == ["1.0.biases", "1.0.weights", "2.biases", "2.weights"]

@@ -89,8 +89,8 @@ TWO = ("one/a.png", "two/b.png")
     [
         ((), {}, "a folder of images for each of two labels or more, got no folder"),
         (("one/a.png",), {}, r"a folder of images for each of two labels or more, got \['one'\]"),
-        (("one/a.png", "two/.b.png"), {}, "images in every label's folder, got none in two"),
-        (("one/a.png", "one/b.png", "two/a.png"), {}, "two images of 'two' or more, to train and to test on, got 1"),
+        (("one/a.png", "two/.b.png"), {}, "two images or more for each label, .*, got 1 in 'one', 0 in 'two'"),
+        (("one/a.png", "one/b.png", "two/a.png"), {}, "two images or more for each label, .*, got 1 in 'two'"),
         (TWO, {"test": 0}, r"a share of test images in \(0, 1\), got 0"),
         (TWO, {"test": 1.0}, r"a share of test images in \(0, 1\), got 1.0"),
         (TWO, {"scaling": "none"}, "a scaling of unit, symmetric, got 'none'"),

@@ -2,6 +2,7 @@
 
 import io
 import os
+import struct
 import sys
 import time
 import warnings
@@ -239,11 +240,14 @@ def test_no_image_starts_a_process_opens_a_socket_or_takes_memory_beyond_its_siz
     drawn().save(content, "tiff", compression="tiff_lzw")
     torn = content.getvalue()[:8] + bytes(2000) + content.getvalue()[2008:]
     files = {"a.png": EPS, "a.eps": EPS, "a.jpg": EPS, "b.gif": GIANT, "c.png": png(Image.new("1", (9400, 9400)))}
+    drawn().convert("RGB").save(coloured := io.BytesIO(), "tiff")
+    three, nine = (struct.pack("<HHIH", 277, 3, 1, samples) for samples in (3, 9))  # samples per pixel
+    files["nine.tif"] = coloured.getvalue().replace(three, nine)
     files |= {"torn.tif": torn, "whole.tif": content.getvalue(), "whole.png": png(drawn())}
     for name, bytes_ in files.items():
         (tmp_path / name).write_bytes(bytes_)
     run = ran("-c", ALONE, *(tmp_path / name for name in files), check=True)
-    assert run.stdout.splitlines() == ["refused"] * 6 + ["(200, 300, 4)"] * 2 + ["[] True"]
+    assert run.stdout.splitlines() == ["refused"] * 7 + ["(200, 300, 4)"] * 2 + ["[] True"]
     assert run.stderr == ""
 
 
@@ -263,8 +267,8 @@ def test_threads_that_read_images_leave_stderr_and_warnings_as_they_were(tmp_pat
 
 def test_what_is_no_file_is_refused_and_does_not_wait(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
-    for path in (tmp_path / "pipe.png", tmp_path, "/dev/zero"):
-        with pytest.raises(InputError, match="expected an image, got a folder, a pipe or a device"):
+    for path, got in ((tmp_path / "pipe.png", "a pipe or a device"), (tmp_path, "Is a dir"), ("/dev/zero", "a pipe")):
+        with pytest.raises(InputError, match=f"expected a file that can be read, got {got}"):
             read_image(path)
 
 

@@ -17,7 +17,7 @@ SIGNS = 2 * HIT - 1
 def test_scipy_agrees():
     scipy = pytest.importorskip("scipy.special")
     x = np.concatenate([np.linspace(-40, 40, 801), [-700.0, -1e4, 1e4]])
-    named = (special.sigmoid, scipy.expit), (special.erf, scipy.erf), (special.normal_cdf, scipy.ndtr)
+    named = (special.sigmoid, scipy.expit), (special.normal_cdf, scipy.ndtr)
     for ours, theirs in (*named, (special.softplus, lambda x: np.logaddexp(x, 0))):
         assert ours(x) == pytest.approx(theirs(x), rel=1e-12, abs=1e-300)
     assert special.log_softmax(LOGITS) == pytest.approx(scipy.log_softmax(LOGITS, axis=1), rel=1e-9)

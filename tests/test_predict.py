@@ -208,8 +208,8 @@ def test_no_image_ends_the_others_whatever_it_is(predict, images, tmp_path, monk
     assert answered == [str(odd[0]), rf"{images}/evil\x1b[2J .jpg", str(seven)]
     huge, pipe, device, long, missing = error.splitlines()
     assert huge == f"error: {odd[2]}: out of memory"
-    assert "expected an image, got a folder, a pipe or a device" in pipe
-    assert device.startswith("error: /dev/zero: expected an image, got")
+    assert "expected a file that can be read, got a pipe or a device" in pipe
+    assert device.startswith("error: /dev/zero: expected a file that can be read, got")
     assert long.endswith("expected a file that can be read, got File name too long")
     assert missing.startswith(r"error: missing\x1b[2J.jpg: expected a file")
     assert "\x1b" not in printed + error

@@ -109,6 +109,10 @@ def test_equal_means_every_bit(left, right, same):
         (Pair(np.ones(2)), (np.ones(2),), False),
         ((1.0, Key(0)), (1.0 + 1e-9, Key(0)), True),
         ((1.0, Key(0)), (1.0, Key(1)), False),
+        ((1.0, "a"), (1.0 + 1e-9, "a"), True),
+        ((1.0, "a"), (1.0, "b"), False),
+        ((1.0, "a"), (1.0, 2.0), False),
+        ((1.0, 2.0), (1.0, "a"), False),
     ],
 )
 def test_allclose_allows_rounding_alone(left, right, close):

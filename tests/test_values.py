@@ -251,11 +251,16 @@ def test_schedules_trace_however_many_steps_there_are(schedule):
 
 
 @pytest.mark.parametrize(
-    "content", [[8, 65, *[0, 0, 0, 1] * 65, 7], [8, 3, *[255] * 12], [13, 4, *[255] * 12, *[0] * 4]]
+    ("content", "expected"),
+    [
+        ([8, 65, *[0, 0, 0, 1] * 65, 7], "sizes that fit into memory"),
+        ([8, 3, *[255] * 12], "bytes of values for shape"),
+        ([13, 4, *[255] * 12, 0, 0, 0, 0], "sizes that fit into memory"),
+    ],
 )
-def test_idx_headers_that_no_array_has_are_refused(tmp_path, content):
+def test_idx_headers_that_no_array_has_are_refused(tmp_path, content, expected):
     (tmp_path / "a").write_bytes(bytes([0, 0, *content]))
-    with pytest.raises(InputError, match=r"expected at most 64 axes|sizes that fit into memory"):
+    with pytest.raises(InputError, match=expected):
         fn.data.read_idx(tmp_path / "a")
 
 

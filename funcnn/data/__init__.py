@@ -1,4 +1,4 @@
-"""Data: idx files, images, the data sets that are read from them, computed ones, and shuffled batches."""
+"""Data: idx files, images, data sets read from them, computed data sets, and shuffled batches."""
 
 from funcnn.data.batches import *
 from funcnn.data.datasets import *

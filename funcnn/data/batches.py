@@ -14,12 +14,12 @@ __all__ = ["batches"]
 
 
 def batches(key: Key, batch: Batch, batch_size: int) -> Iterator[Batch]:
-    """The samples of ``batch`` in an order drawn from ``key``, ``batch_size`` at a time; the last may be smaller.
+    """The samples of ``batch`` in an order drawn from ``key``, ``batch_size`` at a time; the last batch may be smaller.
 
-    Give every epoch a key of its own, ``key.at("epoch", epoch)``, and every epoch is shuffled anew.
+    Give every epoch its own key, such as ``key.at("epoch", epoch)``, to shuffle it anew.
 
     Raises:
-        InputError: ``batch_size`` is no positive whole number, there are no samples, or their numbers differ.
+        InputError: ``batch_size`` is not a positive whole number, or the arrays have no samples or different numbers.
 
     >>> import numpy as np
     >>> samples = Batch(np.zeros((5, 2)), np.arange(5))
@@ -28,12 +28,11 @@ def batches(key: Key, batch: Batch, batch_size: int) -> Iterator[Batch]:
     """
     check_key("batches", key)
     require(is_count(batch_size), "batches", "a batch_size that is a positive whole number", repr(batch_size))
-    tables = row_tables(key, count_rows("batches", batch), batch_size)
-    return (take_rows(batch, rows) for rows in concat(tables))
+    return (take_rows(batch, rows) for rows in concat(row_tables(key, count_rows("batches", batch), batch_size)))
 
 
 def row_tables(key: Key, samples: int, batch_size: int) -> list[Array]:
-    """The numbers of the samples in each of the :func:`batches`: a table (steps, batch), and one of a smaller last one.
+    """The sample numbers of all :func:`batches`: a table (steps, batch), and one (1, rest) for a smaller last batch.
 
     >>> [table.tolist() for table in row_tables(Key(0), 5, 2)]
     [[[2, 4], [3, 0]], [[1]]]

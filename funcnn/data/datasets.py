@@ -1,7 +1,6 @@
 """Data sets by name: ``mnist_5k`` comes with funcnn, ``mnist`` and ``fashion_mnist`` are downloaded once.
 
-A data set is its bytes: each file is known by the MD5 of its uncompressed content, wherever it comes from, so a
-file that is damaged or is another data set's never passes for it.
+The MD5 of its uncompressed bytes identifies each file, so damaged files and files of other data sets are refused.
 """
 
 import io
@@ -29,7 +28,7 @@ DatasetName: TypeAlias = Literal["mnist_5k", "mnist", "fashion_mnist"]
 Scaling: TypeAlias = Literal["unit", "symmetric"]
 
 SCALINGS: Mapping[str, tuple[float, float]] = MappingProxyType({"unit": (0.0, 255.0), "symmetric": (127.5, 127.5)})
-"""By name, the offset and the divisor of pixels: "unit" is x / 255, "symmetric" is (x - 127.5) / 127.5."""
+"""Offset and divisor of pixels by name: "unit" is x / 255, "symmetric" is (x - 127.5) / 127.5."""
 
 
 @attrs.frozen(eq=False)
@@ -37,7 +36,7 @@ class Dataset:
     """Samples to train on and to test on.
 
     Attributes:
-        name: The name in ``funcnn.data.sources.SOURCES``, or of the folder it was read from.
+        name: The name of the data set, or of the folder that it was read from.
         train: Inputs (samples, 784) float32 and targets (samples,) int64.
         test: The same, held out.
         class_names: The name of each label.
@@ -58,19 +57,19 @@ class Dataset:
 def load_dataset(name: DatasetName, *, data_dir: str | Path | None = None, scaling: Scaling = "unit") -> Dataset:
     """Load ``"mnist_5k"``, ``"mnist"`` or ``"fashion_mnist"``.
 
-    ``mnist_5k`` comes with funcnn. The others are read from ``data_dir``, or else from the folder that the
-    environment variable ``FUNCNN_DATA_DIR`` names, either itself or its subfolder ``name``; without both they are
-    downloaded once into the user's cache folder (which takes the extra ``experiments``).
+    ``mnist_5k`` comes with funcnn. The others are read from ``data_dir`` or, without it, from the folder that the
+    environment variable ``FUNCNN_DATA_DIR`` names, or from its subfolder ``name``. Without both, they are downloaded
+    once into the user's cache folder, which takes the extra ``experiments``.
 
     Args:
         name: The data set.
-        data_dir: A folder with the four idx files, gzipped or plain, named as the source names them or with a dot in
-            place of the last hyphen but one (``train-images.idx3-ubyte``); then nothing is downloaded.
+        data_dir: A folder with the four idx files, gzipped or plain, named ``train-images-idx3-ubyte`` or
+            ``train-images.idx3-ubyte`` and so on.
         scaling: ``"unit"`` for pixels in [0, 1], ``"symmetric"`` for [-1, 1].
 
     Raises:
-        InputError: An unknown name or scaling, a folder or file that is missing, bytes that are not this data
-            set's, or no mirror that serves them.
+        InputError: The name or scaling is unknown, a folder or file is missing, a file has other bytes than this data
+            set's, or no mirror serves it.
 
     >>> data = load_dataset("mnist_5k")
     >>> data.train.inputs.shape, data.test.inputs.shape, data.train.inputs.dtype
@@ -84,7 +83,7 @@ def load_dataset(name: DatasetName, *, data_dir: str | Path | None = None, scali
     def content(file: str) -> bytes:
         if folder is None:
             return downloaded(name, file)
-        dotted = file.replace("-idx", ".idx")  # as many archives unpack them
+        dotted = file.replace("-idx", ".idx")  # the names in many archives
         paths = (folder / part for part in (f"{file}.gz", file, f"{dotted}.gz", dotted))
         path = next(filter(Path.exists, paths), None)
         if path is None:
@@ -124,7 +123,7 @@ def scale(pixels: Array, scaling: str) -> Array:
 
 
 def _folder(where: str, name: str, data_dir: str | Path | None) -> Path | None:
-    """The local folder with the files of ``name``, or ``None`` where they are to be downloaded."""
+    """The local folder with the files of ``name``, or ``None`` if they must be downloaded."""
     if not SOURCES[name].mirrors:
         hint = f"leave it out, or choose one of {', '.join(other for other in SOURCES if SOURCES[other].mirrors)}"
         require(data_dir is None, where, "no data_dir, since this data set comes with funcnn", data_dir, hint)
@@ -139,6 +138,6 @@ def _folder(where: str, name: str, data_dir: str | Path | None) -> Path | None:
 
 
 def check_scaling(where: str, scaling: object, *, or_none: bool = False) -> None:
-    """Raise unless it is the name of a scaling, or ``None`` where that will do."""
+    """Raise unless it is the name of a scaling or, with ``or_none``, ``None``."""
     fits = is_one_of(scaling, SCALINGS) or (or_none and scaling is None)
     require(fits, where, f"a scaling of {', '.join(SCALINGS)}" + (", or None" if or_none else ""), repr(scaling))

@@ -1,4 +1,4 @@
-"""A folder as a data set: for each label a folder of that name with its images."""
+"""A folder as a data set: it has one subfolder of images for each label."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,22 +20,22 @@ __all__ = ["load_folder"]
 def load_folder(
     path: str | Path, key: Key, *, test: float = 0.2, scaling: Scaling = "unit", ink: str = "auto"
 ) -> Dataset:
-    """The images in the folders of ``path``, which are named by the labels.
+    """The images in the subfolders of ``path``; each subfolder is named after its label.
 
-    Each image is made what MNIST would have of it by :func:`funcnn.data.as_mnist`, as ``experiments.predict`` does.
-    The labels are sorted by name, and what is held out depends on the key and the names of the files alone. Files
-    beside the labels' folders and hidden ones are left out.
+    :func:`funcnn.data.as_mnist` gives each image the form of MNIST's, as ``experiments.predict`` does. The labels are
+    sorted by name. The split depends on the key and the names of the files alone. Hidden files and files directly in
+    ``path`` are ignored.
 
     Args:
         path: The folder of folders.
         key: Draws the images to hold out.
-        test: The share of each label's images to hold out, in (0, 1); at least one is, and at least one is not.
+        test: The share of each label's images to hold out, in (0, 1); both parts get at least one image.
         scaling: ``"unit"`` for pixels in [0, 1], ``"symmetric"`` for [-1, 1].
         ink: Whether ink is ``"dark"`` or ``"light"`` in all images, or ``"auto"``.
 
     Raises:
-        InputError: ``path`` is no folder, has fewer than two labels or one with fewer than two images, or some files
-            are no images or blank; they are listed.
+        InputError: ``path`` is not a folder, has fewer than two labels, has a label with fewer than two images, or
+            has files that are not images or are blank; the message lists these files.
         ModuleNotFoundError: The extra ``experiments`` is not installed.
     """
     where, folder = f"load_folder({str(path)!r})", Path(path)
@@ -47,27 +47,26 @@ def load_folder(
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     require(len(names) > 1, where, "a folder of images for each of two labels or more", names or "no folder")
     paths = [image_paths(folder / name) for name in names]
-    empty = [name for name, found in zip(names, paths, strict=True) if not found]
-    require(not empty, where, "images in every label's folder", f"none in {', '.join(empty)}")
+    few = [f"{len(found)} in {name!r}" for name, found in zip(names, paths, strict=True) if len(found) < 2]
+    require(not few, where, "two images or more for each label, to train and to test on", ", ".join(few))
     inputs = scale(_read_all(where, [path for found in paths for path in found], ink), scaling)
     targets = np.repeat(np.arange(len(names)), [len(found) for found in paths])
-    order, parts = key.permutation(len(targets)), []
-    for label, name in enumerate(names):  # each label in both parts in its share
-        own = order[targets[order] == label]
-        require(len(own) > 1, where, f"two images of {name!r} or more, to train and to test on", len(own))
-        parts.append(np.split(own, [min(max(1, round(test * len(own))), len(own) - 1)]))
-    tested, trained = (order[np.isin(order, np.concatenate(part))] for part in zip(*parts, strict=True))
+    order, tested = key.permutation(len(targets)), np.zeros(len(targets), bool)
+    for label, found in enumerate(paths):  # both parts get their share of each label
+        own = np.flatnonzero(targets[order] == label)
+        tested[own[: min(max(1, round(test * len(found))), len(found) - 1)]] = True
+    held_out, trained = order[tested], order[~tested]
     return Dataset(
         name=folder.resolve().name,
         train=Batch(inputs[trained], targets[trained]),
-        test=Batch(inputs[tested], targets[tested]),
+        test=Batch(inputs[held_out], targets[held_out]),
         class_names=tuple(names),
         scaling=scaling,
     )
 
 
 def _read_all(where: str, paths: Sequence[Path], ink: str) -> UInt8[Array, "samples 28 28"]:
-    """All images, or one error that lists the files that are none."""
+    """All images, or one error that lists all files that are not images."""
     images, faults = [], []
     for path in paths:
         try:

@@ -1,11 +1,10 @@
 """The idx format of MNIST: two zero bytes, a type, the number of axes, big-endian sizes, big-endian values.
 
-Files may be gzipped or plain. A file that is not exactly what its header says is refused.
+Files may be gzipped or plain. A file whose length does not match its header is refused.
 """
 
 import gzip
 import math
-import sys
 from io import BufferedIOBase
 from pathlib import Path
 
@@ -14,37 +13,32 @@ import numpy as np
 from funcnn.arrays import Array, check_array
 from funcnn.errors import InputError, require
 from funcnn.files import replacing
-from funcnn.reading import DAMAGED, opened
+from funcnn.reading import opened
 
 __all__ = ["read_idx", "write_idx"]
 
-MAX_AXES = 64
-"""How many axes an array of NumPy's can have."""
-
-_PIECE = 1 << 20
-"""How many bytes are uncompressed at a time."""
-
+_PIECE = 1 << 20  # bytes that are uncompressed at a time
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
 def read_idx(path: str | Path) -> Array:
     """The array in an idx file, gzipped or plain, in the machine's byte order.
 
-    It reads and uncompresses only as many bytes as the header says, and refuses a header that says more than the file
+    It never reads or uncompresses more bytes than the header says, and refuses a header that says more than the file
     can hold.
 
     Raises:
-        InputError: The file is missing, is no idx file, is truncated or has trailing bytes.
+        InputError: The file is missing, is not an idx file, is truncated or has trailing bytes.
     """
     with opened(path) as (file, possible):
         return parse_idx(file, str(path), possible)
 
 
 def write_idx(path: str | Path, array: Array) -> None:
-    """Write ``array`` as an idx file, gzipped where the name ends in ``.gz``; the same array gives the same bytes.
+    """Write ``array`` as an idx file, gzipped if the name ends in ``.gz``; the same array gives the same bytes.
 
     Raises:
-        InputError: ``array`` is no array, or its dtype has no idx type.
+        InputError: ``array`` is not an array, or its dtype has no idx type.
     """
     check_array("write_idx", "array", array)
     codes = {np.dtype(dtype).newbyteorder("="): code for code, dtype in _TYPES.items()}
@@ -65,16 +59,13 @@ def parse_idx(file: BufferedIOBase, where: str, possible: int) -> Array:
     dtype, axes = np.dtype(_TYPES[start[2]]), start[3]
     sizes, truncated = file.read(4 * axes), "the file is truncated"
     require(len(sizes) == 4 * axes, where, f"a header of {4 + 4 * axes} bytes", f"{4 + len(sizes)} bytes", truncated)
-    require(axes <= MAX_AXES, where, f"at most {MAX_AXES} axes, as NumPy has them", axes, DAMAGED)
     shape = tuple(np.frombuffer(sizes, ">u4").tolist())
-    fits = math.prod(filter(None, shape)) * dtype.itemsize <= sys.maxsize  # though a size of 0 may make it empty
-    require(fits, where, "sizes that fit into memory", shape, DAMAGED)
     expected = math.prod(shape) * dtype.itemsize
     whole = f"{expected} bytes of values for shape {shape}"
     require(expected <= possible, where, whole, f"{possible} at most", truncated)
     try:
         values = np.empty(shape, dtype)
-    except MemoryError:
+    except (MemoryError, ValueError):  # ValueError: more axes or larger sizes than any array has
         raise InputError(where, "sizes that fit into memory", shape) from None
     found = _fill(values.reshape(-1).view(np.uint8), file)
     require(found == expected, where, whole, found, truncated)
@@ -83,7 +74,7 @@ def parse_idx(file: BufferedIOBase, where: str, possible: int) -> Array:
 
 
 def _fill(values: Array, file: BufferedIOBase) -> int:
-    """Read bytes into the array until it is full, or there are no more; gives how many there were."""
+    """Read bytes into the array until it is full or the file ends; returns their number."""
     found = 0
     while piece := file.read(min(len(values) - found, _PIECE)):
         values[found : found + len(piece)] = np.frombuffer(piece, np.uint8)

@@ -1,4 +1,4 @@
-"""Image files: pixels out of six formats by Pillow, and grey pixels into a file. Pillow is imported here alone."""
+"""Image files: pixels from six formats, and grey pixels to a file. Only this module imports Pillow."""
 
 import io
 import os
@@ -19,37 +19,35 @@ from funcnn.reading import read_bytes
 
 __all__ = ["image_paths", "read_image", "write_image"]
 
-
 PLUGINS = {"PNG": "Png", "JPEG": "Jpeg", "BMP": "Bmp", "GIF": "Gif", "WEBP": "WebP", "TIFF": "Tiff"}
-"""What is read, and by which module of Pillow. Of the others that it has, EPS starts a program, whatever the name."""
+"""The formats that are read, and their modules in Pillow. No others: Pillow's EPS reader starts a program."""
 
 PIXELS, PIXELS_A_BYTE = 2**24, 16
-"""An image has at most so many pixels, and so many more for each byte of its file: 50 megapixels in 2 MB, not in 200
-bytes. Pillow's own bound, of 89 megapixels, holds too.
+"""The most pixels of an image, and how many more for each byte of its file: 50 megapixels take 2 MB, not 200 bytes.
+
+Pillow's own bound of 89 megapixels holds too.
 """
 
 _ALONE = threading.Lock()
-"""Held while an image is decoded: warnings and stderr belong to the whole process, and each thread puts them back."""
+"""Held while an image is decoded, since that changes the warnings and stderr of the whole process for a moment."""
 
 
 def read_image(path: str | Path) -> UInt8[Array, "height width 4"]:
     """The red, green, blue and opacity of an image's pixels, turned as its EXIF orientation says.
 
-    Pixels of more than 8 bits are stretched from their least to their greatest value. PNG, JPEG, BMP, GIF, WebP and
-    TIFF are read, of several images in a file the first.
+    Reads the first image of a PNG, JPEG, BMP, GIF, WebP or TIFF file. Pixels of more than 8 bits are stretched from
+    their least to their greatest value.
 
     Raises:
-        InputError: The file is missing, empty, none of these, damaged, or has more pixels than :data:`PIXELS` and
-            :data:`PIXELS_A_BYTE` allow, which its header says before any memory is taken; or too many for this machine.
+        InputError: The file cannot be read, is empty, damaged or of another format, or has more pixels than
+            :data:`PIXELS` and :data:`PIXELS_A_BYTE` or the memory allow; the header is checked before memory is taken.
         ModuleNotFoundError: The extra ``experiments`` is not installed.
     """
-    fits = os.path.isfile(path) or not os.path.exists(path)  # noqa: PTH110, PTH113 a Path's raise for odd names
-    require(fits, str(path), "an image", "a folder, a pipe or a device")
     pil, content = pillow(), read_bytes(path)
     require(bool(content), str(path), "an image", "an empty file")
     try:
         with _ALONE, warnings.catch_warnings(), in_memory(path):
-            warnings.simplefilter("ignore")  # what Pillow finds odd but can read is none of the user's business
+            warnings.simplefilter("ignore")  # of oddities that Pillow can read
             warnings.simplefilter("error", pil.Image.DecompressionBombWarning)
             image, most = pil.Image.open(io.BytesIO(content), formats=[*PLUGINS]), PIXELS + PIXELS_A_BYTE * len(content)
             size = f"{image.width} x {image.height}"
@@ -67,17 +65,13 @@ def read_image(path: str | Path) -> UInt8[Array, "height width 4"]:
     except pil.UnidentifiedImageError as error:
         got = "a file of another kind, or a damaged one"
         raise InputError(str(path), f"an image ({', '.join(PLUGINS)})", got) from error
-    except Exception as error:  # what Pillow raises for damaged files is of many types
+    except Exception as error:  # Pillow raises many types for damaged files
         raise InputError(str(path), "a whole image", str(error) or repr(error)) from error
 
 
 @contextmanager
 def in_memory(path: str | Path) -> Iterator[None]:
-    """Inside, an image's file is named where memory ends.
-
-    Raises:
-        InputError: It does.
-    """
+    """Turn a ``MemoryError`` of the block into an ``InputError`` that names the image."""
     try:
         yield
     except MemoryError as error:
@@ -86,10 +80,10 @@ def in_memory(path: str | Path) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """What libtiff writes to stderr, past Python, is not seen; nor is what other threads write there meanwhile."""
+    """Discard what libtiff, or any other thread, writes to stderr during the block."""
     try:
         stderr = os.dup(2)
-    except OSError:  # there is none
+    except OSError:  # there is no stderr
         yield
         return
     try:
@@ -102,24 +96,29 @@ def _quiet() -> Iterator[None]:
 
 
 def write_image(path: str | Path, pixels: UInt8[Array, "height width"]) -> None:
-    """Write grey pixels to a file, in the format that its name ends with."""
+    """Write grey pixels to a file, in the format of its suffix."""
     with replacing(path) as part:
         pillow().Image.fromarray(pixels).save(part)
 
 
 def image_paths(folder: str | Path) -> list[Path]:
-    """All files in a folder and in the folders within, but hidden ones, sorted by name."""
+    """All files in a folder and its subfolders, without hidden ones, sorted by path."""
     names = (path.relative_to(folder) for path in Path(folder).rglob("*") if path.is_file())
     visible = (name for name in names if not any(part.startswith(".") for part in name.parts))
     return [folder / name for name in sorted(visible, key=Path.as_posix)]
 
 
 def pillow() -> ModuleType:
-    """Pillow, with the modules that are used.
+    """Pillow with the modules that are used.
 
     Raises:
         ModuleNotFoundError: The extra ``experiments`` is not installed.
     """
+    from logging import NullHandler, getLogger  # which import funcnn does without
+
     hint = "images take the extra `experiments`: pip install 'funcnn[experiments]'"
-    plugins = (f"PIL.{name}ImagePlugin" for name in PLUGINS.values())  # or else an image may have all others imported
-    return imported(hint, "PIL", "PIL.Image", "PIL.ImageOps", *plugins)
+    plugins = (f"PIL.{name}ImagePlugin" for name in PLUGINS.values())  # else Pillow may import all that it has
+    module = imported(hint, "PIL", "PIL.Image", "PIL.ImageOps", *plugins)
+    if not (logger := getLogger("PIL")).handlers:  # else what Pillow logs of damaged files goes to stderr
+        logger.addHandler(NullHandler())
+    return module

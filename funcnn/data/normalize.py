@@ -1,8 +1,7 @@
-"""A picture of one's own, size-normalized and centred as MNIST's pictures are.
+"""A user's picture, size-normalized and centred like MNIST's pictures.
 
-Those have light ink on black, fitted into 20x20 pixels with its aspect kept, its centre of mass in the middle of
-28x28. Each step on the way there is a function from a picture to a picture. A picture that has this form comes
-through nearly as it was, so one way serves for all.
+Those have light ink on black, scaled with its aspect ratio to fit 20x20 pixels, with its centre of mass in the middle
+of 28x28. Each step is a function from a picture to a picture. A picture that already has this form hardly changes.
 """
 
 from functools import partial
@@ -19,17 +18,17 @@ from funcnn.errors import InputError, is_one_of, require
 __all__ = ["INKS", "as_mnist", "read_as_mnist"]
 
 INKS = ("auto", "dark", "light")
-"""Whether ink is darker or lighter than its ground; "auto" tells by the border, which is ground."""
+"""Ink that is darker or lighter than its ground; "auto" finds out, and takes the border as ground."""
 
 SIDE, FITTED = 28, 20
-"""The side of MNIST's pictures, and of the box that their ink fits into."""
+"""The side of MNIST's pictures, and of the box around their ink."""
 
 _COARSE, _FINE = 1024, 128
-"""The greatest side of a picture in which ink is looked for, and of one from which its strokes are taken."""
+"""The longest sides of the pictures in which the ink is searched for, and from which the strokes are taken."""
 
 
 def read_as_mnist(path: str | Path, ink: str = "auto") -> UInt8[Array, "28 28"]:
-    """The image in a file as MNIST would show it, see :func:`as_mnist`; every error names the file."""
+    """:func:`as_mnist` of the image in a file; every error names the file."""
     pixels = read_image(path)
     try:
         with in_memory(path):
@@ -39,17 +38,17 @@ def read_as_mnist(path: str | Path, ink: str = "auto") -> UInt8[Array, "28 28"]:
 
 
 def as_mnist(pixels: UInt8[Array, "height width 4"], ink: str = "auto") -> UInt8[Array, "28 28"]:
-    """A picture as MNIST would show it: 28 x 28 pixels in [0, 255], light ink on black.
+    """A picture in the form of MNIST's: 28 x 28 pixels in [0, 255], light ink on black.
 
-    Uneven light and noise are removed as far as the border shows them. :func:`funcnn.data.scale` makes inputs of the
-    pixels.
+    Uneven light and noise are removed as far as the border shows them. :func:`funcnn.data.scale` turns the pixels into
+    inputs.
 
     Args:
         pixels: Red, green, blue and opacity.
         ink: ``"dark"`` for ink that is darker than its ground, ``"light"`` for lighter, or ``"auto"``.
 
     Raises:
-        InputError: ``ink`` is something else, or the picture is blank.
+        InputError: ``ink`` or the pixels are something else, or the picture is blank.
 
     >>> paper = np.full((60, 40, 4), 255, np.uint8)
     >>> paper[10:50, 15:20, :3] = 0                                       # a black bar
@@ -65,7 +64,7 @@ def as_mnist(pixels: UInt8[Array, "height width 4"], ink: str = "auto") -> UInt8
 
 
 def _grey(pixels: UInt8[Array, "height width 4"]) -> UInt8[Array, "height width"]:
-    """Luminance, on white or on black, whichever what is opaque stands out from more."""
+    """The luminance on a white or black ground, whichever gives more contrast."""
     image = pillow().Image
     luminance, opacity = image.fromarray(pixels).convert("LA").split()
     grounds = (image.new("L", luminance.size, level) for level in (255, 0))
@@ -73,7 +72,7 @@ def _grey(pixels: UInt8[Array, "height width 4"]) -> UInt8[Array, "height width"
 
 
 def _with_light_ink(grey: UInt8[Array, "height width"], ink: str) -> UInt8[Array, "height width"]:
-    """The picture, or its negative where the ink is dark."""
+    """The picture, or its negative if the ink is dark."""
     if ink == "auto":
         raised, _ = _raised(_reduced(grey, _COARSE))
         ink = "dark" if -raised.min() > raised.max() else "light"
@@ -81,7 +80,7 @@ def _with_light_ink(grey: UInt8[Array, "height width"], ink: str) -> UInt8[Array
 
 
 def _window(grey: UInt8[Array, "height width"]) -> UInt8[Array, "window_height window_width"]:
-    """The part of the picture where the ink is, and a tenth more on every side."""
+    """The part of the picture that holds the ink, and a tenth more on every side."""
     rows, columns = _box(_strength(_reduced(grey, _COARSE)), 0.5)
     margin = 2 + max(rows.stop - rows.start, columns.stop - columns.start) // 10
     factor = _factor(grey.shape, _COARSE)
@@ -96,7 +95,7 @@ def _strokes(window: UInt8[Array, "height width"]) -> Float32[Array, "box_height
 
 
 def _fitted(strokes: Float32[Array, "height width"]) -> Float32[Array, "fitted_height fitted_width"]:
-    """The strokes with a longer side of 20 pixels, and strength 1 at the strongest."""
+    """The strokes, scaled to a longer side of 20 pixels and a greatest strength of 1."""
     image, scale = pillow().Image, FITTED / max(strokes.shape)
     height, width = (max(1, round(scale * length)) for length in strokes.shape)
     fitted = np.clip(image.fromarray(strokes).resize((width, height), image.Resampling.BICUBIC), 0, None)
@@ -104,7 +103,7 @@ def _fitted(strokes: Float32[Array, "height width"]) -> Float32[Array, "fitted_h
 
 
 def _centred(fitted: Float32[Array, "height width"]) -> UInt8[Array, "28 28"]:
-    """The strokes on black, their centre of mass as near to the middle as there is room."""
+    """The strokes on black, with their centre of mass as near to the middle as possible."""
 
     def place(mass: Float32[Array, " length"]) -> slice:
         centre = np.average(np.arange(len(mass)), weights=mass)
@@ -119,7 +118,7 @@ def _centred(fitted: Float32[Array, "height width"]) -> UInt8[Array, "28 28"]:
 def _box(strength: Float32[Array, "height width"], level: float) -> tuple[slice, slice]:
     """The rows and the columns of the ink that is stronger than ``level``.
 
-    They leave out two thousandths of it at either end: a speck does not stretch a box.
+    Two thousandths of the ink are cut off at each end, so a speck does not stretch the box.
     """
 
     def span(mass: Float32[Array, " length"]) -> slice:
@@ -131,7 +130,7 @@ def _box(strength: Float32[Array, "height width"], level: float) -> tuple[slice,
 
 
 def _strength(grey: UInt8[Array, "height width"]) -> Float32[Array, "height width"]:
-    """How much light ink every pixel has, from 0 to 1."""
+    """The amount of light ink in each pixel, from 0 to 1."""
     raised, noise = _raised(grey)
     most = raised.max()
     if most < 8 * max(noise, 1):
@@ -142,29 +141,29 @@ def _strength(grey: UInt8[Array, "height width"]) -> Float32[Array, "height widt
 
 
 def _raised(grey: UInt8[Array, "height width"]) -> tuple[Float32[Array, "height width"], float]:
-    """By how many grey levels each pixel is lighter than its ground, and by how many the ground is rough.
+    """How many grey levels each pixel is lighter than its ground, and the roughness of the ground in grey levels.
 
-    The ground is the quadratic surface of least absolute deviations from the border, which ink that touches the
-    border does not move. A price on all terms but the constant keeps it level where half of the border is ink.
+    The ground is the quadratic surface with the least absolute deviations from the border, so ink that touches the
+    border does not move it. A penalty on all terms but the constant keeps it level if half of the border is ink.
     """
     levels, border, width = grey.astype(np.float32), np.ones(grey.shape, bool), 1 + min(grey.shape) // 50
     border[width:-width, width:-width] = False
     y, x = np.meshgrid(*(np.linspace(-1, 1, length, dtype=np.float32) for length in grey.shape), indexing="ij")
     terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1)
     ground = levels[border]
-    prices = 0.1 * len(ground) * np.eye(6, dtype=np.float32)[1:]
-    design, target = np.concatenate([terms[border], prices]), np.concatenate([ground, np.zeros(5, np.float32)])
+    penalty = 0.1 * len(ground) * np.eye(6, dtype=np.float32)[1:]
+    design, target = np.concatenate([terms[border], penalty]), np.concatenate([ground, np.zeros(5, np.float32)])
     surface = np.array([np.median(ground), 0, 0, 0, 0, 0], np.float32)
-    for _ in range(10):  # least squares, weighted anew by what they miss, end in least absolute deviations
+    for _ in range(10):  # least squares, reweighted by their deviations, converge to least absolute deviations
         deviations = np.abs(target - design @ surface)
         weighted = design / np.maximum(deviations, 1)[:, None]
         surface = np.linalg.solve(weighted.T @ design, weighted.T @ target)
-    roughness = np.quantile(deviations[: len(ground)], 0.25) / 0.47  # about the median, where none of it is ink
+    roughness = np.quantile(deviations[: len(ground)], 0.25) / 0.47  # about the median, if no ink is on the border
     return levels - terms @ surface, float(roughness)
 
 
 def _reduced(grey: UInt8[Array, "height width"], side: int) -> UInt8[Array, "small_height small_width"]:
-    """The picture with squares of pixels averaged, as many as it takes to be no longer than ``side``."""
+    """The picture, shrunk by averaging squares of pixels until no side is longer than ``side``."""
     return np.asarray(pillow().Image.fromarray(grey).reduce(_factor(grey.shape, side)))
 
 

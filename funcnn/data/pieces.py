@@ -1,4 +1,4 @@
-"""Pieces of ink: a gap between them tells two digits from one."""
+"""Pieces of ink: a gap between two pieces means two digits."""
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -6,14 +6,14 @@ from numpy.lib.stride_tricks import sliding_window_view
 from funcnn.annotations import UInt8
 from funcnn.arrays import Array
 
-_INK = 63  # stronger pixels are ink; what joins two strokes is often weak
+_INK = 63  # stronger pixels are ink; the joint of two strokes is often weak
 
 
 def count_pieces(pixels: UInt8[Array, "height width"]) -> int:
-    """How many pieces of light ink stand side by side in a picture, with columns without ink between them.
+    """The number of pieces of light ink that are side by side, with empty columns between them.
 
-    A piece counts if it has at least half of the highest one's rows. So the parts of a digit whose strokes do not touch
-    are one, if they are small or above each other.
+    A piece counts if it covers at least half of the rows of the highest piece. So the separate strokes of one digit
+    count as one piece, if they are small or above each other.
 
     >>> pixels = np.zeros((28, 28), np.uint8)
     >>> pixels[4:24, 5:8] = pixels[6:20, 18:22] = 255                     # two bars
@@ -23,7 +23,7 @@ def count_pieces(pixels: UInt8[Array, "height width"]) -> int:
     """
     ink = pixels > _INK
     labels, grown = np.zeros(ink.shape, int), np.where(ink, np.arange(1, ink.size + 1).reshape(ink.shape), 0)
-    while not np.array_equal(labels, grown):  # pixels that touch, by sides or corners, take one label
+    while not np.array_equal(labels, grown):  # pixels that touch, by sides or corners, get one label
         labels, around = grown, sliding_window_view(np.pad(grown, 1), (3, 3))
         grown = np.where(ink, around.max(axis=(2, 3)), 0)
     pieces = [labels == label for label in np.unique(labels[ink])]

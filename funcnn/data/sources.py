@@ -1,4 +1,4 @@
-"""Where data sets come from: the fingerprints that tell one from another, and downloads into the user's cache."""
+"""The sources of data sets: fingerprints of their files, and downloads into the user's cache."""
 
 import hashlib
 import sys
@@ -17,10 +17,10 @@ DATA_DIR_VARIABLE = "FUNCNN_DATA_DIR"
 """The environment variable that names a local folder of data sets."""
 
 TIMEOUT = 30
-"""Seconds without an answer after which the next mirror is tried."""
+"""Seconds to wait for an answer before the next mirror is tried."""
 
 MOST_BYTES = 1 << 26
-"""More than any file of a source has: 47 MB are the most. What uncompresses to more is none of them."""
+"""The bound of uncompressed files; the largest has 47 MB."""
 
 FILES = (
     *("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
@@ -36,7 +36,7 @@ _CLOTHES = (
 
 @attrs.frozen
 class Source:
-    """Where a data set comes from; without mirrors it comes with funcnn.
+    """Where a data set comes from. One without mirrors is part of funcnn.
 
     Attributes:
         class_names: The name of each label.
@@ -91,10 +91,10 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
 
 
 def downloaded(name: str, file: str) -> bytes:
-    """The verified bytes of ``file`` from the cache folder; downloads it where it is not there or is damaged.
+    """The verified bytes of ``file`` from the cache folder, downloaded first if it is missing or damaged.
 
     Raises:
-        InputError: No mirror serves it; the message lists what each one answered.
+        InputError: No mirror serves it; the message lists every answer.
         ModuleNotFoundError: The extra ``experiments`` is not installed.
     """
     path = cache_folder() / name / f"{file}.gz"
@@ -112,15 +112,15 @@ def downloaded(name: str, file: str) -> bytes:
             with replacing(path) as part:
                 fetch(url, str(part), None)
                 return verified(name, file, read_bytes(part, MOST_BYTES), url)
-        except (OSError, InputError) as error:  # what requests raises is an OSError too
+        except (OSError, InputError) as error:  # the errors of requests are OSErrors
             answered = isinstance(error, InputError) or getattr(error, "response", None) is not None
-            failures.append(str(error) if answered else f"{url}: {type(error).__name__}")  # else it fills a page
+            failures.append(str(error) if answered else f"{url}: {type(error).__name__}")  # its text would fill a page
     hint = f"check the network, or put the files in a folder and name it by data_dir or {DATA_DIR_VARIABLE}"
     raise InputError(where, f"a mirror that serves {file}.gz", "; ".join(failures), hint)
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept, by the platform's convention."""
+    """The folder of downloads, by the platform's convention."""
     return Path(_pooch().os_cache("funcnn"))
 
 
@@ -128,20 +128,16 @@ def verified(name: str, file: str, content: bytes, where: str) -> bytes:
     """``content``, once its MD5 is that of ``file`` in the data set ``name``.
 
     Raises:
-        InputError: It is another; the message says whose bytes they are where that is known.
+        InputError: The MD5 differs; if it is another known file's, the message names that file.
     """
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    owners = {
-        md5: f"{owner}'s {part}"
-        for owner, source in SOURCES.items()
-        for part, md5 in zip(FILES, source.md5s, strict=True)
-    }
-    if found != SOURCES[name].md5s[FILES.index(file)]:
-        got, hint = f"{len(content)} other bytes (MD5 {found})", "get the file again"
-        if found in owners:
-            got, hint = f"those of {owners[found]}", f"the files are swapped; {hint}"
-        raise InputError(where, f"the bytes of {name}'s {file}", got, hint)
-    return content
+    if found == SOURCES[name].md5s[FILES.index(file)]:
+        return content
+    got, hint = f"{len(content)} other bytes (MD5 {found})", "get the file again"
+    for owner, source in SOURCES.items():
+        if found in source.md5s:
+            got, hint = f"those of {owner}'s {FILES[source.md5s.index(found)]}", f"the files are swapped; {hint}"
+    raise InputError(where, f"the bytes of {name}'s {file}", got, hint)
 
 
 def _pooch() -> ModuleType:

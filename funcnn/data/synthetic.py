@@ -1,4 +1,4 @@
-"""Data that is computed: the small problems of *Neural Networks from Scratch in Python*."""
+"""Computed data: the small problems of *Neural Networks from Scratch in Python*."""
 
 import math
 
@@ -15,13 +15,13 @@ __all__ = ["sine", "spiral"]
 def spiral(key: Key, samples: int, classes: int) -> Batch:
     """``classes`` arms of a spiral in the plane, ``samples`` points each, with noise in the angle.
 
-    Point i of arm c stands at radius r = i / (samples - 1) and angle 2.5 (4 c + 4 r + 0.2 n), n standard normal.
+    Point i of arm c is at radius r = i / (samples - 1) and angle 2.5 (4 c + 4 r + 0.2 n), n standard normal.
 
     Returns:
         Inputs (samples * classes, 2) float32, targets (samples * classes,) int64.
 
     Raises:
-        InputError: A number is no positive whole number.
+        InputError: ``samples`` or ``classes`` is not a positive whole number.
 
     >>> spiral(Key(0), 100, 3).inputs.shape
     (300, 2)

@@ -12,6 +12,7 @@ from funcnn.arrays import Array, number
 from funcnn.errors import InputError, is_count, require
 from funcnn.jax.keys import jax_key
 from funcnn.keys import Key
+from funcnn.nodes import Flatten, Unflatten, on_node
 
 __all__ = ["check_shared", "first_devices", "on_device", "replicated", "to_jax", "to_numpy"]
 
@@ -119,12 +120,10 @@ def keyed(leaf: Any) -> Any:
     return jax_key(leaf) if isinstance(leaf, Key) else leaf
 
 
-def _register(cls: type, flatten: tree.Flatten, unflatten: tree.Unflatten) -> None:
+@on_node
+def _register(cls: type, flatten: Flatten, unflatten: Unflatten) -> None:
     def flatten_with_keys(node: Any) -> tuple[list[tuple[Any, Any]], Any]:
         children, auxiliary, names = flatten(node)
         return [*zip(map(jax.tree_util.GetAttrKey, names), children, strict=True)], auxiliary
 
     jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, lambda node: flatten(node)[:2])
-
-
-tree.on_node(_register)

@@ -18,7 +18,7 @@ from distributed.comm.addressing import get_address_host_port
 from toolz import concat
 from tqdm.auto import tqdm
 
-from funcnn import tree
+from funcnn import nodes
 from funcnn.errors import InputError, require
 from funcnn.runs import folder as files
 from funcnn.runs.compare import Comparison, compare
@@ -191,7 +191,7 @@ def outcomes(client: Client, attempt: Attempt, runs: Mapping[Path, Any]) -> Iter
     Dask repeats the run of a worker that dies, three times at most unless the scheduler is told otherwise. A run that
     has not begun when the client is closed never does. One that raises is no reason to stop the others.
     """
-    records = tree.records("__main__")  # those of a script, whose classes go by value
+    records = nodes.records("__main__")  # those of a script, whose classes go by value
     folders = {
         client.submit(_attempted, attempt, records, folder.absolute(), config, key=str(folder.absolute())): folder
         for folder, config in runs.items()
@@ -208,5 +208,5 @@ def outcomes(client: Client, attempt: Attempt, runs: Mapping[Path, Any]) -> Iter
 def _attempted(attempt: Attempt, records: Sequence[type], folder: Path, config: Any) -> str | None:
     """Attempt a run where the records of its script may be new."""
     for cls in records:
-        tree.register(cls)
+        nodes.register(cls)
     return attempt(folder, config)
