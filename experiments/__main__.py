@@ -5,11 +5,13 @@ import shutil
 from pathlib import Path
 from textwrap import fill
 
+from funcnn.runs.endings import exit_status
+
 FOLDER = Path(__file__).parent
 
 
 def listing(columns: int) -> str:
-    """The list for a terminal of so many columns; nothing is imported."""
+    """The list for a terminal of so many columns; no experiment is imported."""
     texts: dict[str, dict[str, str]] = {"experiments:": {}, "tools:": {}}
     for path in sorted({*FOLDER.glob("*.py"), *FOLDER.glob("*/__main__.py")} - {Path(__file__)}):
         tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -29,5 +31,11 @@ def listing(columns: int) -> str:
     return "\n".join([*lines, "python -m experiments.NAME --help lists the options of one."])
 
 
-if __name__ == "__main__":
+def show() -> int:
+    """Print the list; gives the exit status."""
     print(listing(shutil.get_terminal_size().columns))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(exit_status(show))

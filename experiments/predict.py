@@ -23,7 +23,7 @@ from funcnn.data.pieces import count_pieces
 from funcnn.errors import require
 from funcnn.layer import shapes_of
 from funcnn.runs.classifier import logits_of
-from funcnn.runs.command import guarded
+from funcnn.runs.endings import guarded
 from funcnn.runs.folder import check_new, create
 from funcnn.runs.text import one_line, reason, say
 
@@ -41,7 +41,9 @@ class Command:
     """
 
     model: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MODEL")]
-    images: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="IMAGE...")]
+    images: Annotated[
+        tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="IMAGE...", help_behavior_hint="(required)")
+    ]
     ink: Literal["auto", "dark", "light"] = "auto"
     evaluate: bool = False
     out: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None

@@ -18,7 +18,7 @@ from experiments.entries import ENTRIES, Entry
 from experiments.mnist import Config, experiment
 from funcnn.errors import require
 from funcnn.runs import Row, folder as files, run
-from funcnn.runs.command import guarded
+from funcnn.runs.endings import guarded
 from funcnn.runs.options import COUNT
 from funcnn.runs.plan import read_plan, structured
 from funcnn.runs.text import columns, say

@@ -16,7 +16,7 @@ import pytest
 from filelock import FileLock
 
 from funcnn.runs import Options, folder as files, stream
-from funcnn.runs.signals import ENDINGS, orderly, uninterrupted
+from funcnn.runs.endings import ENDINGS, orderly, uninterrupted
 from funcnn.runs.stream import beginning
 from tests.kills import QUICK, Command, main
 from tests.scripts import begun, ended, written

@@ -21,7 +21,7 @@ from experiments.benchmark.tables import Results, disagreements, seconds, text
 from experiments.benchmark.workloads import GROWTH, INSTALLED_SIZE, NAMES
 from funcnn.errors import is_count, is_real, is_size, require
 from funcnn.runs import folder as files
-from funcnn.runs.command import guarded
+from funcnn.runs.endings import guarded
 from funcnn.runs.environment import environment
 from funcnn.runs.figures import write_png
 from funcnn.runs.plan import read_json, structured, write_json

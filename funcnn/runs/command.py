@@ -4,13 +4,11 @@ A command ends with one line and an exit status, never a traceback for what a us
 """
 
 import inspect
-import io
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import attrs
 import tyro
@@ -20,18 +18,16 @@ from funcnn.checkpoint import load
 from funcnn.errors import InputError, require
 from funcnn.runs import folder as files
 from funcnn.runs.compare import Comparison, compare
+from funcnn.runs.endings import exit_status
 from funcnn.runs.experiment import Experiment
-from funcnn.runs.launch import Outcome, plan_of, run
+from funcnn.runs.grid import Grid, configs
+from funcnn.runs.launch import Outcome, run
 from funcnn.runs.options import ALONE, AT_LEAST_0, COUNT, Devices, Options
-from funcnn.runs.plan import read_plan, read_plan_of, structured
+from funcnn.runs.plan import plan_of, read_plan, read_plan_of, structured
 from funcnn.runs.replay import reproduce
-from funcnn.runs.signals import orderly
-from funcnn.runs.stream import ExperimentError, best_epoch
-from funcnn.runs.sweep import Grid, configs, sweep
+from funcnn.runs.stream import best_epoch
 from funcnn.runs.text import Show, numbers, one_line, reason, say
 from funcnn.tree import frozendict
-
-C = TypeVar("C")
 
 VERBS = {
     "train": "a run of the experiment, in a folder of its own; the verb may be left out",
@@ -54,19 +50,19 @@ def main(
 ) -> int:
     """The command of an experiment; gives the exit status.
 
-    It is 0 for a run that ended well, 1 for one that failed and for what is refused, 2 for bad arguments and 130 for
-    Ctrl-C, TERM and HUP, which save what was learned.
+    It is 0 for a run that ended well, 1 for a run that failed or was refused, 2 for bad arguments, and 130 for Ctrl-C,
+    TERM and HUP, which save what was learned.
 
     Args:
         experiment: A function from a config to an :class:`funcnn.runs.Experiment`.
         config: The attrs class of its configs; its fields become options, and its docstring their help.
-        name: The experiment's name, instead of that of its module.
+        name: The experiment's name, instead of the name of its module.
         version: Raise it where old folders would mean something else: they are refused.
-        printers: Other ways to show an epoch than the table, by name: ``--printer`` chooses.
+        printers: Ways to show an epoch, by name, beside the table; ``--printer`` chooses one.
         arguments: Instead of those of the process.
 
     Raises:
-        InputError: ``experiment`` is no function, or ``config`` no attrs class, or has a field named as a run's option.
+        InputError: ``experiment`` is no function, ``config`` is no attrs class, or a field has the name of an option.
         SystemExit: With 2, for bad arguments.
     """
     require(callable(experiment), "main", "an experiment that is a function of a config", repr(experiment))
@@ -79,13 +75,13 @@ def main(
     prog = f"python {source.name}" if module == source.stem else f"python -m {module}"
     program = Program(experiment, config, name or module.rpartition(".")[-1], version, prog, source, printers)
     words = list(sys.argv[1:] if arguments is None else arguments)
+    positional = any("Positional" in str(field.type) for field in attrs.fields(attrs.resolve_types(config)))
+    if words and words[0] not in VERBS and not words[0].startswith("-") and not positional:
+        expected = f"an option or a verb, {', '.join(VERBS)}"
+        say(f"error: {InputError(prog, expected, words[0])}", error=True)
+        return 2
     verb = words.pop(0) if words and words[0] in VERBS else "train"
-    return _ended(lambda: getattr(program, verb)(words))
-
-
-def guarded(run: Callable[[C], int], kind: type[C], prog: str, arguments: Sequence[str] | None = None) -> int:
-    """What ``run`` gives for the ``kind`` that the command line describes: the exit status of any other command."""
-    return _ended(lambda: run(tyro.cli(kind, prog=prog, args=arguments)))
+    return exit_status(lambda: getattr(program, verb)(words))
 
 
 def _options(kind: type[Any]) -> Iterator[str]:
@@ -107,29 +103,6 @@ def _origin(experiment: Any) -> tuple[Path, str]:
         return source, function.__module__
     spec = sys.modules["__main__"].__spec__
     return source, spec.name if spec else source.stem if source.is_file() else "experiment"
-
-
-def _ended(run: Callable[[], int]) -> int:
-    """The exit status of what is run: 1 and one line for what is refused or fails, 130 for Ctrl-C, TERM and HUP.
-
-    What the terminal cannot show, such as a file name that is no text, is printed in escapes.
-    """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
-    try:
-        with orderly():
-            status = run()
-        sys.stdout.flush()
-    except BrokenPipeError:  # whoever read what is printed has gone, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except (ExperimentError, InputError, MemoryError, ModuleNotFoundError, OSError) as error:
-        say(f"error: {reason(error)}", error=True)
-        return 1
-    except KeyboardInterrupt:
-        say("interrupted", error=True)
-        return 130
-    return status
 
 
 @attrs.frozen
@@ -191,6 +164,7 @@ class Program:
         return self._told(command, command.config, command.place.out, command.run, "begin")
 
     def resume(self, words: Sequence[str]) -> int:
+        words = ["--help"] if "--help" in words else words  # without the defaults of a run
         runs = [word for word in words if (Path(word) / "config.json").exists()] or [*words[:1]]
         known = bool(runs) and not runs[0].startswith("-")  # or else the parser says what is missing
         recorded, options = self._recorded(Path(runs[0])) if known else (None, Options())
@@ -218,6 +192,8 @@ class Program:
         return 0 if verdict.same else 1
 
     def sweep(self, words: Sequence[str]) -> int:
+        from funcnn.runs.sweep import sweep  # Dask, which no other verb needs
+
         command = self._parsed("sweep", words, config=self._config(), grid=(_flat[Grid], Grid()), run=_OPTIONS)
         try:
             found = configs(command.config, command.grid.vary, command.grid.seeds, f"{self.prog} sweep")

@@ -28,7 +28,9 @@ class Comparison:
         out: The picture, a PNG file.
     """
 
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN...")]
+    runs: Annotated[
+        tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN...", help_behavior_hint="(required)")
+    ]
     out: Annotated[Path, tyro.conf.arg(metavar="FILE")] = Path("runs/compare.png")
 
     def __attrs_post_init__(self) -> None:

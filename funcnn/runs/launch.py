@@ -3,31 +3,28 @@
 :func:`_found` is the one place that decides which of these it is.
 """
 
-import json
 import math
-import re
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import attrs
-from tqdm.auto import tqdm
 
 from funcnn.arrays import keep_freed_memory
 from funcnn.errors import InputError, require
 from funcnn.files import remove_leftovers
 from funcnn.runs import folder as files
+from funcnn.runs.endings import uninterrupted
 from funcnn.runs.environment import RESUMED, blas_threads, changes, environment
 from funcnn.runs.experiment import Experiment, Table
 from funcnn.runs.figures import curves, write_png
 from funcnn.runs.options import ALONE, Devices, Options
-from funcnn.runs.plan import CONVERTER, Plan, read_plan, read_plan_of, write_json
+from funcnn.runs.plan import CONVERTER, Plan, plan_of, read_plan, read_plan_of, write_json
 from funcnn.runs.report import write_report
-from funcnn.runs.signals import uninterrupted
 from funcnn.runs.stream import ExperimentError, Progress, beginning, best_epoch, called, stream
 from funcnn.runs.text import Show, say, table
-from funcnn.training import TrainStep
 
 Mode: TypeAlias = Literal["begin", "resume", "either"]
 """What a folder is to be: new or empty, that of a run, or whichever it is."""
@@ -53,21 +50,6 @@ class Outcome:
     interrupted: bool = False
     failure: str | None = None
     error: Exception | None = None
-
-
-def plan_of(experiment: Experiment, name: str, version: int, config: Any, options: Options) -> Plan:
-    """What config.json holds of a run; ``config`` is an attrs record or plain data."""
-    hint = "give what your function makes of a config: experiment(Config())"
-    require(isinstance(experiment, Experiment), name, "an Experiment", repr(experiment), hint)
-    try:
-        plain = {} if config is None else json.loads(CONVERTER.dumps(config))
-    except (TypeError, ValueError) as error:
-        raise InputError("config", "an attrs record or a mapping of plain data", repr(config), str(error)) from error
-    require(isinstance(plain, dict), "config", "an attrs record or a mapping of plain data", repr(config))
-    limits = {field: getattr(experiment, field) for field in ("epochs", "watch", "patience", "tolerance")}
-    parts = ("model", "loss", "optimizer", "penalty") if isinstance(experiment.step, TrainStep) else ()
-    step = {part: re.sub(" at 0x[0-9a-f]+", "", repr(getattr(experiment.step, part))) for part in parts}
-    return Plan(name, version, plain, options, formats=dict(experiment.formats), step=step, **limits)
 
 
 def run(
@@ -110,8 +92,9 @@ def run(
     plan = plan_of(experiment, name, version, config, options)
     path = None if folder is None else Path(folder)
     found = _found(path, plan, mode) if devices.leads or mode == "resume" else "begin"
-    if found == "nothing to do":
-        return Outcome(path or Path(), None)
+    if path and found == "nothing to do":
+        files.read_progress(path, beginning(experiment))  # refuses a config that was edited since
+        return Outcome(path, None)
     experiment, where = engine(_telling(experiment), plan, devices)
     if devices.leads and show is not None and (text := experiment.describe()):
         say(f"{text}\n")
@@ -278,6 +261,9 @@ def _with_bar(experiment: Experiment) -> Callable[[int], Iterable[Any]]:
     table = experiment.batches
     if threading.current_thread() is not threading.main_thread():
         return table  # one of many runs that share a terminal
+
+    with warnings.catch_warnings(action="ignore"):  # it tells of a notebook without ipywidgets, and shows text there
+        from tqdm.auto import tqdm
 
     def batches(epoch: int) -> Iterable[Any]:
         total = sum(map(len, table.rows(epoch))) if isinstance(table, Table) else None

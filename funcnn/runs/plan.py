@@ -15,7 +15,9 @@ from cattrs.v import format_exception
 from funcnn.errors import InputError, require
 from funcnn.files import replacing
 from funcnn.reading import read_as_is
+from funcnn.runs.experiment import Experiment
 from funcnn.runs.options import Options
+from funcnn.training import TrainStep
 
 T = TypeVar("T")
 
@@ -56,6 +58,21 @@ class Plan:
     tolerance: float
     formats: Mapping[str, str] = attrs.field(validator=_check_formats)
     step: Mapping[str, str]
+
+
+def plan_of(experiment: Experiment, name: str, version: int, config: Any, options: Options) -> Plan:
+    """The plan of a run; ``config`` is an attrs record or plain data."""
+    hint = "give what your function makes of a config: experiment(Config())"
+    require(isinstance(experiment, Experiment), name, "an Experiment", repr(experiment), hint)
+    try:
+        plain = {} if config is None else json.loads(CONVERTER.dumps(config))
+    except (TypeError, ValueError) as error:
+        raise InputError("config", "an attrs record or a mapping of plain data", repr(config), str(error)) from error
+    require(isinstance(plain, dict), "config", "an attrs record or a mapping of plain data", repr(config))
+    limits = {field: getattr(experiment, field) for field in ("epochs", "watch", "patience", "tolerance")}
+    parts = ("model", "loss", "optimizer", "penalty") if isinstance(experiment.step, TrainStep) else ()
+    step = {part: re.sub(" at 0x[0-9a-f]+", "", repr(getattr(experiment.step, part))) for part in parts}
+    return Plan(name, version, plain, options, formats=dict(experiment.formats), step=step, **limits)
 
 
 def read_plan(folder: Path) -> Plan:
