@@ -100,7 +100,7 @@ def test_train_may_be_left_out(whole, tmp_path):
         ("resume ", "RUN The folder of the run. (required)"),
         ("reproduce ", "--tolerance"),
         ("sweep ", "--vary"),
-        ("compare ", "RUN... The folders of the runs, or folders that hold such. (required)"),
+        ("compare ", "RUN... The folders of runs, or folders that contain them. (required)"),
         ("export ", "RUN Its folder, or a model in it. (required)"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The grid of a sweep: which configs it runs, and where."""
+"""The grid of a sweep: the configs that it runs, and their place."""
 
 import re
 from collections.abc import Sequence
@@ -15,18 +15,18 @@ from funcnn.errors import require
 from funcnn.runs.options import COUNT
 
 Varied = tuple[str, ...]
-"""An option and its values, each as it is written on a command line, its numbers joined by commas: hidden 128,64 32."""
+"""An option and its values as on a command line; commas join the numbers of one value: hidden 128,64 32."""
 
 
 @attrs.frozen
 class Grid:
-    """What varies, and where the runs of a sweep are carried out.
+    """What varies in a sweep, and where its runs are carried out.
 
     Attributes:
-        vary: An option of a run and its values, the numbers of one value joined by commas: --vary hidden 128,64 32. Of
-            several such options, every combination is run.
+        vary: An option and its values; commas join the numbers of one value: --vary hidden 128,64 32. Several such
+            options run in every combination.
         seeds: The seeds; every combination is run with each.
-        out: The folder of the runs' folders, instead of runs/sweep-DATE-TIME. What is finished there is not run again.
+        out: The folder of the runs' folders, instead of runs/sweep-DATE-TIME. Finished runs there are not run again.
         workers: How many runs at once, instead of one per core.
         scheduler: The address of a Dask scheduler to use instead; its workers must see the same files.
     """
@@ -44,13 +44,13 @@ class Grid:
         if self.scheduler is not None:
             from distributed.comm.addressing import get_address_host_port  # takes half a second
 
-            get_address_host_port(self.scheduler)  # raises a ValueError that says what is missing
+            get_address_host_port(self.scheduler)  # raises a ValueError that names the fault
 
 
 def configs(base: Any, varied: Sequence[Varied], seeds: Sequence[int], prog: str) -> dict[str, Any]:
-    """The config of every run by the name of its folder, seeds innermost.
+    """The config of every run by the name of its folder; the seeds vary fastest.
 
-    The names are the same in whatever order the options come, and every file system takes them.
+    A name does not depend on the order of the options, and every file system accepts it.
 
     >>> @attrs.frozen
     ... class Config:
@@ -64,8 +64,8 @@ def configs(base: Any, varied: Sequence[Varied], seeds: Sequence[int], prog: str
     width=16,rates=0.01-1.0,seed=1
 
     Raises:
-        InputError: An option that cannot be varied, or anything that comes twice.
-        SystemExit: A value that a run cannot have, which is told as on the command line of a single run.
+        InputError: An option cannot be varied, or an option, value or seed comes twice.
+        SystemExit: A run cannot have a value; the message is that of a single run's command line.
     """
     fields = attrs.fields_dict(attrs.resolve_types(type(base)))
     require("seed" in fields, "--seeds", "a config with a seed", f"the fields {', '.join(fields)}")
@@ -95,8 +95,8 @@ def configs(base: Any, varied: Sequence[Varied], seeds: Sequence[int], prog: str
         return ("-".join(map(str, value)) or "none") if isinstance(value, tuple | list) else str(value)
 
     def name_of(config: Any) -> str:
-        told = (f"{name}={shown(getattr(config, name))}" for name in fields if name in (*names, "seed"))
-        return ",".join(re.sub(r"[^\w.=+-]", "_", text) for text in told)
+        parts = (f"{name}={shown(getattr(config, name))}" for name in fields if name in (*names, "seed"))
+        return ",".join(re.sub(r"[^\w.=+-]", "_", part) for part in parts)
 
     combinations = [parsed(*values) for values in product(*(values for _, *values in varied), map(str, seeds))]
     found = {name_of(config): config for config in combinations}

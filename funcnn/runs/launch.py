@@ -1,6 +1,6 @@
-"""One run in its folder: begun, resumed, refused, or nothing to do; recorded on the way, and left with all its files.
+"""One run in its folder: begun, resumed or refused, then recorded on the way, and ended with all its files.
 
-:func:`_found` is the one place that decides which of these it is.
+:func:`_found` alone decides whether a run begins, is resumed, or has nothing left to do.
 """
 
 import math
@@ -27,10 +27,10 @@ from funcnn.runs.stream import ExperimentError, Progress, beginning, best_epoch,
 from funcnn.runs.text import Show, say, table
 
 Mode: TypeAlias = Literal["begin", "resume", "either"]
-"""What a folder is to be: new or empty, that of a run, or whichever it is."""
+"""What the folder must be: new or empty, the folder of a run, or either of them."""
 
 _PROCESS = threading.Lock()
-"""The threads of BLAS and the settings of matplotlib belong to the whole process, so it has one run at a time."""
+"""A process has one run at a time: the threads of BLAS and the settings of matplotlib belong to all of it."""
 
 
 @attrs.frozen(eq=False)
@@ -39,10 +39,10 @@ class Outcome:
 
     Attributes:
         folder: Its folder.
-        progress: The last good progress; ``None`` where there was nothing to do.
-        interrupted: Whether Ctrl-C ended it, or in a command TERM or HUP.
-        failure: What stopped it early, if anything did.
-        error: What a function of the experiment raised, if that is it.
+        progress: The last good progress; ``None`` if there was nothing to do.
+        interrupted: Whether Ctrl-C ended it; in a command, TERM or HUP too.
+        failure: What stopped it early, or ``None``.
+        error: The error behind ``failure``, if a function of the experiment raised it.
     """
 
     folder: Path
@@ -66,26 +66,26 @@ def run(
     source: str | Path = ".",
     wait: bool = False,
 ) -> Outcome:
-    """Carry ``experiment`` out in ``folder``, from where the folder stands; all that it leaves is there.
+    """Run ``experiment`` in ``folder``: begin it there, or resume it from the last checkpoint.
 
-    An interrupt and a loss that is not finite end the run with what was learned saved. What is saved has params that
-    are known to give a finite loss.
+    An interrupt or a loss that is not finite ends the run, after what was learned is saved. The saved params are known
+    to give a finite loss.
 
     Args:
         experiment: What runs.
         folder: The folder of the run, instead of ``runs/NAME-DATE-TIME``.
-        name: The experiment's name; a folder of another one is refused, and of another ``version``.
-        version: Raise it where old folders would mean something else.
-        config: What the experiment was made of, to be recorded: an attrs record or plain data.
+        name: The experiment's name; the folder of another experiment is refused.
+        version: The experiment's version; raise it when old folders would mean something else: they are refused.
+        config: The config of the experiment, to be recorded: an attrs record or plain data.
         options: Engine, threads and checkpoints.
-        devices: What the engine jax runs on.
+        devices: The devices of the engine jax.
         show: The text of an epoch, instead of a line of a table; ``None`` shows nothing.
-        mode: Whether the folder must be new, or that of a run.
+        mode: Whether the folder must be new, or the folder of a run.
         source: A file or folder of the experiment's code, for its commit.
-        wait: Wait while another process runs there, instead of refusing.
+        wait: Wait while another process runs in the folder, instead of refusing.
 
     Raises:
-        InputError: The folder is another run's, damaged or busy; the devices do not fit.
+        InputError: The folder has another run, is damaged or busy; or the devices do not fit.
         ExperimentError: A function of the experiment raises; what was learned before is saved.
         OSError: A file cannot be written; what was recorded before is whole.
     """
@@ -98,7 +98,7 @@ def run(
     experiment, where = engine(_telling(experiment), plan, devices)
     if devices.leads and show is not None and (text := experiment.describe()):
         say(f"{text}\n")
-    first = beginning(experiment)  # which may be too large for this machine
+    first = beginning(experiment)  # before anything is written: it may be too large for this machine
     keep_freed_memory()
     if not devices.leads:
         start = files.read_progress(path, first)[0] if path and found == "resume" else first
@@ -107,21 +107,21 @@ def run(
             return _followed(Path(), experiment, start, lambda progress: None, options.checkpoint_every)
     path = files.create(path, name) if found == "begin" or path is None else path
     with _PROCESS, files.locked(path, wait=wait), blas_threads(options.threads):
-        if _found(path, plan, "either") == "nothing to do":  # by another process, for which this one has waited
+        if _found(path, plan, "either") == "nothing to do":  # this process has waited for another, which finished it
             return Outcome(path, None)
         now = {**environment(experiment.data, Path(source)), **where}
         return _carried_out(path, experiment, plan, first, now, table(experiment.formats) if show == "table" else show)
 
 
 def engine(experiment: Experiment, plan: Plan, devices: Devices) -> tuple[Experiment, Mapping[str, Any]]:
-    """The experiment as the engine of ``plan`` computes it, and what its environment has beside the rest.
+    """The experiment as the engine of ``plan`` computes it, and the engine's part of the recorded environment.
 
-    Where there are several processes, it waits for them.
+    If there are several processes, this waits for all of them.
     """
     if plan.options.engine == "numpy":
         require(devices == ALONE, "--engine", "jax for --devices and --processes", plan.options.engine)
         return experiment, {}
-    import funcnn.jax  # noqa: F401  # takes a second; where JAX is missing it says what to install
+    import funcnn.jax  # noqa: F401  # first: if JAX is missing, it says what to install
     from funcnn.runs import compiled
 
     fits = devices.processes == 1 or plan.patience is None or (plan.watch or "").startswith("train/")
@@ -133,7 +133,7 @@ def engine(experiment: Experiment, plan: Plan, devices: Devices) -> tuple[Experi
 
 
 def _telling(experiment: Experiment) -> Experiment:
-    """The experiment whose functions beside the stream tell where they raise, as those within it do."""
+    """The experiment, with the name of the function in the errors of those that the stream does not call."""
     save = experiment.save
     return attrs.evolve(
         experiment,
@@ -144,9 +144,10 @@ def _telling(experiment: Experiment) -> Experiment:
 
 
 def _found(folder: Path | None, plan: Plan, mode: Mode) -> Literal["begin", "resume", "nothing to do"]:
-    """Whether the run that ``plan`` describes begins in ``folder``, is resumed there, or has ended.
+    """Whether the run of ``plan`` begins in ``folder``, is resumed there, or has ended.
 
-    A folder that is not what ``mode`` says, or has another run, is refused.
+    Raises:
+        InputError: The folder is not what ``mode`` says, or has another run.
     """
     require(folder is not None or mode != "resume", "run", "the folder of a run to resume", "none")
     if folder is None or mode == "begin" or (mode == "either" and not (folder / "config.json").exists()):
@@ -165,7 +166,7 @@ def _found(folder: Path | None, plan: Plan, mode: Mode) -> Literal["begin", "res
 
 
 def _check_start(plan: Plan, start: Progress) -> None:
-    """Raise unless all processes of a run begin at the same checkpoint."""
+    """Raise unless all processes of the run start from the same checkpoint."""
     if plan.options.engine == "jax":
         from funcnn.runs.compiled import check_same
 
@@ -175,16 +176,16 @@ def _check_start(plan: Plan, start: Progress) -> None:
 def _carried_out(
     folder: Path, experiment: Experiment, plan: Plan, first: Progress, now: Mapping[str, Any], show: Show | None
 ) -> Outcome:
-    """Run from where the folder stands to the end, and leave all files there."""
+    """Run from the last checkpoint in the folder to the end, and write all files."""
     remove_leftovers(folder)
     if not (folder / "config.json").exists():
         write_json(folder / "config.json", plan)
     _write_environment(folder, now)
     start, record = files.recorder(folder, experiment, first)
     _check_start(plan, start)
-    if read_plan(folder) != plan:  # which has more epochs
+    if read_plan(folder) != plan:  # the new plan has more epochs
         write_json(folder / "config.json", plan)
-    (folder / "digest.txt").unlink(missing_ok=True)  # not before: where resuming is refused, it stands
+    (folder / "digest.txt").unlink(missing_ok=True)  # only now: if resuming is refused, it stays
     shown = len(start.history)
 
     def on_progress(progress: Progress) -> None:
@@ -198,7 +199,7 @@ def _carried_out(
         outcome = _followed(folder, experiment, start, on_progress, plan.options.checkpoint_every)
         with uninterrupted():
             _leave(folder, experiment, plan, first, outcome)
-    except BrokenPipeError:  # whoever reads what is printed has gone
+    except BrokenPipeError:  # the reader of the output has gone
         raise
     except OSError as error:
         raise OSError(f"{error}; what was recorded before is whole, and can be resumed: {folder}") from error
@@ -208,7 +209,7 @@ def _carried_out(
 
 
 def _write_environment(folder: Path, now: Mapping[str, Any]) -> None:
-    """Where the run runs; of one that is resumed, what has changed is added, once. Other data are refused."""
+    """Write the environment. If the run is resumed, refuse other data and add what else changed, each change once."""
     path = folder / "environment.json"
     if not path.exists():
         write_json(path, now)
@@ -223,9 +224,9 @@ def _write_environment(folder: Path, now: Mapping[str, Any]) -> None:
 def _followed(
     folder: Path, experiment: Experiment, start: Progress, record: Callable[[Progress], None], every: int
 ) -> Outcome:
-    """Follow the stream and ``record`` it after every epoch, and within them after every so many steps.
+    """Follow the stream; ``record`` the progress after every epoch, and every ``every`` steps within one.
 
-    What is recorded or comes back has params that are known to give finite losses.
+    Recorded and returned params are known to give finite losses.
     """
     good = latest = start
     recorded = start.step
@@ -247,7 +248,7 @@ def _followed(
 
 
 def _failure(experiment: Experiment, progress: Progress, known: Progress) -> str | None:
-    """What is not finite, if anything: a loss, which is a number whose name ends so, or what is watched."""
+    """The first number after ``known`` that is not finite, among losses (names that end so) and the watched column."""
     for row in (*progress.steps_after(known.step), *progress.history[len(known.history) :]):
         for name, value in row.items():
             if (name.endswith("loss") or name == experiment.watch) and not math.isfinite(value):
@@ -257,10 +258,10 @@ def _failure(experiment: Experiment, progress: Progress, known: Progress) -> str
 
 
 def _with_bar(experiment: Experiment) -> Callable[[int], Iterable[Any]]:
-    """The batches of an epoch, with a progress bar where there is a terminal or a notebook."""
+    """The batches of an epoch, with a progress bar in a terminal or a notebook."""
     table = experiment.batches
     if threading.current_thread() is not threading.main_thread():
-        return table  # one of many runs that share a terminal
+        return table  # runs in other threads share one terminal
 
     with warnings.catch_warnings(action="ignore"):  # it tells of a notebook without ipywidgets, and shows text there
         from tqdm.auto import tqdm
@@ -275,13 +276,13 @@ def _with_bar(experiment: Experiment) -> Callable[[int], Iterable[Any]]:
 
 
 def _leave(folder: Path, experiment: Experiment, plan: Plan, first: Progress, outcome: Outcome) -> None:
-    """Record what was learned last, and leave the files that a run ends with.
+    """Record the last progress if the run ended early, and write the files that a run ends with.
 
-    The digest comes last, so where it stands nothing is missing.
+    The digest is written last: if it is there, nothing is missing.
     """
     progress = outcome.progress or first
     try:
-        if outcome.interrupted or outcome.failure:  # which may have stopped the recorder halfway
+        if outcome.interrupted or outcome.failure:  # the recorder may have been stopped halfway
             files.recorder(folder, experiment, first)[1](progress)
         if outcome.error is not None and progress.step == 0:
             return
@@ -292,5 +293,5 @@ def _leave(folder: Path, experiment: Experiment, plan: Plan, first: Progress, ou
         write_report(folder / "report.html", experiment, plan, progress, files.read_environment(folder))
         files.write_digest(folder, progress)
     except (ExperimentError, InputError):
-        if outcome.error is None:  # or else that is the one to raise
+        if outcome.error is None:  # otherwise the caller raises that one
             raise

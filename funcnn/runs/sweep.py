@@ -20,14 +20,14 @@ from funcnn.runs.plan import Plan, read_plan
 from funcnn.runs.text import one_line, say
 
 Attempt = Callable[[Path, Any], str | None]
-"""``attempt(folder, config)`` carries a run out; gives what made it fail, if anything did."""
+"""``attempt(folder, config)`` runs a config, and returns the reason if the run fails."""
 
 
 def sweep(where: Grid, plans: Mapping[str, Plan], configs: Mapping[str, Any], attempt: Attempt) -> int:
-    """Carry out what is left of the sweep and compare its runs; gives the exit status.
+    """Run what is left of the sweep and compare its runs; returns the exit status.
 
-    ``plans`` tells what runs in the folder of each name, and ``configs`` has its config; ``attempt`` carries one of
-    them out, in this process or another.
+    ``plans`` and ``configs`` have the plan and the config of each run by the name of its folder. ``attempt`` runs one,
+    in this process or another.
     """
     out, failures = files.create(None, "sweep") if where.out is None else where.out, {}
     hint = "name another --out, or vary the option"
@@ -58,7 +58,7 @@ def remote(scheduler: str) -> Iterator[Client]:
     """A client of the scheduler at that address.
 
     Raises:
-        InputError: The scheduler or a worker cannot import what a run needs, which Dask would tell in its logs only.
+        InputError: The scheduler or a worker cannot import what a run needs, which Dask would only log.
         OSError: There is no scheduler.
     """
     with Client(scheduler) as client:
@@ -73,10 +73,10 @@ def remote(scheduler: str) -> Iterator[Client]:
 
 @contextmanager
 def local(workers: int | None) -> Iterator[Client]:
-    """A client of so many processes, or of one per core, all of which listen on the loopback only.
+    """A client of ``workers`` processes, or of one per core, which listen on the loopback only.
 
     Raises:
-        InputError: The processes do not start, as they first import the script that starts them.
+        InputError: The processes do not start: each first imports the script that starts them.
     """
     own: dict[str, Any] = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "silence_logs": logging.CRITICAL}
     own["memory_limit"] = None  # Dask would kill a worker at its share of the memory, however much is free
@@ -92,18 +92,18 @@ def local(workers: int | None) -> Iterator[Client]:
 
 
 def outcomes(client: Client, attempt: Attempt, runs: Mapping[Path, Any]) -> Iterator[tuple[Path, str | None]]:
-    """Attempt all runs, each in its folder; gives, as they end, the folder and what made the run fail, if anything.
+    """Attempt all runs; yields each folder when its run ends, with the reason if it failed.
 
-    Dask repeats the run of a worker that dies, three times at most unless the scheduler is told otherwise. A run that
-    has not begun when the client is closed never does. One that raises is no reason to stop the others.
+    If a worker dies, Dask repeats its run, by default three times at most. Runs that have not begun when the client
+    closes never do. A run that raises does not stop the others.
     """
-    records = tree.records("__main__")  # those of a script, whose classes go by value
+    records = tree.records("__main__")  # the classes of a script are sent by value
     folders = {
         client.submit(_attempted, attempt, records, folder.absolute(), config, key=str(folder.absolute())): folder
         for folder, config in runs.items()
     }
     for future in as_completed(folders):
-        folder = folders.pop(future)  # else a worker's death would have Dask repeat its finished runs, too
+        folder = folders.pop(future)  # otherwise Dask would repeat the finished runs of a worker that dies
         try:
             failure = future.result()
         except Exception as error:
@@ -112,7 +112,7 @@ def outcomes(client: Client, attempt: Attempt, runs: Mapping[Path, Any]) -> Iter
 
 
 def _attempted(attempt: Attempt, records: Sequence[type], folder: Path, config: Any) -> str | None:
-    """Attempt a run where the records of its script may be new."""
+    """Attempt a run in a process that may not know the records of its script."""
     for cls in records:
         tree.register(cls)
     return attempt(folder, config)
