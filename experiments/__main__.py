@@ -1,4 +1,4 @@
-"""``python -m experiments`` lists the experiments and tools of this folder, each with the first line it begins with."""
+"""``python -m experiments`` lists the experiments and tools of this folder, each with its first line."""
 
 import ast
 import shutil
@@ -11,7 +11,7 @@ FOLDER = Path(__file__).parent
 
 
 def listing(columns: int) -> str:
-    """The list for a terminal of so many columns; no experiment is imported."""
+    """The list for a terminal with ``columns`` columns; no experiment is imported."""
     texts: dict[str, dict[str, str]] = {"experiments:": {}, "tools:": {}}
     for path in sorted({*FOLDER.glob("*.py"), *FOLDER.glob("*/__main__.py")} - {Path(__file__)}):
         tree = ast.parse(path.read_text(encoding="utf-8"))

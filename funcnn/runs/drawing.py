@@ -28,6 +28,9 @@ LAYERS = (
 )
 """The layers that ``network.js`` computes, composed by ``serial`` and ``repeat``."""
 
+SHAPES = ((SIDE * SIDE,), (SIDE, SIDE), (SIDE, SIDE, 1))
+"""The shapes of MNIST's pictures as inputs."""
+
 MOST_BYTES = 1_000_000
 """The most bytes of a model's arrays; in the page, three bytes take four letters."""
 
@@ -40,7 +43,7 @@ def drawing_section(
     Args:
         model: A classifier of :data:`LAYERS`; its outputs are logits or probabilities.
         params: Its params. In the page matrices have half precision, vectors single precision.
-        in_shape: The shape of MNIST's pictures, (784,), (28, 28) or (28, 28, 1).
+        in_shape: One of :data:`SHAPES`.
         scaling: The name of the inputs' scaling.
         class_names: The name of each label.
 
@@ -48,8 +51,8 @@ def drawing_section(
         InputError: The page does not know a layer, the shape or the scaling; the params belong to another model, do not
             fit in half precision or have more than :data:`MOST_BYTES`; or there are not as many names as outputs.
     """
-    where, shapes = "drawing_section", ((SIDE * SIDE,), (SIDE, SIDE), (SIDE, SIDE, 1))
-    require(in_shape in shapes, where, f"inputs {', '.join(map(str, shapes))}", in_shape)
+    where = "drawing_section"
+    require(in_shape in SHAPES, where, f"inputs {', '.join(map(str, SHAPES))}", in_shape)
     check_scaling(where, scaling)
     _, out_shape = shapes_of(model, in_shape)
     require(out_shape == (len(class_names),), where, f"an output for each of {len(class_names)} names", out_shape)
