@@ -1,6 +1,7 @@
 """The folder of a run: what is read is what was written, and what was not written there is refused."""
 
 import errno
+import importlib
 import json
 import math
 import os
@@ -20,7 +21,7 @@ import funcnn as fn
 from funcnn import InputError, tree
 from funcnn.checkpoint import load_tree, save_tree
 from funcnn.runs import folder as files, read_run, stream
-from funcnn.runs.environment import environment
+from funcnn.runs.environment import changes, commit, environment
 from funcnn.runs.rows import append_rows, read_rows, write_rows
 from funcnn.runs.stream import beginning
 from tests.small_experiments import TABLE, by_hand, carried_out, classifier, contents, recorded, without_seconds
@@ -158,7 +159,24 @@ def test_a_commit_is_known_whatever_the_files_beside_it_are_called(tmp_path):
     git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "--allow-empty", "-m", "first")
     git("config", "core.quotePath", "false")
     Path(os.fsdecode(bytes(tmp_path) + b"/\xff")).touch()
-    assert environment({}, tmp_path)["git"]["clean"] is False
+    assert commit(tmp_path)["clean"] is False
+
+
+def test_the_code_of_a_script_is_what_is_loaded_from_its_folder(tmp_path, monkeypatch):
+    for name in ("loaded", "other"):
+        (tmp_path / f"{name}.py").write_text("RATE = 0.1")
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.import_module("loaded")
+    before = environment({}, tmp_path / "script.py")
+    assert [*before["code"]] == ["loaded.py"]
+    (tmp_path / "loaded.py").write_text("RATE = 0.2")
+    (change,) = changes(before, environment({}, tmp_path / "script.py"))
+    assert change.startswith("code.loaded.py: ")
+
+
+def test_the_code_of_a_package_is_what_is_loaded_of_all_of_it():
+    of_the_runs = environment({}, Path(files.__file__))["code"]
+    assert {"runs/folder.py", "keys.py"} < {*of_the_runs}
 
 
 def test_a_folder_has_one_run_at_a_time(folder):

@@ -3,6 +3,8 @@
 import hashlib
 import platform
 import subprocess
+import sys
+import sysconfig
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from importlib.metadata import version
@@ -42,8 +44,9 @@ class Environment:
     platform: str
     processor: str
     blas: Sequence[Mapping[str, str | int | None]]
-    git: Mapping[str, str | bool] | None
     data: Mapping[str, str]
+    code: Mapping[str, str] = {}
+    git: Mapping[str, str | bool] | None = None
     jax: Compiler | None = None
     resumed: Sequence[Sequence[str]] = ()
 
@@ -54,11 +57,11 @@ def blas_threads(count: int) -> AbstractContextManager[Any]:
 
 
 def environment(data: Mapping[str, Any], source: Path) -> dict[str, Any]:
-    """Versions, machine, BLAS with its present number of threads, commit and digests of data, as plain data.
+    """Versions, machine, BLAS with its present number of threads, data and code, as plain data.
 
     Args:
         data: Trees of arrays by name.
-        source: A file or folder of the experiment's code, for its commit.
+        source: A file or folder of the experiment's code.
     """
     of_blas = {"library": "internal_api", "version": "version", "kernel": "architecture", "threads": "num_threads"}
     pools = [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
@@ -68,8 +71,10 @@ def environment(data: Mapping[str, Any], source: Path) -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": _processor(),
         "blas": [{name: pool.get(key) for name, key in of_blas.items()} for pool in pools],
-        "git": _commit(source if source.is_dir() else source.parent),
-        "data": {name: _md5(arrays) for name, arrays in data.items()},
+        "data": {
+            name: _md5(*(np.asarray(leaf).tobytes() for leaf in tree.leaves(arrays))) for name, arrays in data.items()
+        },
+        "code": _code(source),
     }
 
 
@@ -96,8 +101,20 @@ def _processor() -> str:
     return next(names, platform.processor())
 
 
-def _commit(folder: Path) -> dict[str, Any] | None:
-    """The commit of the repository around ``folder``, and whether the work tree is clean; ``None`` without one."""
+def _code(source: Path) -> dict[str, str]:
+    """The MD5 of each loaded module of the package that ``source`` belongs to, or of its folder, by file name."""
+    folder = source.resolve() if source.is_dir() else source.resolve().parent
+    while (folder.parent / "__init__.py").exists():
+        folder = folder.parent
+    loaded = {Path(file) for module in [*sys.modules.values()] if (file := getattr(module, "__file__", None))}
+    libraries = {Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")}
+    own = [file for file in loaded if file.is_relative_to(folder) and libraries.isdisjoint(file.parents)]
+    return {file.relative_to(folder).as_posix(): _md5(file.read_bytes()) for file in sorted(own) if file.exists()}
+
+
+def commit(source: Path) -> dict[str, Any] | None:
+    """The commit of the repository around ``source``, and whether its work tree is clean; this starts ``git``."""
+    folder = source if source.is_dir() else source.parent
 
     def git(*arguments: str) -> str:
         alone = ("-c", "core.fsmonitor=false")  # otherwise the repository could name a program to start
@@ -110,8 +127,8 @@ def _commit(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def _md5(arrays: Any) -> str:
+def _md5(*pieces: bytes) -> str:
     digest = hashlib.md5(usedforsecurity=False)
-    for leaf in tree.leaves(arrays):
-        digest.update(np.asarray(leaf).tobytes())
+    for piece in pieces:
+        digest.update(piece)
     return digest.hexdigest()

@@ -17,7 +17,7 @@ from funcnn.errors import InputError, require
 from funcnn.files import remove_leftovers
 from funcnn.runs import folder as files
 from funcnn.runs.endings import uninterrupted
-from funcnn.runs.environment import RESUMED, blas_threads, changes, environment
+from funcnn.runs.environment import RESUMED, blas_threads, changes, commit, environment
 from funcnn.runs.experiment import Experiment, Table
 from funcnn.runs.figures import curves, write_png
 from funcnn.runs.options import ALONE, Devices, Options
@@ -109,7 +109,7 @@ def run(
     with _PROCESS, files.locked(path, wait=wait), blas_threads(options.threads):
         if _found(path, plan, "either") == "nothing to do":  # this process has waited for another, which finished it
             return Outcome(path, None)
-        now = {**environment(experiment.data, Path(source)), **where}
+        now = {**environment(experiment.data, Path(source)), "git": commit(Path(source)), **where}
         return _carried_out(path, experiment, plan, first, now, table(experiment.formats) if show == "table" else show)
 
 

@@ -6,7 +6,7 @@ from itertools import takewhile
 from pathlib import Path
 
 import attrs
-from toolz import concatv
+from toolz import concatv, dissoc
 
 from funcnn.arrays import keep_freed_memory
 from funcnn.errors import is_real, require
@@ -51,7 +51,7 @@ def reproduce(
         tolerance: The largest relative difference to let pass, for a run of another machine.
         threads: How many threads matrix products may use, if not as many as in the run.
         devices: How many devices share each batch with the engine jax, if not as many as in the run.
-        source: A file or folder of the experiment's code, for its commit.
+        source: A file or folder of the experiment's code.
 
     Raises:
         InputError: The folder has no recorded step, or is damaged.
@@ -67,7 +67,7 @@ def reproduce(
     with blas_threads(plan.options.threads):
         now = {**environment(experiment.data, Path(source)), **where}
         same, text = _verdict(experiment, folder, tolerance)
-    return Verdict(same, text, changes(ran, now))
+    return Verdict(same, text, changes(dissoc(dict(ran), "git"), now))  # of the code, its digests are compared
 
 
 def differences(recorded: Sequence[Row], now: Sequence[Row], *, counter: str) -> Iterator[tuple[float, str]]:
