@@ -5,6 +5,8 @@ import shutil
 from pathlib import Path
 from textwrap import fill
 
+from toolz import concat
+
 from funcnn.runs.endings import exit_status
 
 FOLDER = Path(__file__).parent
@@ -20,11 +22,11 @@ def listing(columns: int) -> str:
             name = path.parent.name if path.stem == "__main__" else path.stem
             first = (ast.get_docstring(tree) or "").partition("\n\n")[0].replace("``", "")
             texts["experiments:" if is_experiment else "tools:"][name] = first
-    width = max(len(name) for found in texts.values() for name in found) + 4
+    width = max(map(len, concat(texts.values()))) + 4
     lines = []
-    for title, found in texts.items():
+    for title, firsts in texts.items():
         lines.append(title)
-        for name, text in found.items():
+        for name, text in firsts.items():
             begin, below = f"  {name:<{width - 2}}", " " * width
             lines.append(fill(text, columns, initial_indent=begin, subsequent_indent=below, break_on_hyphens=False))
         lines.append("")
@@ -32,7 +34,7 @@ def listing(columns: int) -> str:
 
 
 def show() -> int:
-    """Print the list; gives the exit status."""
+    """Print the list; returns the exit status."""
     print(listing(shutil.get_terminal_size().columns))
     return 0
 

@@ -24,6 +24,7 @@ from funcnn.runs import folder as files
 from funcnn.runs.endings import guarded
 from funcnn.runs.environment import environment
 from funcnn.runs.figures import write_png
+from funcnn.runs.options import COUNT
 from funcnn.runs.plan import read_json, structured, write_json
 
 PEERS_STAND_ON = ("jax", "jaxlib", "optax", "torch", "scikit-learn", "scipy", "keras")
@@ -49,7 +50,7 @@ class Command:
 
     workloads: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...")] = NAMES
     peers: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...")] = tuple(PEERS)
-    repeats: int = 5
+    repeats: int = attrs.field(default=5, validator=COUNT)
     threads: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     growth: bool = True
     out: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
@@ -60,7 +61,6 @@ class Command:
         for option, given, known in (("--workloads", self.workloads, NAMES), ("--peers", self.peers, tuple(PEERS))):
             unknown = [name for name in given if name not in known]
             require(not unknown, option, f"some of {', '.join(known)}", ", ".join(unknown))
-        require(is_count(self.repeats), "--repeats", "a positive whole number", self.repeats)
         cores = len(contest.available_cores())
         fits = self.threads is None or (is_count(self.threads) and self.threads <= cores)
         require(fits, "--threads", f"a whole number from 1 to {cores}, the cores here", self.threads)

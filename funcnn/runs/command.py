@@ -190,12 +190,12 @@ class Program:
 
         command = self._parsed("sweep", words, config=self._config(), grid=(_flat[Grid], Grid()), run=_OPTIONS)
         try:
-            found = configs(command.config, command.grid.vary, command.grid.seeds, f"{self.prog} sweep")
+            runs = configs(command.config, command.grid.vary, command.grid.seeds, f"{self.prog} sweep")
         except InputError as error:
             return _bad_arguments(error)
-        made = {name: self._made(config) for name, config in found.items()}
-        plans = {name: plan_of(made[name], self.name, self.version, found[name], command.run) for name in made}
-        return sweep(command.grid, plans, found, partial(self._attempt, command.run))
+        made = {name: self._made(config) for name, config in runs.items()}
+        plans = {name: plan_of(made[name], self.name, self.version, runs[name], command.run) for name in made}
+        return sweep(command.grid, plans, runs, partial(self._attempt, command.run))
 
     def compare(self, words: Sequence[str]) -> int:
         return compare(tyro.cli(Comparison, prog=f"{self.prog} compare", args=words))

@@ -71,7 +71,7 @@ class Compared:
 
 
 def compare(comparison: Comparison) -> int:
-    """Print the table and write the picture; gives the exit status."""
+    """Print the table and write the picture; returns the exit status."""
     runs = list(concat(map(read_runs, comparison.runs)))
     say(table(runs))
     figures.write_png(comparison.out, overlay(runs))
@@ -82,9 +82,9 @@ def compare(comparison: Comparison) -> int:
 def read_runs(folder: Path) -> list[Compared]:
     """The run in ``folder``, or all runs below it; hidden folders, as killed writers leave them, are skipped."""
     paths = sorted(path.parent for path in folder.rglob("config.json"))
-    found = [path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
-    require(bool(found), str(folder), "the folder of a run, or one that contains runs", "no config.json in it")
-    return [Compared(str(path), read_plan(path), files.read_history(path)) for path in found]
+    folders = [path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    require(bool(folders), str(folder), "the folder of a run, or one that contains runs", "no config.json in it")
+    return [Compared(str(path), read_plan(path), files.read_history(path)) for path in folders]
 
 
 def table(runs: Sequence[Compared]) -> str:
@@ -96,9 +96,9 @@ def table(runs: Sequence[Compared]) -> str:
     lines = [["run", *(name.replace("_", " ") for name in names), "seed", "epochs done", "best epoch", *titles]]
 
     def cells(*runs: Compared) -> Iterator[str]:
-        found = [run.numbers for run in runs]
+        rows = [run.numbers for run in runs]
         for title in titles:
-            values = [numbers[title] for numbers in found if title in numbers]
+            values = [row[title] for row in rows if title in row]
             if len(runs) > 1:
                 values = [mean(values), stdev(values)] if len(values) > 1 else []
             shown = (number(title.removesuffix(" at best"), value, runs[0].plan.formats) for value in values)

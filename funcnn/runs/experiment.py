@@ -220,8 +220,8 @@ def supervised(
 
     def evaluated(params: Params) -> Row:
         params = ready(params) if evaluate else params
-        numbers = {name: fn.evaluate(model, loss, params, each, metrics=of_outputs) for name, each in evaluate.items()}
-        return {f"{name}/{metric}": value for name, found in numbers.items() for metric, value in found.items()}
+        rows = {name: fn.evaluate(model, loss, params, each, metrics=of_outputs) for name, each in evaluate.items()}
+        return {f"{name}/{metric}": value for name, row in rows.items() for metric, value in row.items()}
 
     def save_model(path: Path, params: Params) -> None:
         save(path, model, as_saved(ready(params)), in_shape, scaling=scaling, class_names=class_names)

@@ -118,9 +118,9 @@ def read_environment(folder: Path) -> dict[str, Any]:
     path = folder / "environment.json"
     if not path.exists():
         return {}
-    found = read_json(path)
-    structured(str(path), found, Environment)
-    return dict(found)
+    values = read_json(path)
+    structured(str(path), values, Environment)
+    return dict(values)
 
 
 def read_history(folder: Path) -> Sequence[Row]:

@@ -99,6 +99,6 @@ def configs(base: Any, varied: Sequence[Varied], seeds: Sequence[int], prog: str
         return ",".join(re.sub(r"[^\w.=+-]", "_", part) for part in parts)
 
     combinations = [parsed(*values) for values in product(*(values for _, *values in varied), map(str, seeds))]
-    found = {name_of(config): config for config in combinations}
-    require(len(found) == len(combinations), "--vary and --seeds", "values that differ", "a value twice")
-    return found
+    runs = {name_of(config): config for config in combinations}
+    require(len(runs) == len(combinations), "--vary and --seeds", "values that differ", "a value twice")
+    return runs

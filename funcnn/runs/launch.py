@@ -1,6 +1,6 @@
 """One run in its folder: begun, resumed or refused, then recorded on the way, and ended with all its files.
 
-:func:`_found` alone decides whether a run begins, is resumed, or has nothing left to do.
+:func:`_action` alone decides whether a run begins, is resumed, or has nothing left to do.
 """
 
 import math
@@ -91,8 +91,8 @@ def run(
     """
     plan = plan_of(experiment, name, version, config, options)
     path = None if folder is None else Path(folder)
-    found = _found(path, plan, mode) if devices.leads or mode == "resume" else "begin"
-    if path and found == "nothing to do":
+    action = _action(path, plan, mode) if devices.leads or mode == "resume" else "begin"
+    if path and action == "nothing to do":
         files.read_progress(path, beginning(experiment))  # refuses a config that was edited since
         return Outcome(path, None)
     experiment, where = engine(_telling(experiment), plan, devices)
@@ -101,13 +101,13 @@ def run(
     first = beginning(experiment)  # before anything is written: it may be too large for this machine
     keep_freed_memory()
     if not devices.leads:
-        start = files.read_progress(path, first)[0] if path and found == "resume" else first
+        start = files.read_progress(path, first)[0] if path and action == "resume" else first
         _check_start(plan, start)
         with blas_threads(options.threads):
             return _followed(Path(), experiment, start, lambda progress: None, options.checkpoint_every)
-    path = files.create(path, name) if found == "begin" or path is None else path
+    path = files.create(path, name) if action == "begin" or path is None else path
     with _PROCESS, files.locked(path, wait=wait), blas_threads(options.threads):
-        if _found(path, plan, "either") == "nothing to do":  # this process has waited for another, which finished it
+        if _action(path, plan, "either") == "nothing to do":  # this process has waited for another, which finished it
             return Outcome(path, None)
         now = {**environment(experiment.data, Path(source)), "git": commit(Path(source)), **where}
         return _carried_out(path, experiment, plan, first, now, table(experiment.formats) if show == "table" else show)
@@ -143,7 +143,7 @@ def _telling(experiment: Experiment) -> Experiment:
     )
 
 
-def _found(folder: Path | None, plan: Plan, mode: Mode) -> Literal["begin", "resume", "nothing to do"]:
+def _action(folder: Path | None, plan: Plan, mode: Mode) -> Literal["begin", "resume", "nothing to do"]:
     """Whether the run of ``plan`` begins in ``folder``, is resumed there, or has ended.
 
     Raises:

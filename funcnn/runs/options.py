@@ -20,8 +20,8 @@ def checked(expected: str, fits: Callable[[Any], bool]) -> Callable[[Any, Any, A
     """
 
     def check(options: Any, attribute: Any, value: Any) -> None:
-        found = list(value) if isinstance(value, tuple) else value
-        require(fits(value), f"--{attribute.name.replace('_', '-')}", expected, found)
+        shown = list(value) if isinstance(value, tuple) else value
+        require(fits(value), f"--{attribute.name.replace('_', '-')}", expected, shown)
 
     return check
 

@@ -169,8 +169,8 @@ def _left(experiment: Experiment, epoch: int, taken: int) -> Iterator[tuple[Any,
             skipped += len(sizes)
             hint = "the steps before it were taken in other batches, or by another engine"
             require(skipped <= taken, f"batches({epoch})", f"a batch that begins at step {taken}", "none", hint)
-    found = f"{skipped} that end before it"
-    require(skipped >= taken, f"batches({epoch})", f"the {taken} steps that were taken, as before", found)
+    expected = f"the {taken} steps that were taken, as before"
+    require(skipped >= taken, f"batches({epoch})", expected, f"{skipped} that end before it")
 
 
 def called(where: str, function: Callable[..., T], *args: Any) -> T:
@@ -242,8 +242,8 @@ def _numbers(where: str, row: Any, steps: int = 1) -> dict[str, float]:
 
 def _check_tree(before: Any, after: Any) -> None:
     """Raise unless a step keeps the tree, shapes and dtypes of params and state; checkpoints need them."""
-    found = [f"{path} was {was}, is {is_now}" for path, was, is_now in tree.unlike(before, after)]
+    changed = [f"{path} was {was}, is {is_now}" for path, was, is_now in tree.unlike(before, after)]
     hint = "give the first state every leaf that later ones have, NaN for what is not measured yet"
-    require(not found, "the first step", "params and state with the tree that they had", "; ".join(found), hint)
+    require(not changed, "the first step", "params and state with the tree that they had", "; ".join(changed), hint)
     same = tree.same_structure(before, after)
     require(same, "the first step", "params and state of the same records, tuples and dicts", "others")
