@@ -190,11 +190,14 @@ METRICS = [
 
 OF_CONFUSION = (fn.metrics.precision, fn.metrics.recall, fn.metrics.f1)
 METRICS_OF_TABLES = [
-    *((compose(metric, fn.metrics.confusion_matrix), labels, ["parts merge to the whole"]) for metric in OF_CONFUSION),
+    *(
+        (compose(metric, fn.metrics.confusion_matrix), labels, ["the values of parts merge to the value of the whole"])
+        for metric in OF_CONFUSION
+    ),
     (
         compose(fn.metrics.calibration_error, fn.metrics.reliability),
         probabilities(labels),
-        ["parts merge to the whole"],
+        ["the values of parts merge to the value of the whole"],
     ),
 ]
 """Metrics that are no means and no sums, and the law that they break therefore: their tables merge instead."""

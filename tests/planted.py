@@ -14,32 +14,30 @@ from tests import test_check_experiment, test_laws
 HEAD = """\
 # Laws
 
-A law is a statement that every layer, loss, optimizer or experiment must satisfy, such as "the VJP is that of central
-differences". A checker of `funcnn.testing` (extra `test`) tries every law of a part on random cases. It raises
-`BrokenLaw` at the first law that fails. The message names the part, the law, the smallest case that fails, and the leaf
-or value that is wrong.
+A law is a statement that every layer, loss, optimizer or experiment must satisfy, such as "the step is pure". A
+checker of `funcnn.testing` (extra `test`) tries every law of a part on random cases. It raises `BrokenLaw` at the first
+law that fails. The message names the part, the law, the smallest case that fails, and the array or value that is wrong.
 
-Every part of funcnn stands in a table, and the tests run the checker over that table: see [all parts](catalogue.md).
-The checkers are public, so your own parts are tested in the same way: see [write a layer and prove it](layer.md).
+The tests run these checkers on [all parts](catalogue.md) of funcnn. The checkers are public, so you can test your own
+parts in the same way: see [write a layer and prove it](layer.md).
 
-A checker is code too, and may be wrong. So the tests plant faults: parts that are wrong on purpose. Each row below has
-a law and the planted faults that it catches. This page is made by `python -m tests.planted > docs/laws.md`, which runs
-every checker on its faults. The tests run them again, and compare with this page. A few laws have no planted fault of
-their own yet; [all parts](catalogue.md) lists every law.
+A checker can be wrong too. So the tests plant faults: parts that are wrong on purpose. Each row below names a law and
+the planted faults that it catches. Every law has at least one. `python -m tests.planted > docs/laws.md` writes this
+page: it runs every checker on its faults. The tests run them again and compare the result with this page.
 
-The tests also measure how many arbitrary changes of the code they notice: 98.8 % of 5,429 mutants
-(`CONTRIBUTING.md` has the table).
+Mutation testing made 5,429 small changes to the code, and the tests noticed 98.8 % of them (`CONTRIBUTING.md` has the
+table).
 """
 
 CHECKERS = {
-    "A layer": ("check_layer", ("layer", "linearity", "indices")),
+    "A layer": ("check_layer", ("layer", "linearity", "indices", "layer on JAX")),
     "A layer that draws random numbers": ("check_noise", ("noise",)),
     "A combinator of layers": ("check_combinator", ("combinator",)),
-    "A loss": ("check_loss", ("loss",)),
+    "A loss": ("check_loss", ("loss", "loss on JAX")),
     "An optimizer": ("check_optimizer", ("optimizer", "oracle")),
     "A schedule": ("check_schedule", ("schedule",)),
     "A metric": ("check_metric", ("metric",)),
-    "A training step": ("check_step", ("step",)),
+    "A training step": ("check_step", ("step", "engine")),
     "An experiment": ("check_experiment", ()),
 }
 """The sections of the page: the checker, and the kinds of its faults in the tests."""

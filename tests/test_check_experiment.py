@@ -219,62 +219,65 @@ OTHERS = r"1 in another global random state: .* differs"
 
 FAULTS = {
     SAVED: {
-        "a state that is no record": (
+        "a state that is not a record": (
             by_hand(begin=lambda: (np.ones(2), Hidden(np.zeros(2), {}))),
             "state is a Hidden; make its class a record",
         )
     },
     BEGIN: {
-        "fresh noise": (
+        "noise without a key": (
             begins_with(lambda shape: np.random.default_rng().normal(size=shape)),
             r"begin 1 again: params\.0\.weights differs",
         ),
-        "it fails": (evolve(RIGHT, begin=fails), NO_DATA),
+        "raises an error": (evolve(RIGHT, begin=fails), NO_DATA),
     },
     BATCHES: {
-        "a shuffle in place": (a_shuffle_in_place(), AGAIN),
-        "the last epoch is remembered": (the_last_epoch(), AGAIN),
-        "one generator": (
+        "shuffles one list in place": (a_shuffle_in_place(), AGAIN),
+        "remembers the last epoch": (the_last_epoch(), AGAIN),
+        "one iterator for all epochs": (
             evolve(RIGHT, batches=lambda epoch, rows=iter(rows_of(np.arange(40)) * 2): rows),
             r"epoch 2 again: batch 3\.inputs is missing",
         ),
-        "one generator of nothing": (
+        "one iterator of empty batches": (
             by_hand(batches=lambda epoch, batches=iter([None] * 6): batches),
             "epoch 2 again: .* another tree",
         ),
-        "one cycle": (
+        "one endless iterator": (
             by_hand(batches=lambda epoch, batches=cycle(np.array([[0], [1], [2], [3]])): batches),
             r"epoch \d again: batch 1 is",
         ),
-        "they go on where they were left": (a_position(), r"epoch 2 again: batch 1 is missing instead of int64 \(1,\)"),
-        "they follow the loss": (batches_that_follow_the_loss(), "batches of epoch 2 again: batch 1 differs"),
-        "they fail": (evolve(RIGHT, batches=fails), NO_DATA),
+        "continues where the last epoch stopped": (
+            a_position(),
+            r"epoch 2 again: batch 1 is missing instead of int64 \(1,\)",
+        ),
+        "depends on the loss": (batches_that_follow_the_loss(), "batches of epoch 2 again: batch 1 differs"),
+        "raises an error": (evolve(RIGHT, batches=fails), NO_DATA),
     },
     STEP: {
-        "it counts": (by_hand(lambda p, m, calls=count(2): (p / next(calls), m)), "step 6 again: params"),
-        "its rate falls with the steps of this process": (
+        "counts its calls": (by_hand(lambda p, m, calls=count(2): (p / next(calls), m)), "step 6 again: params"),
+        "its rate depends on the number of calls": (
             by_hand(lambda p, m, calls=count(1): (p * (0.9 if next(calls) < 5 else 0.5), m)),
             "step 4 again: params differs",
         ),
-        "it keeps a global list": (a_list_of_velocities(), "step 6 again: params"),
-        "it keeps a dict by its number": (velocities_by_step(), r"step \d again: params"),
-        "it hands out its buffer": (
+        "keeps a global list": (a_list_of_velocities(), "step 6 again: params"),
+        "keeps a dict by step number": (velocities_by_step(), r"step \d again: params"),
+        "returns its buffer": (
             by_hand(lambda p, m, buffer=np.ones(2): (np.multiply(p, 0.5, out=buffer), m)),
             r"step \d again: params",
         ),
-        "it writes to params": (
+        "writes to params": (
             evolve(by_hand(params={"w": np.ones(2)}), step=writes),
             "ValueError: output array is read-only",
         ),
-        "it writes to a record": (evolve(RIGHT, step=writes_to_a_record), "output array is read-only"),
-        "it writes to the batch": (
+        "writes to a record": (evolve(RIGHT, step=writes_to_a_record), "output array is read-only"),
+        "writes to the batch": (
             evolve(by_hand(), batches=lambda epoch: [np.ones(2)] * 3, step=writes_to_the_batch),
             "step 6 changes an argument: 2 differs",
         ),
-        "it draws entropy": (draws(np.random.default_rng), "step 6 again: params"),
-        "it draws by the clock": (draws(lambda: np.random.default_rng(perf_counter_ns())), "step 6 again: params"),
-        "evaluation teaches it": (a_rate_that_evaluation_lowers(), r"step \d again: params"),
-        "it fails": (by_hand(fails), NO_DATA),
+        "seeds from the operating system": (draws(np.random.default_rng), "step 6 again: params"),
+        "seeds from the clock": (draws(lambda: np.random.default_rng(perf_counter_ns())), "step 6 again: params"),
+        "evaluation changes its rate": (a_rate_that_evaluation_lowers(), r"step \d again: params"),
+        "raises an error": (by_hand(fails), NO_DATA),
     },
     KINDS: {
         "the state grows": (by_hand(lambda p, m: (p, (*m, 1.0))), rf"after step 1: state\.more\.0 {MISSING}"),
@@ -293,33 +296,33 @@ FAULTS = {
     },
     EVALUATE: {
         "an array": (evaluates(lambda params: {"sum": params}), r"'sum' is array\(.*\) instead of a number"),
-        "no names": (evaluates(np.sum), "instead of numbers by name"),
+        "a number without a name": (evaluates(np.sum), "instead of numbers by name"),
         "a text": (evaluates(lambda params: {"sum": "1"}), "'sum' is '1' instead of a number"),
         "None": (evaluates(lambda params: {"sum": None}), "TypeError: float.* not 'NoneType'"),
-        "it counts": (
+        "counts its calls": (
             evaluates(lambda params, calls=count(): {"calls": next(calls)}),
             "evaluate 2 again: calls is 2 instead of 1",
         ),
-        "it remembers": (a_running_best(), r"evaluate 1 again: least is 0\.03.* instead of 0\.25"),
-        "it fails": (evolve(RIGHT, evaluate=fails), NO_DATA),
+        "remembers the best": (a_running_best(), r"evaluate 1 again: least is 0\.03.* instead of 0\.25"),
+        "raises an error": (evolve(RIGHT, evaluate=fails), NO_DATA),
     },
     GLOBAL: {
         "begin reads it": (begins_with(seeded_by_the_global_state), f"begin {OTHERS}"),
         "batches draw from NumPy": (batched(lambda epoch: np.random.permutation(40)), f"batches of epoch {OTHERS}"),
         "batches draw from random": (batched(lambda epoch: random.sample(range(40), 40)), f"batches of epoch {OTHERS}"),
         "the step draws from NumPy": (draws(lambda: np.random), f"step {OTHERS}"),
-        "evaluation seeds": (
+        "evaluation seeds it": (
             evaluates(lambda params: {"noise": np.random.seed(0) or np.random.random()}),
             "evaluate 1 changes NumPy's",
         ),
     },
     STOPPING: {
-        "the state lives in a class of no JSON": (
+        "a state that JSON cannot hold": (
             by_hand(lambda p, m: (p * (0.9 if isinstance(m[0], Phase) else 0.5), m), more=(Phase.WARM,)),
             r"save_tree state\.more\.0: expected .* which can be saved, got Phase",
         ),
         "params are a list": (by_hand(rated(list), params=(np.ones(2),)), SAME),
-        "params are a list later": (by_hand(rated(late_list), params=(np.ones(2),)), SAME),
+        "params become a list": (by_hand(rated(late_list), params=(np.ones(2),)), SAME),
         "there are no batches": (by_hand(batches=lambda epoch: []), "at least one batch, got none"),
         "a column has two sources": (evaluates(lambda params: {"train/loss": 0.0}), "names that no other column has"),
     },
@@ -400,7 +403,7 @@ check_experiment(attrs.evolve(right, evaluate=lambda params: {"noise": random.se
 
 
 def test_a_law_can_be_left_out():
-    check_experiment(FAULTS[GLOBAL]["evaluation seeds"][0], unless=[GLOBAL])
+    check_experiment(FAULTS[GLOBAL]["evaluation seeds it"][0], unless=[GLOBAL])
 
 
 def test_epochs_are_counted():

@@ -4,6 +4,7 @@ import re
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import optax
@@ -18,6 +19,12 @@ from funcnn.jax import epoch, over_seeds
 from funcnn.optimizers import accumulate_momentum
 from funcnn.schedules import Schedule
 from funcnn.testing import BrokenLaw, check_layer, check_loss, check_vjp
+from funcnn.testing.experiments import LAWS
+from funcnn.testing.layers import layer_laws
+from funcnn.testing.losses import loss_laws
+from funcnn.testing.metrics import metric_laws
+from funcnn.testing.optimizers import optimizer_laws, schedule_laws
+from funcnn.testing.randomness import combinator_laws, noise_laws
 from tests.catalogue import indices, labels
 
 DENSE, DROPOUT, LOSS, SGD = fn.dense(3), fn.dropout(0.5), fn.softmax_cross_entropy(), fn.sgd(0.1)
@@ -28,15 +35,24 @@ STEP = fn.train_step(DENSE, LOSS, SGD, metrics={"accuracy": fn.accuracy})
 PAGE = (Path(__file__).parent.parent / "docs" / "laws.md").read_text()
 REMAKE = "the page of laws is older than this fault: python -m tests.planted > docs/laws.md"
 
-DIFFERENCES = "the vjp is that of central differences"
-TWICE = "a weight of two is the sample twice"
+DIFFERENCES = "the vjp equals central differences"
+COPIES = "a sample of weight k counts k times"
 MEAN = "the mean over the noise is the output at inference"
+
+
+def check_engine(wrong):
+    """Check a right step on a wrong ``funcnn.jax``: the name of a function, and the one in its place."""
+    with mock.patch.object(funcnn.jax, *wrong):
+        testing.check_step(STEP, PARAMS, BATCH, steps=3, jax=True)
+
 
 CHECKS = {
     "layer": partial(check_layer, in_shape=(4,), examples=5),
+    "layer on JAX": partial(check_layer, in_shape=(4,), examples=1, jax=True),
     "linearity": partial(check_layer, in_shape=(4,), examples=5, unless=[DIFFERENCES]),
     "indices": partial(check_layer, in_shape=(2,), examples=5, inputs=indices),
     "loss": partial(check_loss, draw=labels, examples=5),
+    "loss on JAX": partial(check_loss, draw=labels, examples=1, jax=True),
     "optimizer": partial(testing.check_optimizer, examples=2),
     "oracle": partial(testing.check_optimizer, examples=1, oracle=optax.rmsprop(0.1, eps=1e-2)),
     "schedule": partial(testing.check_schedule, jax=True),
@@ -44,6 +60,7 @@ CHECKS = {
     "noise": partial(testing.check_noise, in_shape=(40,), examples=2),
     "combinator": partial(testing.check_combinator, in_shape=(3,), examples=2),
     "step": partial(testing.check_step, params=PARAMS, batch=BATCH, steps=3, jax=True),
+    "engine": check_engine,
 }
 
 
@@ -84,6 +101,11 @@ def stale():
     return with_vjp(vjp)
 
 
+def writes(x):
+    """``x``, written to with the values that it has."""
+    return np.copyto(x, x.copy()) or x
+
+
 LAYERS = {
     "wrong sign of dx": (
         with_vjp(lambda x, dy, dp, dx: (dp, -dx)),
@@ -108,7 +130,7 @@ LAYERS = {
         with_forward(lambda y, x: y + np.random.standard_normal(y.shape).astype(y.dtype)),
         "pure.*global random state has changed",
     ),
-    "rows mixed": (
+    "subtracts the batch mean": (
         evolve(
             fn.identity(),
             forward=lambda p, x, mode: (x - x.mean(axis=0), ()),
@@ -118,10 +140,25 @@ LAYERS = {
     ),
     "dx computed anyway": (evolve(DENSE, vjp=lambda p, r, dy, need_dx=True: DENSE.vjp(p, r, dy)), "need_dx"),
     "stale residual": (stale(), r"central differences.* in params\.weights$"),
-    "another spec": (with_spec(evolve(DENSE), fn.relu().spec), "spec"),
+    "the spec of another part": (with_spec(evolve(DENSE), fn.relu().spec), "spec"),
     "dtype ignored by init": (
         evolve(DENSE, init=lambda key, shape, dtype=np.float32: DENSE.init(key, shape)),
         "init is pure and keeps the dtype.*weights is float32",
+    ),
+    "writes to x at inference": (
+        evolve(DENSE, forward=lambda p, x, mode: DENSE.forward(p, writes(x) if mode is INFERENCE else x, mode)),
+        "pure at inference.*read-only",
+    ),
+}
+
+LAYERS_ON_JAX = {
+    "a forward pass that JAX cannot trace": (
+        evolve(DENSE, forward=lambda p, x, mode: DENSE.forward(p, np.asarray(x), mode)),
+        "the vjp equals that of JAX.*traced array",
+    ),
+    "other outputs on JAX": (
+        with_forward(lambda y, x: y if isinstance(y, np.ndarray) else 2 * y),
+        r"the vjp equals that of JAX.*: params\.weights differs",
     ),
 }
 
@@ -151,20 +188,53 @@ def wrong_loss(change):
     return evolve(LOSS, forward=forward)
 
 
+def root_loss():
+    """The root of the cross-entropy: its gradient and weights are right, but it is no mean over samples."""
+
+    def forward(outputs, targets, weights=None):
+        value, residuals = LOSS.forward(outputs, targets, weights)
+        return np.sqrt(value), (np.sqrt(value), residuals)
+
+    def vjp(residuals):
+        value, of_square = residuals
+        return LOSS.vjp(of_square) / (2 * value)
+
+    return fn.Loss(forward, vjp)
+
+
 LOSSES = {
-    "wrong sign": (evolve(LOSS, vjp=lambda r: -LOSS.vjp(r)), "gradient is that of central differences"),
+    "wrong sign": (evolve(LOSS, vjp=lambda r: -LOSS.vjp(r)), "gradient equals central differences"),
     "sum instead of mean": (
         evolve(wrong_loss(lambda value, o: value * len(o)), vjp=lambda r: LOSS.vjp(r) * len(r[0])),
-        "weight of two|mean over samples",
+        "counts k times|mean over samples",
     ),
-    "weights ignored": (evolve(LOSS, forward=lambda o, t, w=None: LOSS.forward(o, t)), "a weight of two"),
-    "weights multiplied": (multiplied_loss(), "a weight of zero is no sample"),
+    "weights ignored": (evolve(LOSS, forward=lambda o, t, w=None: LOSS.forward(o, t)), "counts k times"),
+    "weights as plain factors": (multiplied_loss(), "a sample of weight zero does not count"),
     "weights as booleans": (
         evolve(LOSS, forward=lambda o, t, w=None: LOSS.forward(o, t, None if w is None else w.astype(bool))),
-        "a weight of two",
+        "counts k times",
     ),
     "promoted": (wrong_loss(lambda value, o: np.float64(value)), "one number of the outputs' dtype"),
-    "gradient in float64": (evolve(LOSS, vjp=lambda r: LOSS.vjp(r).astype(np.float64)), "gradient is like the outputs"),
+    "gradient in float64": (
+        evolve(LOSS, vjp=lambda r: LOSS.vjp(r).astype(np.float64)),
+        "gradient has the shape and dtype of the outputs",
+    ),
+    "writes to the outputs": (
+        evolve(LOSS, forward=lambda o, t, w=None: LOSS.forward(writes(o), t, w)),
+        "pure.*read-only",
+    ),
+    "root of the mean": (root_loss(), "the value is the mean over samples"),
+    "the spec of another part": (
+        with_spec(evolve(LOSS), fn.softmax_cross_entropy(label_smoothing=0.1).spec),
+        "spec.*differs",
+    ),
+}
+
+LOSSES_ON_JAX = {
+    "another value on JAX": (
+        wrong_loss(lambda value, o: value if isinstance(o, np.ndarray) else 2 * value),
+        "the gradient equals that of JAX",
+    ),
 }
 
 
@@ -191,34 +261,38 @@ def promoting():
 
 KINDS_KEPT = "keep structure, shape and dtype"
 OPTIMIZERS = {
-    "wrong sign": (with_updates(lambda u, g: tree.map(np.negative, u)), "a quadratic descends"),
+    "wrong sign": (with_updates(lambda u, g: tree.map(np.negative, u)), "50 steps decrease a quadratic function"),
     "noise at zero gradients": (with_updates(lambda u, g: tree.map(lambda a: a - 1e-9, u)), "exactly zero"),
     "promoted": (with_updates(lambda u, g: tree.map(lambda a: a * np.float64(1), u)), KINDS_KEPT),
     "writes to grads": (with_updates(lambda u, g: tree.map(lambda a: np.negative(a, out=a), g)), "pure.*written to"),
     "takes any gradients": (
         evolve(SGD, update=lambda g, s, p: (tree.map(lambda a, b: -(a + 0 * b).astype(b.dtype) / 10, g, p), s)),
-        "gradients unlike the params are refused.*: gradients of one row are taken",
+        "gradients that do not fit the params are refused.*: gradients of one row are taken",
     ),
     "depends on tree": (
         with_updates(lambda u, g: tree.map(lambda a: a / len(tree.leaves(g)), u)),
         "not depend on the tree",
     ),
     "state promoted": (promoting(), f"{KINDS_KEPT}.*is float32 .* instead of float64"),
-    "another state": (evolve(SGD, update=lambda g, s, p: (SGD.update(g, SGD.init(p), p)[0], (s,))), KINDS_KEPT),
+    "a state of another structure": (
+        evolve(SGD, update=lambda g, s, p: (SGD.update(g, SGD.init(p), p)[0], (s,))),
+        KINDS_KEPT,
+    ),
+    "the spec of another part": (with_spec(evolve(SGD), fn.sgd(0.2).spec), "spec builds the same again.*differs"),
 }
 
 ORACLES = {
     "eps misplaced": fn.rmsprop(0.1, eps=1e-2, eps_placement="outside"),
-    "another eps": fn.rmsprop(0.1, eps=1e-3),
-    "another decay": fn.rmsprop(0.1, decay=0.8, eps=1e-2),
-    "another rate": fn.rmsprop(fn.exponential_decay(0.1, 0.99), eps=1e-2),
+    "a different eps": fn.rmsprop(0.1, eps=1e-3),
+    "a different decay": fn.rmsprop(0.1, decay=0.8, eps=1e-2),
+    "a different rate": fn.rmsprop(fn.exponential_decay(0.1, 0.99), eps=1e-2),
 }
 
 SCHEDULES = {
     "negative": (lambda step: -0.1, "finite float of at least 0.*at step 0"),
-    "whole": (lambda step: 1, "int at step"),
+    "an integer": (lambda step: 1, "int at step"),
     "not traced": (lambda step: 0.1 if step < 10 else 0.01, "JAX traces it"),
-    "another spec": (with_spec(Schedule(lambda step: 0.1), fn.constant(0.2).spec), "spec"),
+    "the spec of another part": (with_spec(Schedule(lambda step: 0.1), fn.constant(0.2).spec), "spec"),
 }
 
 
@@ -228,24 +302,30 @@ def wrong_metric(change):
 
 
 METRICS = {
-    "whole weights": (
+    "truncated if weights are integers": (
         wrong_metric(lambda f, o, t, w: f(o, t, w) if w is None or w.dtype.kind == "f" else int(f(o, t, w))),
-        TWICE,
+        COPIES,
     ),
-    "weights multiplied": (wrong_metric(lambda f, o, t, w: np.average(o[:, 0], weights=w)), "a weight of zero is no s"),
-    "weights ignored": (wrong_metric(lambda f, o, t, w: f(o, t)), TWICE),
-    "not normalized": (wrong_metric(lambda f, o, t, w: f(o, t, w) if w is None else f(o, t, w) * w.mean()), TWICE),
-    "unweighted is a sum": (
+    "weights as plain factors": (
+        wrong_metric(lambda f, o, t, w: np.average(o[:, 0], weights=w)),
+        "weight zero does not count",
+    ),
+    "weights ignored": (wrong_metric(lambda f, o, t, w: f(o, t)), COPIES),
+    "not normalized": (wrong_metric(lambda f, o, t, w: f(o, t, w) if w is None else f(o, t, w) * w.mean()), COPIES),
+    "a sum if there are no weights": (
         wrong_metric(lambda f, o, t, w: f(o, t, w) * (len(o) if w is None else 1)),
         "equal weights",
     ),
     "mean of means": (
         wrong_metric(lambda f, o, t, w: np.mean([f(o[i : i + 2], t[i : i + 2]) for i in range(0, len(o), 2)])),
-        "sample twice|order of samples|parts merge",
+        "counts k times|order of samples|values of parts",
     ),
-    "the largest": (wrong_metric(lambda f, o, t, w: float(np.max(np.abs(o)))), "parts merge to the whole"),
-    "the first": (wrong_metric(lambda f, o, t, w: float(o[0, 0])), "the order of samples does not matter"),
-    "writes to its outputs": (wrong_metric(lambda f, o, t, w: f(np.negative(o, out=o), t, w)), "written to"),
+    "the largest output": (
+        wrong_metric(lambda f, o, t, w: float(np.max(np.abs(o)))),
+        "the values of parts merge to the value of the whole",
+    ),
+    "the first output": (wrong_metric(lambda f, o, t, w: float(o[0, 0])), "the order of samples does not matter"),
+    "writes to the outputs": (wrong_metric(lambda f, o, t, w: f(np.negative(o, out=o), t, w)), "written to"),
     "NaN": (wrong_metric(lambda f, o, t, w: f(o, t, w) * float("nan")), "the value is nan"),
     "not traced": (wrong_metric(lambda f, o, t, w: f(np.asarray(o), t, w)), "JAX gives the same"),
 }
@@ -258,8 +338,14 @@ def noise(masked):
 
 NOISES = {
     "not scaled": (noise(lambda x, key: x * key.bernoulli(0.5, x.shape)), f"{MEAN}.*off by up to"),
-    "of one key": (noise(lambda x, key: 2 * x * Key(0).bernoulli(0.5, x.shape)), "another key draws other noise"),
-    "of one sample": (noise(lambda x, key: 2 * x * key.bernoulli(0.5, x.shape[1:])), "every sample has noise of its"),
+    "ignores the key": (
+        noise(lambda x, key: 2 * x * Key(0).bernoulli(0.5, x.shape)),
+        "another key draws different noise",
+    ),
+    "one mask for the whole batch": (
+        noise(lambda x, key: 2 * x * key.bernoulli(0.5, x.shape[1:])),
+        "every sample gets its own noise",
+    ),
 }
 
 
@@ -278,10 +364,10 @@ def both_with_one_key(left, right):
 
 
 COMBINATORS = {
-    "one key for all params": (both_with_one_key, r"initialized from a key of its own.*the keys are Key\(seed=0, p"),
+    "one key for all params": (both_with_one_key, r"initialized from its own key.*the keys are Key\(seed=0, p"),
     "one key for masks": (
         lambda a, b: evolve(fn.add(a, b), forward=both_with_one_key(a, b).forward),
-        "draws from a key of its own.*the keys are",
+        "draws from its own key.*the keys are",
     ),
     "a layer left out": (lambda a, b: fn.serial(a), "2 layers are called 1 times"),
 }
@@ -373,8 +459,8 @@ def weak_on_jax(params, state):
 
 COUNT = "the step counts by one and keeps its key'"
 KINDS = "params and state keep tree, shapes and dtypes': after 1 steps"
-SAVED, COPIED = "a saved run loads and goes on, bit for bit'", "a pickled or copied step is the same step'"
-COMPILED = "JAX compiles the step once, and it is the same'"
+SAVED, COPIED = "a saved run loads and continues, bit for bit'", "a pickled or copied step is the same step'"
+COMPILED = "JAX compiles the step once, with the same result'"
 
 STEPS = {
     "a counter of its own": (counting(), "pure.*second call"),
@@ -395,11 +481,11 @@ STEPS = {
         Wrong(lambda params, state: (tree.map(lambda leaf: leaf.astype(np.float64), params), state)),
         rf"{KINDS} params.weights is float64 \(4, 3\) instead of .*; params.biases is",
     ),
-    "two leaves of one path": (
+    "two leaves with the same path": (
         with_all({"a.b": np.ones(1), "a": {"b": np.zeros(1)}}),
         f"{SAVED}: save_tree: expected a path of its own",
     ),
-    "a leaf that is no data": (
+    "a leaf that cannot be saved": (
         with_all({0}),
         rf"{SAVED}: save_tree 1.optimizer: expected .* which can be saved, got set",
     ),
@@ -413,23 +499,39 @@ STEPS = {
     "compiled twice": (Wrong(weak_on_jax), f"{COMPILED}: it is traced 2 times in 3 steps"),
 }
 
+ENGINES = {
+    "an epoch in another order": (
+        ("epoch", lambda step, size: lambda *args: epoch(step, size)(*args[:-1], args[-1].at(0))),
+        r"an epoch on JAX equals its steps': params\.weights differs",
+    ),
+    "one seed for all": (
+        ("over_seeds", lambda train: lambda seeds: over_seeds(train)([0 for _ in seeds])),
+        r"many seeds in one JAX program equal single runs': params\.weights differs",
+    ),
+}
+
 FAULTS = {
     "layer": LAYERS,
+    "layer on JAX": LAYERS_ON_JAX,
     "linearity": {
-        "a square": (
+        "a quadratic term in dx": (
             with_vjp(lambda x, dy, dp, dx: (dp, dx + 1e-4 * dy.sum() ** 2)),
             "the vjp is linear in dy.* 1 differs",
         )
     },
-    "indices": {"a gradient of integers": (OF_INTEGERS, r"cotangents.*structures differ")},
+    "indices": {"a gradient for integers": (OF_INTEGERS, r"cotangents.*structures differ")},
     "loss": LOSSES,
+    "loss on JAX": LOSSES_ON_JAX,
     "optimizer": OPTIMIZERS,
-    "oracle": {name: (wrong, "50 steps are those of the oracle.* differs by up to") for name, wrong in ORACLES.items()},
+    "oracle": {
+        name: (wrong, "50 steps equal those of the oracle.* differs by up to") for name, wrong in ORACLES.items()
+    },
     "schedule": SCHEDULES,
     "metric": METRICS,
     "noise": NOISES,
     "combinator": COMBINATORS,
     "step": STEPS,
+    "engine": ENGINES,
 }
 
 
@@ -448,24 +550,30 @@ def test_a_fault_is_caught_by_its_law(check, name, part, message):
     assert re.search(rf"^\| {re.escape(law)} \| (?:.*; )?{re.escape(name)}(?:;| \|)", PAGE, re.MULTILINE), REMAKE
 
 
-WRONG_ENGINES = {
-    "epoch": (
-        lambda step, size: lambda params, state, samples, key: epoch(step, size)(params, state, samples, key.at(0)),
-        r"an epoch on JAX is its steps': params\.weights differs",
-    ),
-    "over_seeds": (
-        lambda train: lambda seeds: over_seeds(train)([0 for _ in seeds]),
-        r"seeds on JAX in one program are single runs': params\.weights differs",
-    ),
+def laws_of_a_step():
+    """The laws that :func:`funcnn.testing.check_step` tries, which needs the step to make them."""
+    with mock.patch("funcnn.testing.training.hold") as hold:
+        CHECKS["step"](STEP)
+    return [law for call in hold.call_args_list for law in call.args[1]]
+
+
+ALL_LAWS = {
+    "check_layer": lambda: layer_laws(DENSE, (4,), jax=True),
+    "check_noise": lambda: noise_laws(DROPOUT, (4,)),
+    "check_combinator": lambda: combinator_laws(fn.add, (4,)),
+    "check_loss": lambda: loss_laws(LOSS, labels, jax=True),
+    "check_optimizer": lambda: optimizer_laws(SGD, oracle=SGD),
+    "check_schedule": lambda: schedule_laws(fn.constant(0.1), jax=True),
+    "check_metric": lambda: metric_laws(fn.accuracy, labels, jax=True),
+    "check_step": laws_of_a_step,
+    "check_experiment": lambda: LAWS,
 }
 
 
-@pytest.mark.parametrize("name", WRONG_ENGINES)
-def test_a_wrong_engine_is_caught(name, monkeypatch):
-    wrong, message = WRONG_ENGINES[name]
-    monkeypatch.setattr(funcnn.jax, name, wrong)
-    with pytest.raises(BrokenLaw, match=message):
-        CHECKS["step"](STEP)
+def test_every_law_of_every_checker_has_a_fault_on_the_page():
+    sections = dict(re.findall(r"^`(check_\w+)`\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
+    on_page = {checker: {*re.findall(r"^\| (.*?) \|", text, re.MULTILINE)} for checker, text in sections.items()}
+    assert on_page == {checker: {"law", *laws()} for checker, laws in ALL_LAWS.items()}, REMAKE
 
 
 def test_steps_of_the_oracle_pass():

@@ -33,7 +33,7 @@ def test_exceptions_obey_all_other_laws(optimizer, unless):
 
 @pytest.mark.parametrize(("ours", "theirs"), OPTAX, ids=named)
 def test_fifty_random_steps_are_those_of_optax(ours, theirs):
-    optimizer_laws(ours, oracle=theirs)["50 steps are those of the oracle"](Case(Key(0), 4))
+    optimizer_laws(ours, oracle=theirs)["50 steps equal those of the oracle"](Case(Key(0), 4))
 
 
 def followed(optimizer, params, all_grads):

@@ -212,7 +212,7 @@ LAWS: Mapping[str, Callable[[_Run], None]] = {
     "the step is pure": _step,
     "evaluate is pure and gives numbers": _evaluate,
     "nothing reads or changes global random state": _globals,
-    "stopping anywhere and going on gives the same params and rows": _stopping,
+    "stopping anywhere and resuming gives the same params and rows": _stopping,
 }
 """The laws by name."""
 

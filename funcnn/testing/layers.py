@@ -136,13 +136,13 @@ def layer_laws(layer: Layer, in_shape: Shapes, *, inputs: Inputs = normal_inputs
         "init is pure and keeps the dtype": init,
         "forward keeps shape and dtype": forward,
         "forward and vjp are pure": pure,
-        "cotangents are like what they are named after": cotangents,
-        "the vjp is that of central differences": differences,
+        "cotangents have the shapes and dtypes of params and x": cotangents,
+        "the vjp equals central differences": differences,
         "the vjp is linear in dy": linear,
-        "need_dx changes no bit of dparams": need_dx,
+        "need_dx does not change dparams": need_dx,
         "rows do not depend on each other": rows,
         "forward and vjp are pure at inference": lambda case: pure(case, INFERENCE),
-        **({"the vjp is that of JAX": same_as_jax} if jax else {}),
+        **({"the vjp equals that of JAX": same_as_jax} if jax else {}),
         **spec_law("the spec builds the same layer again", layer, lambda made, case: made.forward(*drawn(case))[0]),
     }
 

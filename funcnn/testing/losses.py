@@ -93,13 +93,13 @@ def loss_laws(loss: Loss, draw: Draw, *, jax: bool = False) -> Laws:
 
     return {
         "the value is one number of the outputs' dtype": value,
-        "the gradient is like the outputs": gradient,
+        "the gradient has the shape and dtype of the outputs": gradient,
         "forward and vjp are pure": pure,
-        "the gradient is that of central differences": vjp,
-        "a weight of two is the sample twice": twice,
-        "a weight of zero is no sample": absent,
+        "the gradient equals central differences": vjp,
+        "a sample of weight k counts k times": twice,
+        "a sample of weight zero does not count": absent,
         "the value is the mean over samples": mean,
-        **({"the gradient is that of JAX": lambda case: vjp(case.for_jax(), "jax")} if jax else {}),
+        **({"the gradient equals that of JAX": lambda case: vjp(case.for_jax(), "jax")} if jax else {}),
         **spec_law(
             "the spec builds the same loss again", loss, lambda made, case: made.forward(*draw(case.key, case.batch))[0]
         ),

@@ -80,10 +80,10 @@ def metric_laws(metric: Metric, draw: Draw, *, jax: bool = False) -> Laws:
 
     return {
         "the metric is pure": pure,
-        "equal weights are none": equal_weights,
-        "a weight of two is the sample twice": twice,
+        "equal weights do not change the value": equal_weights,
+        "a sample of weight k counts k times": twice,
         "the order of samples does not matter": ordered,
-        "parts merge to the whole": merged,
-        "a weight of zero is no sample": absent,
+        "the values of parts merge to the value of the whole": merged,
+        "a sample of weight zero does not count": absent,
         **({"JAX gives the same": same_in_jax} if jax else {}),
     }

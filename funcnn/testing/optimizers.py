@@ -105,10 +105,10 @@ def optimizer_laws(optimizer: Optimizer, *, oracle: AnyOptimizer | None = None) 
         "init and update are pure": pure,
         "updates and state keep structure, shape and dtype for 50 steps": alike,
         "zero gradients give exactly zero updates": zero,
-        "a quadratic descends": descends,
+        "50 steps decrease a quadratic function": descends,
         "a leaf's update does not depend on the tree around it": alone,
-        "gradients unlike the params are refused": refused,
-        **({"50 steps are those of the oracle": same_as_oracle} if oracle is not None else {}),
+        "gradients that do not fit the params are refused": refused,
+        **({"50 steps equal those of the oracle": same_as_oracle} if oracle is not None else {}),
         **spec_law("the spec builds the same again", optimizer, lambda made, case: _steps(made, case, np.float32)[-1]),
     }
 

@@ -58,8 +58,8 @@ def noise_laws(layer: Layer, in_shape: Shape) -> Laws:
         ensure(bool(np.all(error <= tolerance)), f"the mean is off by up to {np.max(error):.3g}")
 
     return {
-        "another key draws other noise": differs_by_key,
-        "every sample has noise of its own": differs_by_sample,
+        "another key draws different noise": differs_by_key,
+        "every sample gets its own noise": differs_by_sample,
         "the mean over the noise is the output at inference": mean,
     }
 
@@ -103,6 +103,6 @@ def combinator_laws(combine: Callable[..., Layer], in_shape: Shapes, *, layers: 
         ensure(len(set(keys)) == layers, f"the keys are {', '.join(map(str, keys))}")
 
     return {
-        "every layer is initialized from a key of its own": lambda case: ensure_own(keys(case, called=False)),
-        "every layer draws from a key of its own": lambda case: ensure_own(keys(case, called=True)),
+        "every layer is initialized from its own key": lambda case: ensure_own(keys(case, called=False)),
+        "every layer draws from its own key": lambda case: ensure_own(keys(case, called=True)),
     }

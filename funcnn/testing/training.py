@@ -131,7 +131,7 @@ def _laws(run: _Run, steps: int) -> dict[str, Callable[[], None]]:
         "init and step are pure": pure,
         "params and state keep tree, shapes and dtypes": alike,
         "the step counts by one and keeps its key": counted,
-        "a saved run loads and goes on, bit for bit": saved,
+        "a saved run loads and continues, bit for bit": saved,
         "a pickled or copied step is the same step": copied,
     }
 
@@ -191,9 +191,9 @@ def _laws_on_jax(run: _Run, engine: Any) -> dict[str, Callable[[], None]]:
             assert_close(tree.map(lambda leaf, i=seed: leaf[i], together), alone)
 
     return {
-        "JAX compiles the step once, and it is the same": compiled,
-        "an epoch on JAX is its steps": epoch,
-        "seeds on JAX in one program are single runs": seeds,
+        "JAX compiles the step once, with the same result": compiled,
+        "an epoch on JAX equals its steps": epoch,
+        "many seeds in one JAX program equal single runs": seeds,
     }
 
 
