@@ -61,7 +61,6 @@ from funcnn.layers.batch_norm import *
 from funcnn.layers.branches import *
 from funcnn.layers.combinators import *
 from funcnn.layers.convolution import *
-from funcnn.layers.convolution1d import *
 from funcnn.layers.dense import *
 from funcnn.layers.dropout import *
 from funcnn.layers.embedding import *
@@ -74,7 +73,10 @@ from funcnn.metrics import accuracy as accuracy
 from funcnn.optimizers.base import *
 from funcnn.optimizers.groups import *
 from funcnn.optimizers.rules import *
+from funcnn.optimizers.scaling import *
 from funcnn.optimizers.transforms import *
+from funcnn.optimizers.wrappers import *
+from funcnn.outline import *
 from funcnn.penalties import *
 from funcnn.schedules import *
 from funcnn.spec import described as described

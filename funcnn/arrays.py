@@ -166,6 +166,11 @@ def in_float32(f: Callable[..., Array], x: Array, *others: Array) -> Array:
     return as_dtype_of(x, f(widened(x), *map(widened, others)))
 
 
+def as_rows(x: Array) -> Array:
+    """``x`` as a matrix (rows, features): one product with it is faster than one for each sample."""
+    return x if x.ndim == 2 else namespace(x).reshape(x, (-1, x.shape[-1]))
+
+
 def check_in_shape(where: str, in_shape: Any) -> None:
     """Raise unless ``in_shape``, the shape of one sample, is a tuple of positive whole numbers."""
     if not isinstance(in_shape, tuple | list) or not all(map(is_count, in_shape)):

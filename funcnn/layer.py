@@ -1,9 +1,8 @@
-"""What a layer is: three pure functions, and what one can do with any layer.
+"""A layer is a record of three pure functions; a model is a layer too.
 
-A model is a layer too, so everything here works on both. The vocabulary is the same everywhere: ``params``,
-``x`` and ``y`` for input and output, ``residuals`` for what the forward pass keeps for the backward pass, and
-``dy``, ``dx``, ``dparams`` for cotangents, each with the shape and dtype of what it is named after. Axis 0 of
-``x`` and ``y`` is the batch; shapes are written without it.
+The vocabulary is the same everywhere: ``params``; ``x`` and ``y`` for input and output; ``residuals``, which the
+forward pass keeps for the VJP; and the cotangents ``dy``, ``dx`` and ``dparams``, each with the shape and dtype of the
+array that it is named after. Axis 0 of ``x`` and ``y`` is the batch; shapes are written without it.
 """
 
 from collections.abc import Callable
@@ -17,9 +16,9 @@ from funcnn import tree
 from funcnn.arrays import Array, Shapes, check_array, check_dtype, check_in_shape
 from funcnn.errors import InputError, is_count, require
 from funcnn.keys import Key, Label, ShapeKey, check_key
-from funcnn.spec import Described, map_parts
+from funcnn.spec import Described
 
-__all__ = ["INFERENCE", "Layer", "Training", "calibrated", "predict", "pullback", "summary"]
+__all__ = ["INFERENCE", "Layer", "Training", "calibrated", "predict", "pullback"]
 
 Params: TypeAlias = Any
 Residuals: TypeAlias = Any
@@ -27,12 +26,12 @@ Residuals: TypeAlias = Any
 
 @attrs.frozen
 class Training:
-    """The mode of a training step, with the key that its random layers draw from."""
+    """The mode of a training step, whose random layers draw from the key."""
 
     key: Key
 
     def at(self, label: Label) -> "Training":
-        """The mode of the child ``label``: every child draws from a key of its own."""
+        """The mode of the child ``label``, with a key of its own."""
         return Training(self.key.at(label))
 
 
@@ -52,13 +51,13 @@ Mode: TypeAlias = Training | Inference
 
 
 def check_layer(where: str, layer: Any) -> None:
-    """Raise unless it is a layer, and not a constructor that was not called, for instance."""
+    """Raise unless it is a layer; the hint is for a constructor that was not called."""
     if not isinstance(layer, Layer):
         raise InputError(where, "a Layer", repr(layer), "call its constructor: dense(10)")
 
 
 def check_mode(where: str, mode: Any) -> None:
-    """Raise unless ``mode`` is one: a flag, as other libraries have it, would silently mean inference."""
+    """Raise unless ``mode`` is a mode; a flag such as ``True`` would silently mean inference."""
     if not isinstance(mode, Training | Inference):
         raise InputError(where, "a mode, Training(key) or INFERENCE", repr(mode))
 
@@ -71,11 +70,11 @@ def check_init(where: str, key: Any, in_shape: Any, dtype: Any) -> None:
 
 
 UNPACK = "init gives two things: params, out_shape = layer.init(key, in_shape)"
-"""What to do where params are not those of a layer."""
+"""The hint for params that are not those of the layer."""
 
 
 def check_params(where: str, params: Any, kind: type) -> None:
-    """Raise unless ``params`` are those of the layer, and not what ``init`` gives whole, for instance."""
+    """Raise unless ``params`` are of this class; the hint is for the whole result of ``init``."""
     if not isinstance(params, kind):
         raise InputError(where, f"params that are {kind.__name__}", f"a {type(params).__name__}", UNPACK)
 
@@ -90,8 +89,8 @@ class Layer(Described):
         forward: ``forward(params, x, mode) -> (y, residuals)``; the mode is ``Training(key)`` or ``INFERENCE``.
         vjp: ``vjp(params, residuals, dy, *, need_dx=True) -> (dparams, dx)``, the vector-Jacobian product:
             ``dparams`` has the tree of ``params``, and ``dx`` is ``None`` where it is not needed.
-        calibrate: ``calibrate(params, batches) -> (params, outputs)``, for the few layers whose params hold statistics
-            of their inputs: the params with those of all batches, and what they give for each batch at inference.
+        calibrate: ``calibrate(params, batches) -> (params, outputs)``, only for layers whose params hold statistics of
+            their inputs: the params with the statistics of all batches, and the outputs of each batch at inference.
     """
 
     init: Callable[..., tuple[Params, Shapes]]
@@ -100,8 +99,50 @@ class Layer(Described):
     calibrate: Callable[[Params, list[Any]], tuple[Params, list[Any]]] | None = None
 
 
+def parameterless(
+    where: str,
+    out_shape: Callable[[Shapes], Shapes],
+    forward: Callable[[Any], tuple[Any, Residuals]],
+    vjp: Callable[[Residuals, Any], Any],
+    check_shape: Callable[[str, Any], None] = check_in_shape,
+) -> Layer:
+    """A layer without params or randomness: ``forward(x) -> (y, residuals)`` and ``vjp(residuals, dy) -> dx``.
+
+    ``out_shape`` maps the shape of an input to the shape of an output, or raises, as ``check_shape`` does. The layer
+    pickles if these functions do.
+    """
+    return Layer(partial(_init, where, check_shape, out_shape), partial(_forward, forward), partial(_vjp, vjp))
+
+
+def _init(
+    where: str,
+    check_shape: Callable[[str, Any], None],
+    out_shape: Callable[[Shapes], Shapes],
+    key: Key,
+    in_shape: Shapes,
+    *,
+    dtype: Any = np.float32,
+) -> tuple[tuple[()], Shapes]:
+    """No params, and the shape of an output."""
+    check_key(where, key)
+    check_shape(where, in_shape)
+    check_dtype(where, dtype)
+    return (), out_shape(in_shape)
+
+
+def _forward(forward: Callable[[Any], tuple[Any, Any]], params: tuple[()], x: Any, mode: Mode) -> tuple[Any, Any]:
+    del params, mode  # it has none, and is deterministic
+    return forward(x)
+
+
+def _vjp(
+    vjp: Callable[[Residuals, Any], Any], params: tuple[()], residuals: Residuals, dy: Any, *, need_dx: bool = True
+) -> tuple[tuple[()], Any]:
+    return params, vjp(residuals, dy) if need_dx else None
+
+
 def predict(layer: Layer, params: Params, x: Array) -> Array:
-    """The outputs (batch, *out_shape) for inputs (batch, *in_shape), with nothing random.
+    """The outputs (batch, *out_shape) for inputs (batch, *in_shape), at inference.
 
     >>> import numpy as np, funcnn as fn
     >>> predict(fn.relu(), (), np.array([[-1.0, 2.0]]))
@@ -113,17 +154,17 @@ def predict(layer: Layer, params: Params, x: Array) -> Array:
 
 
 def calibrate(layer: Layer, params: Params, batches: list[Any]) -> tuple[Params, list[Any]]:
-    """What ``layer.calibrate`` gives; a layer without it keeps its params."""
+    """Call ``layer.calibrate``; a layer without it keeps its params."""
     if layer.calibrate is not None:
         return layer.calibrate(params, batches)
     return params, [predict(layer, params, batch) for batch in batches]
 
 
 def calibrated(model: Layer, params: Params, inputs: Any, *, batch_size: int = 1000) -> Params:
-    """The params with the statistics of ``inputs`` (samples, ...), which :func:`funcnn.batch_norm` takes at inference.
+    """The params with the statistics of ``inputs`` (samples, ...), for :func:`funcnn.batch_norm` at inference.
 
-    They are those of all inputs together, layer by layer, whatever ``batch_size``, but for rounding. A model without
-    such layers keeps its params.
+    Each layer has the statistics of all its inputs together; ``batch_size`` changes only their rounding. A model
+    without such layers keeps its params.
 
     Raises:
         InputError: ``batch_size`` is not a positive whole number, or there are no inputs.
@@ -161,82 +202,6 @@ def pullback(
 
 
 def shapes_of(layer: Layer, in_shape: Shapes, **options: Any) -> tuple[Params, Shapes]:
-    """What ``init`` gives, but for the numbers: the params have its tree, shapes and dtypes, and take no memory."""
-    with np.errstate(all="ignore"):  # an init of one's own may divide by what it has drawn
+    """``init`` without drawing: the params have its tree, shapes and dtypes, and take no memory."""
+    with np.errstate(all="ignore"):  # a user's init may divide by what it draws
         return layer.init(ShapeKey(0), in_shape, **options)
-
-
-@attrs.frozen
-class Part:
-    """A layer at its place in a model, as :func:`outline` finds it.
-
-    Attributes:
-        path: That of its params in the tree.
-        layer: The layer.
-        in_shape: The shape of one input.
-        out_shape: The shape of one output.
-        parameters: How many it has, with those inside it.
-        parts: The layers inside it, in the order of their ``init``.
-    """
-
-    path: str
-    layer: Layer
-    in_shape: Shapes
-    out_shape: Shapes
-    parameters: int
-    parts: tuple["Part", ...]
-
-    def innermost(self) -> list["Part"]:
-        """The parts without parts."""
-        return [leaf for part in self.parts for leaf in part.innermost()] if self.parts else [self]
-
-
-def outline(layer: Layer, in_shape: Shapes) -> Part:
-    """The layer with all layers inside it, by initializing them.
-
-    Raises:
-        InputError: The shapes do not fit.
-    """
-    levels: list[list[Part]] = [[]]
-
-    def noting(part: Any) -> Any:
-        """``part``, made again so that its ``init`` notes it, with what was noted meanwhile as its parts."""
-        if not isinstance(part, Layer):
-            return part
-        again = map_parts(noting, part)
-
-        def init(key: Key, in_shape: Shapes, **options: Any) -> tuple[Params, Shapes]:
-            levels.append([])
-            params, out_shape = again.init(key, in_shape, **options)
-            inside = tuple(levels.pop())
-            path = ".".join(map(str, key.path))
-            levels[-1].append(Part(path, part, in_shape, out_shape, tree.size(params), inside))
-            return params, out_shape
-
-        return attrs.evolve(again, init=init)
-
-    shapes_of(noting(layer), in_shape)
-    return levels[0][0]
-
-
-def summary(layer: Layer, in_shape: Shapes) -> str:
-    """A table of the innermost layers: path of the params, output shape and number of parameters.
-
-    Raises:
-        InputError: The shapes do not fit.
-
-    >>> import funcnn as fn
-    >>> print(summary(fn.serial(fn.dense(128), fn.relu(), fn.dense(10)), (784,)))
-    layer         output shape  parameters
-    0 dense(128)  (128,)           100,480
-    1 relu()      (128,)                 0
-    2 dense(10)   (10,)              1,290
-    total                          101,770
-    """
-    check_layer("summary", layer)
-    parts = outline(layer, in_shape).innermost()
-    rows = [(f"{part.path} {part.layer}".lstrip(), str(part.out_shape), part.parameters) for part in parts]
-    rows.append(("total", "", sum(count for _, _, count in rows)))
-    cells = [("layer", "output shape", "parameters"), *((name, shape, f"{count:,}") for name, shape, count in rows)]
-    a, b, c = (max(map(len, column)) for column in zip(*cells, strict=True))
-    return "\n".join(f"{x:<{a}}  {y:<{b}}  {z:>{c}}" for x, y, z in cells)

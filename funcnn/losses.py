@@ -1,14 +1,14 @@
 """Losses: layers whose output is one number.
 
-Outputs of a classification are (batch, ..., classes), and its targets integers (batch, ...) or distributions (batch,
-..., classes), one-hot or soft; other targets have the shape of the outputs. A loss is the mean over the samples and
-their positions, weighted where weights (batch,) or (batch, ...) are given: sum(w l) / sum(w). So a weight of two is the
-sample twice (:func:`class_weights` makes such weights), and a weight of zero, that of padding, is no sample, whatever
-its outputs and targets hold. Keras divides by the number of samples instead.
+Outputs of a classification are (batch, ..., classes). Its targets are integers (batch, ...), or distributions (batch,
+..., classes), one-hot or soft. Other targets have the shape of the outputs. A loss is the mean over samples and
+positions. With weights (batch,) or (batch, ...) it is sum(w l) / sum(w): a weight of two counts the sample twice
+(:func:`class_weights` makes such weights), and a weight of zero, for padding, removes the sample, even if it holds NaN.
+Keras divides by the number of samples instead.
 
-Outputs are float32 or float64, or bfloat16 with JAX, of which the value is computed and given in float32. Every loss
-raises ``InputError`` for outputs that are not floating, for targets of another shape (nothing broadcasts) or of values
-that it is not made for, and for weights of another shape.
+Outputs are float32, float64, or bfloat16 with JAX; the value of bfloat16 outputs is float32. Every loss raises
+``InputError`` for outputs that are not floating, for targets of another shape (nothing broadcasts) or with values
+outside its domain, and for weights of another shape.
 """
 
 import math
@@ -58,8 +58,8 @@ class Loss(Described):
 def softmax_cross_entropy(label_smoothing: float = 0.0) -> Loss:
     """-sum_i t_i log softmax(z)_i for logits z, fused and stable: log-sum-exp minus the target's logit.
 
-    The outputs are logits (batch, ..., classes), so the model ends without a softmax. ``label_smoothing`` s puts
-    (1 - s) t + s / classes in place of t (Szegedy et al. 2016).
+    The outputs are logits (batch, ..., classes), so the model ends without a softmax. ``label_smoothing`` s replaces t
+    by (1 - s) t + s / classes (Szegedy et al. 2016).
 
     >>> import numpy as np
     >>> logits = np.array([[-800.0, 0.0]])
@@ -76,12 +76,12 @@ def softmax_cross_entropy(label_smoothing: float = 0.0) -> Loss:
             t = (1 - label_smoothing) * t + label_smoothing / z.shape[1]
         shifted = z - xp.max(z, axis=-1, keepdims=True)
         exponentials = xp.exp(shifted)
-        # Their sum is 1 and little more where the target's logit stands out: what is more is kept apart.
+        # Where the target's logit is far above the others, their sum is 1 + others: log1p keeps the digits of others.
         others, own = xp.vecdot(exponentials, 1 - t), xp.vecdot(exponentials, t)
         surprises = xp.log1p(others + (own - 1))[:, None] - shifted
         with np.errstate(invalid="ignore"):
             value = shares @ xp.vecdot(t, surprises)
-        if not isinstance(value, np.generic) or value != value:  # a logit may be -inf where nobody asks for it
+        if not isinstance(value, np.generic) or value != value:  # a logit may be -inf where its target is 0
             finite = xp.minimum(surprises, xp.finfo(z.dtype).max)
             value = shares @ xp.vecdot(t, xp.where(t == 0, finite, surprises))
         return value, exponentials / xp.sum(exponentials, axis=-1, keepdims=True), t
@@ -91,11 +91,11 @@ def softmax_cross_entropy(label_smoothing: float = 0.0) -> Loss:
 
 @described
 def categorical_cross_entropy() -> Loss:
-    """-sum_i t_i log p_i for probabilities p, which are clipped to [1e-7, 1 - 1e-7] (so the most is 16.118).
+    """-sum_i t_i log p_i for probabilities p, clipped to [1e-7, 1 - 1e-7] (so the largest value is 16.118).
 
-    The outputs are probabilities (batch, ..., classes), so the model ends with a softmax. The gradient is -t / p, with
-    the clipped p, finite everywhere. Behind a softmax it agrees with :func:`softmax_cross_entropy` where p is at least
-    1e-7; below, the gradient of the logits fades with p, and only the fused loss still learns.
+    The outputs are probabilities (batch, ..., classes), so the model ends with a softmax. The gradient is -t / p with
+    the clipped p, finite everywhere. After a softmax it agrees with :func:`softmax_cross_entropy` where p is at
+    least 1e-7; below, the gradient of the logits vanishes with p, and only the fused loss still learns.
 
     >>> import numpy as np
     >>> value, residuals = categorical_cross_entropy().forward(np.array([[0.0, 1.0]]), np.array([0]))
@@ -126,7 +126,7 @@ def kl_divergence() -> Loss:
 
 @described
 def sigmoid_binary_cross_entropy() -> Loss:
-    """log(1 + exp(z)) - t z for logits z, stable for any of them: binary cross-entropy, for each output of its own.
+    """log(1 + exp(z)) - t z for logits z, stable for every z: binary cross-entropy, for each output alone.
 
     Targets are 0 or 1, or probabilities, in the shape of the outputs.
 
@@ -172,7 +172,7 @@ def mean_squared_error() -> Loss:
 
 @described
 def mean_absolute_error() -> Loss:
-    """|y - t|, for outputs and targets (batch, ...); the gradient where they are equal is 0."""
+    """|y - t|, for outputs and targets (batch, ...); the gradient is 0 where they are equal."""
     return _elementwise("mean_absolute_error", lambda y, t: abs(y - t), lambda y, t: namespace(y).sign(y - t))
 
 
@@ -205,15 +205,15 @@ def hinge() -> Loss:
 def joint_loss(*losses: Loss, weights: Sequence[float] | None = None) -> Loss:
     """sum_i weights_i loss_i(outputs_i, targets_i), for a model of several outputs (Caruana 1997).
 
-    Outputs and targets are tuples; sample weights are those of every loss.
+    Outputs and targets are tuples; the sample weights go to every loss.
 
     Args:
         losses: A loss for each output.
         weights: The weight of each loss; 1 unless given.
 
     Raises:
-        InputError: An argument is no loss, or the weights are not as many numbers of at least 0; later, outputs or
-            targets that are not as many, and what a loss raises.
+        InputError: An argument is no loss, or there is not one weight of at least 0 for each loss. At a call: there are
+            more or fewer outputs or targets than losses.
 
     >>> import numpy as np
     >>> loss = joint_loss(mean_squared_error(), mean_absolute_error(), weights=(1.0, 0.5))
@@ -243,7 +243,7 @@ def joint_loss(*losses: Loss, weights: Sequence[float] | None = None) -> Loss:
 
 
 def require_loss(where: str, loss: object) -> None:
-    """Raise unless it is a loss, rather than its constructor for instance."""
+    """Raise unless ``loss`` is a Loss, not its constructor for instance."""
     if not isinstance(loss, Loss):
         raise InputError(where, "a Loss", repr(loss), "call its constructor: softmax_cross_entropy()")
 
@@ -251,12 +251,10 @@ def require_loss(where: str, loss: object) -> None:
 def class_weights(
     targets: Int[Array, "batch"], weights: Sequence[float] | Num[np.ndarray, "classes"]
 ) -> Float[Array, "batch"]:
-    """The sample weights that count every sample of class i ``weights[i]`` times.
-
-    They are the ``weights`` of a :class:`funcnn.Batch`.
+    """The weights of a :class:`funcnn.Batch` that count every sample of class i ``weights[i]`` times.
 
     Raises:
-        InputError: Targets that are no labels (batch,), or labels without a weight.
+        InputError: The targets are not labels (batch,), or a label has no weight.
 
     >>> import numpy as np
     >>> class_weights(np.array([0, 1, 1]), (2.0, 0.5)).tolist()
@@ -281,12 +279,12 @@ def _elementwise(
     check: Check | None = None,
     summed: bool = False,
 ) -> Loss:
-    """f(y, t) for each output, averaged or ``summed`` within each sample; dy = df(y, t), times both shares."""
+    """f(y, t) for each output, averaged or ``summed`` within each sample; dy is df(y, t) times the output's share."""
 
     def forward(
         outputs: Float[Array, "batch ..."], targets: Num[Array, "batch ..."], weights: Weights = None
     ) -> tuple[Float[Array, ""], tuple[Array, Array, Array, Shape]]:
-        given = outputs
+        shape = outputs.shape
         outputs, targets, weights = present(name, outputs, targets, weights, classes=summed)
         if outputs.shape != targets.shape:
             expected = f"targets in the outputs' shape {outputs.shape}"
@@ -296,7 +294,7 @@ def _elementwise(
         targets, y = as_dtype_of(outputs, targets), widened(outputs)
         shares, xp = shares_of(y, weights), namespace(y)
         losses = xp.reshape(f(y, widened(targets)), (y.shape[0], -1))
-        return shares @ (xp.sum if summed else xp.mean)(losses, axis=1), (outputs, targets, shares, given.shape)
+        return shares @ (xp.sum if summed else xp.mean)(losses, axis=1), (outputs, targets, shares, shape)
 
     def vjp(residuals: tuple[Array, Array, Array, Shape]) -> Float[Array, "batch ..."]:
         outputs, targets, shares, shape = residuals
@@ -313,17 +311,17 @@ def _of_classes(
     judge: Callable[[Array, Array, Array], tuple[Array, Array, Array]],
     slope: Callable[[Array, Array], Array],
 ) -> Loss:
-    """``judge(y, t, shares)`` gives the value, and p and t for dy = slope(p, t), times the sample's share."""
+    """``judge(y, t, shares)`` gives the value, p and t; dy is ``slope(p, t)`` times the sample's share."""
 
     def forward(
         outputs: Float[Array, "batch *positions classes"], targets: Targets, weights: Weights = None
     ) -> tuple[Float[Array, ""], tuple[Array, Array, Array, Shape]]:
-        given = outputs
+        shape = outputs.shape
         outputs, targets, weights = present(name, outputs, targets, weights, classes=True)
         y = widened(outputs)
         targets, shares = distributions(name, y, targets), shares_of(y, weights)
         value, p, targets = judge(y, targets, shares)
-        return value, (p, targets, as_dtype_of(outputs, shares), given.shape)
+        return value, (p, targets, as_dtype_of(outputs, shares), shape)
 
     def vjp(residuals: tuple[Array, Array, Array, Shape]) -> Float[Array, "batch *positions classes"]:
         p, targets, shares, shape = residuals

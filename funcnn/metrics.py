@@ -248,10 +248,9 @@ def _right_sides(
 
 def _right(outputs: Array, labels: Array) -> Array:
     """Whether the largest output stands at the label, and none is NaN."""
-    right = namespace(outputs).argmax(outputs, axis=-1) == labels
-    if isinstance(outputs, np.ndarray) and (squares := np.vdot(outputs, outputs)) == squares:  # so none at all
-        return right
-    return right & _is_number(outputs)
+    if isinstance(outputs, np.ndarray) and (squares := np.vdot(outputs, outputs)) == squares:  # so no output is NaN
+        return outputs.argmax(axis=-1) == labels  # np.argmax takes a microsecond more
+    return (namespace(outputs).argmax(outputs, axis=-1) == labels) & _is_number(outputs)
 
 
 def _is_number(outputs: Array) -> Array:

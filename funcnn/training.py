@@ -1,21 +1,21 @@
-"""Training: a step is a pure function from params, state and batch to new params and state; a run is its fold.
+"""Training: a step is a pure function from params, state and batch to new params and state; a run folds it.
 
     step = train_step(model, loss, optimizer)
     state = step.init(params, key)
     params, state = step(params, state, batch)
 
-Whatever a step needs beside the batch stands in its :class:`State`: how many steps were taken, the key that
-random layers draw from (at ``key.at(step)``), the optimizer's state, and the metrics of the latest batch.
+A :class:`State` holds all that a step needs beside params and batch: the number of finished steps, the key of random
+layers (they draw from ``key.at(step)``), the optimizer's state, and the metrics of the latest batch.
 """
 
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
+from operator import attrgetter
 from typing import Any, TypeAlias
 
 import attrs
 import numpy as np
-from toolz import accumulate
+from toolz import accumulate, compose
 
 from funcnn import tree
 from funcnn.arrays import Array, default_float, namespace, number
@@ -40,8 +40,8 @@ class Batch:
 
     Attributes:
         inputs: (batch, *in_shape), or a tuple of such arrays.
-        targets: (batch,) integers, or whatever else the loss takes.
-        weights: (batch,), or (batch, length) for the positions of sequences; ``None`` where all count the same.
+        targets: (batch,) integers, or other targets that the loss takes.
+        weights: (batch,), or (batch, length) for the positions of sequences; ``None`` for equal weights.
     """
 
     inputs: Array
@@ -51,13 +51,13 @@ class Batch:
 
 @record
 class State:
-    """What a training run carries beside its params.
+    """The state of a training run, beside its params.
 
     Attributes:
-        step: How many steps are finished.
+        step: The number of finished steps.
         key: The root of the steps' keys; it never changes.
         optimizer: The optimizer's state.
-        metrics: What the step measures, by name: of the latest batch, before its update; NaN before the first.
+        metrics: Metrics by name, of the latest batch before its update; NaN before the first step.
     """
 
     step: int
@@ -68,13 +68,13 @@ class State:
 
 @record
 class Update:
-    """What one step does to the params: what a :class:`StepMetric` measures.
+    """One update of the params, as a :class:`StepMetric` measures it.
 
     Attributes:
-        params: Before the update.
-        grads: The gradient of loss and penalty, as the optimizer is given it.
-        updates: What is added to the params.
-        learning_rate: The rate of the update.
+        params: The params before the update.
+        grads: The gradient of loss and penalty, which goes into the optimizer.
+        updates: The optimizer's updates, which are added to the params.
+        learning_rate: The rate of the update; ``None`` where the optimizer has none.
     """
 
     params: Params
@@ -85,27 +85,19 @@ class Update:
 
 @attrs.frozen
 class StepMetric:
-    """A metric of what a step does, ``function(update)`` of an :class:`Update`, rather than of outputs and targets."""
+    """A metric of the step itself, not of outputs and targets: ``function(update)`` of an :class:`Update`."""
 
     function: Callable[[Update], Any]
 
 
-def _gradient_norm(update: Update) -> Any:
-    return global_norm(update.grads)
-
-
-def _learning_rate(update: Update) -> Any:
-    return update.learning_rate
-
-
-gradient_norm = StepMetric(_gradient_norm)
+gradient_norm = StepMetric(compose(global_norm, attrgetter("grads")))
 """The Euclidean norm of the whole gradient, before the optimizer clips or scales it."""
 
-learning_rate = StepMetric(_learning_rate)
+learning_rate = StepMetric(attrgetter("learning_rate"))
 """The learning rate of the step's update."""
 
 AnyOptimizer: TypeAlias = Any
-"""An :class:`funcnn.Optimizer`, or whatever has its ``init`` and ``update``: Optax's for instance, on JAX arrays."""
+"""An :class:`funcnn.Optimizer`, or another object with its ``init`` and ``update``, such as Optax's on JAX arrays."""
 
 Metric: TypeAlias = Callable[[Array, Array, Array | None], Any]
 """``metric(outputs, targets, weights)``, a mean over the samples, such as :func:`funcnn.metrics.accuracy`."""
@@ -119,9 +111,9 @@ NO_METRICS: Mapping[str, Any] = frozendict({})
 
 @attrs.frozen(eq=False)
 class TrainStep:
-    """One gradient step, a pair like a layer and an optimizer; :func:`train_step` makes it.
+    """One gradient step; :func:`train_step` makes it.
 
-    Called, it is the step, ``(params, state, batch) -> (params, state)``; :meth:`init` gives the state before it.
+    A call is the step, ``(params, state, batch) -> (params, state)``; :meth:`init` gives the state before the first.
     """
 
     model: Layer
@@ -131,7 +123,7 @@ class TrainStep:
     metrics: Mapping[str, Metric | StepMetric]
 
     def init(self, params: Params, key: AnyKey) -> State:
-        """The state before the first step, with the tree that every later state has: NaN for what is measured.
+        """The state before the first step: its tree is that of every later state, and its metrics are NaN.
 
         Raises:
             InputError: ``key`` is not a Key (for example, a bare integer seed).
@@ -145,22 +137,21 @@ class TrainStep:
         mode = Training(state.key.at(state.step))
         value, grads, outputs = loss_and_gradient(self.model, self.loss, params, batch, mode)
         whole = params
-        if self.model.calibrate:  # some params are statistics, of which neither penalty nor optimizer knows
+        if self.model.calibrate:  # some params are statistics, which penalty and optimizer do not see
             params, grads = tree.trainable(params), tree.trainable(grads)
         if self.penalty is not None:
             grads = tree.map(operator.add, grads, self.penalty.gradient(params))
         updates, optimizer_state = self.optimizer.update(grads, state.optimizer, params)
         rate = self.optimizer.learning_rate(optimizer_state) if _has_rate(self.optimizer) else None
-        update = partial(Update, params, grads, updates, rate)
         measured = {"loss": value}
         for name, metric in self.metrics.items():
             if isinstance(metric, StepMetric):
-                measured[name] = metric.function(update())
+                measured[name] = metric.function(Update(params, grads, updates, rate))
             else:
                 measured[name] = metric(outputs, batch.targets, batch.weights)
         if self.penalty is not None:
             measured["penalty"] = self.penalty.value(params)
-        del grads, update  # the new params can have its memory, which is still in the cache
+        del grads  # the new params can take its memory, which is still in the cache
         state = State(state.step + 1, state.key, optimizer_state, frozendict(_scalars(measured, outputs)))
         new = apply_updates(params, updates)
         return tree.with_constants(new, whole) if self.model.calibrate else new, state
@@ -179,16 +170,15 @@ def train_step(
     Args:
         model: The model.
         loss: Its loss.
-        optimizer: It turns gradients into updates.
-        penalty: Added to the loss, once per batch; the state's metrics then hold it beside the loss of the data.
-        metrics: What the state's metrics hold beside the loss, by name: functions ``(outputs, targets, weights)``
-            such as :func:`funcnn.metrics.accuracy`, and metrics of the step, :data:`gradient_norm` and
-            :data:`learning_rate`.
+        optimizer: Its optimizer.
+        penalty: A term of the loss, once per batch; the state's metrics hold it apart from the loss of the data.
+        metrics: The state's other metrics, by name: functions ``(outputs, targets, weights)`` such as
+            :func:`funcnn.metrics.accuracy`, and the step's own :data:`gradient_norm` and :data:`learning_rate`.
 
     Raises:
-        InputError: An argument is a constructor that was not called, or of another kind; a metric has the name of the
-            loss or penalty; the learning rate of an optimizer that has none is asked for. At a call: a metric is not
-            one number.
+        InputError: An argument has the wrong kind, such as a constructor that was not called; a metric has the name of
+            the loss or penalty; ``learning_rate`` is a metric, and the optimizer has no rate. At a call: a metric is
+            not one number.
 
     >>> import numpy as np, funcnn as fn
     >>> model, key = fn.dense(2), Key(0)
@@ -211,7 +201,7 @@ def train_step(
 
 
 def trajectory(step: Step, params: Params, state: State, batches: Iterable[Batch]) -> Iterator[tuple[Params, State]]:
-    """The pairs of params and state before the first batch and after each, as they are asked for.
+    """The pairs of params and state before the first batch and after each batch, computed lazily.
 
     ``toolz.last(trajectory(...))`` is the end of the run.
     """
@@ -238,7 +228,7 @@ def loss_and_gradient(
 def per_example_gradients(model: Layer, loss: Loss, params: Params, batch: Batch, mode: Mode = INFERENCE) -> Updates:
     """The gradient of each sample alone, without weights: leaves (batch, *shape of the parameter).
 
-    Their mean over axis 0 is the gradient of the batch, where no layer is random: each sample draws as the first would.
+    Their mean over axis 0 is the gradient of the batch, unless a layer is random: every sample gets the same draws.
 
     >>> import numpy as np, funcnn as fn
     >>> params, _ = fn.dense(2).init(Key(0), (3,))
@@ -258,11 +248,11 @@ def evaluate(
 ) -> dict[str, float]:
     """Loss and metrics over all samples, in pieces of ``batch_size`` so that memory stays bounded.
 
-    The pieces count by their samples' weights, so the result does not depend on ``batch_size`` but for rounding.
+    A piece counts by the weight of its samples, so ``batch_size`` changes the result only by rounding.
 
     Raises:
-        InputError: ``batch_size`` is no positive whole number, the batch is empty or weighs nothing, its rows do not
-            match, or a metric is one of a step, or not one number.
+        InputError: ``batch_size`` is no positive whole number; the batch is empty, has the total weight 0, or rows that
+            do not match; a metric is a :class:`StepMetric`, or not one number.
     """
     _check_parts("evaluate", model, loss)
     check_metrics("evaluate", metrics)
@@ -284,7 +274,7 @@ def evaluate(
 
 
 def _total_weight(batch: Batch) -> float:
-    """What the metrics of ``batch`` are a mean over: its samples, or the sum of their weights."""
+    """The number of samples, or the sum of their weights."""
     if batch.weights is None:
         return float(tree.leaves(batch.inputs)[0].shape[0])
     weights = as_floating(batch.weights)
@@ -295,7 +285,7 @@ def count_rows(where: str, batch: Batch) -> int:
     """The number of samples.
 
     Raises:
-        InputError: There are none, or inputs, targets and weights differ in their number.
+        InputError: It is 0, or differs between inputs, targets and weights.
     """
     check_batch(where, batch)
     counts: dict[str, int] = {path: array.shape[0] for path, array in tree.leaves_with_paths(batch)}
@@ -317,7 +307,7 @@ def _check_parts(where: str, model: Any, loss: Any) -> None:
 
 
 def check_metrics(where: str, metrics: Mapping[str, Any]) -> None:
-    """Raise unless ``metrics`` are functions by name, with other names than those of the loss and penalty."""
+    """Raise unless ``metrics`` are functions by name, and no name is that of the loss or penalty."""
     kinds = (isinstance(metric, StepMetric) or callable(metric) for metric in getattr(metrics, "values", tuple)())
     fits = isinstance(metrics, Mapping) and all(kinds)
     require(fits, where, "metrics by name", repr(metrics), 'such as {"accuracy": accuracy}')
@@ -330,7 +320,7 @@ def _has_rate(optimizer: AnyOptimizer) -> bool:
 
 
 def _scalars(values: Mapping[str, Any], outputs: Any) -> dict[str, Any]:
-    """Floats on NumPy, elsewhere 0-d arrays of the default floating dtype; refuses what is not one number."""
+    """Floats on NumPy, elsewhere 0-d arrays of the default floating dtype; raises unless each value is one number."""
     scalars, xp = {}, namespace(tree.leaves(outputs)[0])
     for name, value in values.items():
         value = number(value)

@@ -162,7 +162,7 @@ def test_an_image_one_pixel_wide_has_its_windows_whatever_its_strides():
 
 @pytest.mark.parametrize("windows", WINDOWS, ids=str)
 def test_laid_back_with_the_batch_last_is_the_plain_sum(windows):
-    rows, columns = windows.columns(np.ones((1, 7, 6, 1))).shape[1:3]
+    rows, columns = windows.patches(np.ones((1, 7, 6, 1))).shape[1:3]
     y = Key(0).permutation(16 * rows * columns * 4).astype(np.float32).reshape(16, rows, columns, 4) % 16  # exact sums
     weights = np.arange(windows.size[0] * windows.size[1] * 3 * 4, dtype=np.float32).reshape(*windows.size, 3, 4) - 9
     found = windows.spread(y, weights, (7, 6))

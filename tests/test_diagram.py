@@ -8,7 +8,7 @@ import pytest
 import funcnn as fn
 from funcnn import tree
 from funcnn.diagram import BRANCHING
-from funcnn.layer import outline
+from funcnn.outline import outline
 from funcnn.spec import described
 from tests.catalogue import LAYERS, LAYERS_OF_INDICES, named
 

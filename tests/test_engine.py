@@ -105,7 +105,7 @@ def test_it_is_compiled_once_for_each_shape_and_the_compilers_memory_given_back(
     def count_compiled():
         return sum("Finished XLA compilation of jit(step)" in record.message for record in caplog.records)
 
-    monkeypatch.setattr(funcnn.jax, "release_freed_memory", lambda: released.append(count_compiled()))
+    monkeypatch.setattr(funcnn.jax.programs, "release_freed_memory", lambda: released.append(count_compiled()))
     fast = compiled(step)
     with jax.log_compiles():
         for e in range(3):

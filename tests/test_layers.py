@@ -13,7 +13,7 @@ import funcnn as fn
 from funcnn import INFERENCE, InputError, Key, Training, tree
 from funcnn.initializers import he_normal, normal
 from funcnn.jax import to_jax, to_numpy
-from funcnn.layers import DenseParams, dense_forward, dense_vjp, relu_forward, relu_vjp, serial_vjp
+from funcnn.layers import DenseParams, dense_forward, dense_vjp, relu_forward, relu_vjp
 from funcnn.testing import (
     assert_trees_alike,
     assert_trees_close,
@@ -264,13 +264,25 @@ def test_layers_before_the_first_parameters_are_not_asked_at_all():
     assert dx is None
 
 
+def test_identity_is_the_unit_between_layers_of_tuples():
+    fork, units = fn.fork(fn.tanh(), fn.relu()), (fn.identity(), fn.parallel(fn.identity(), fn.identity()))
+    x = np.array([[-1.0, 2.0]])
+    for unit in units:
+        model = fn.serial(fork, unit, fn.summed())
+        params, out_shape = model.init(Key(0), (2,))
+        assert out_shape == (2,)
+        assert fn.predict(model, params, x).tolist() == (np.tanh(x) + np.array([[0.0, 2.0]])).tolist()
+    with pytest.raises(InputError, match=r"^identity\(\): expected a shape .*, got \(3, -1\)$"):
+        fn.identity().init(Key(0), ((2,), (3, -1)))
+
+
 def test_functions_stand_alone():
     params = DenseParams(np.ones((2, 3)), np.zeros(3))
     y, residuals = dense_forward(params, np.ones((1, 2)), INFERENCE)
     assert y.tolist() == [[2.0, 2.0, 2.0]]
     dparams, dx = dense_vjp(params, residuals, np.ones((1, 3)))
     assert_trees_close((dparams, dx), (DenseParams(np.ones((2, 3)), np.ones(3)), np.full((1, 2), 3.0)))
-    assert serial_vjp((), (), (), y) == ((), y)
+    assert fn.serial().vjp((), (), y) == ((), y)
     y, residuals = relu_forward((), np.array([-1.0, 0.0, 2.0]), INFERENCE)
     assert relu_vjp((), residuals, np.ones(3))[1].tolist() == [0.0, 0.0, 1.0]
 

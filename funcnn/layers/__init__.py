@@ -6,7 +6,6 @@ from funcnn.layers.batch_norm import *
 from funcnn.layers.branches import *
 from funcnn.layers.combinators import *
 from funcnn.layers.convolution import *
-from funcnn.layers.convolution1d import *
 from funcnn.layers.dense import *
 from funcnn.layers.dropout import *
 from funcnn.layers.embedding import *

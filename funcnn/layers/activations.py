@@ -1,63 +1,62 @@
 """Activations: layers without parameters that keep the shape.
 
-All but the softmaxes are elementwise: a function f, and its derivative df as a function of the input or, where
-that is simpler, of the output. They come from one helper, :func:`elementwise`, which serves one's own as well.
+All but the softmaxes are elementwise: :func:`elementwise` makes them, and your own, of a function f and its
+derivative df.
 """
 
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-import numpy as np
+from toolz import identity
 
 from funcnn import special
 from funcnn.annotations import Float
-from funcnn.arrays import Array, Shape, check_floating, in_float32, namespace
+from funcnn.arrays import Array, check_floating, in_float32, namespace
 from funcnn.errors import is_one_of, is_real, require
-from funcnn.keys import Key
-from funcnn.layer import Layer, Mode, check_init
+from funcnn.layer import Layer, parameterless
 from funcnn.spec import described
 
 __all__ = ["elementwise", "elu", "gelu", "leaky_relu", "log_softmax", "relu", "relu_forward", "relu_vjp", "selu"]
 __all__ += ["sigmoid", "silu", "softmax", "softmax_forward", "softmax_vjp", "softplus", "tanh"]
 
 Same: TypeAlias = Float[Array, "*shape"]
-"""An array of the shape that the inputs have."""
+"""An array in the shape of the inputs."""
 
 
 def elementwise(f: Callable[[Array], Array], df: Callable[[Array], Array], *, of: Literal["x", "y"] = "x") -> Layer:
-    """y = f(x), dx = dy df(x), element by element; for a layer of one's own.
+    """y = f(x), dx = dy df(x), element by element.
 
-    With ``of="y"``, ``df`` takes the output: the smaller residual where the next layer keeps y anyway. The layer
-    holds functions, so it has no spec; a constructor decorated by ``described`` that returns it gives it one.
+    With ``of="y"``, ``df`` takes the output. The residual is then y, which the next layer often keeps anyway. The layer
+    has no spec, since it holds functions; a constructor decorated by ``described`` that returns it gives it one.
 
-    >>> import funcnn as fn
+    >>> import numpy as np, funcnn as fn
     >>> square = elementwise(lambda x: x * x, lambda x: 2 * x)
     >>> y, pull = fn.pullback(square, (), np.array([3.0]))
     >>> y, pull(np.array([1.0]))
     (array([9.]), ((), array([6.])))
     """
     require(is_one_of(of, ("x", "y")), "elementwise", "of to be 'x' or 'y'", repr(of))
-    return Layer(init_same_shape, partial(_forward, "an activation", f, of == "y"), partial(elementwise_vjp, df))
+    return _activation("an activation", f, partial(_times_slope, df), of)
 
 
 @described
 def relu() -> Layer:
     """y = max(x, 0); the derivative at 0 is 0 (Nair and Hinton 2010).
 
-    >>> import funcnn as fn
+    >>> import numpy as np, funcnn as fn
     >>> fn.predict(relu(), (), np.array([-1.0, 2.0]))
     array([0., 2.])
     """
-    return Layer(init_same_shape, relu_forward, relu_vjp)
+    return elementwise(_relu, _relu_slope, of="y")
 
 
 @described
 def leaky_relu(slope: float = 0.01) -> Layer:
     """y = x where x > 0, else slope x (Maas et al. 2013); 0 <= slope < 1."""
     require(is_real(slope, low=0, below=1), "leaky_relu", "a slope in [0, 1)", repr(slope))
-    if slope == 0:  # since 0 times infinity is no number
+    if slope == 0:  # 0 times infinity is not a number
         return relu()
     return elementwise(lambda x: namespace(x).maximum(x, slope * x), lambda x: slope + (1 - slope) * _relu_slope(x))
 
@@ -137,90 +136,63 @@ def tanh() -> Layer:
 def softmax() -> Layer:
     """y_i = exp(x_i) / sum_j exp(x_j) over the last axis (Bridle 1990).
 
-    To train a classifier, leave it out and use :func:`funcnn.softmax_cross_entropy` on the logits: that is one
-    pass less and exact where a probability underflows.
+    To train a classifier, leave it out and use :func:`funcnn.softmax_cross_entropy` on the logits: it is faster, and
+    exact where a probability underflows.
 
-    >>> import funcnn as fn
+    >>> import numpy as np, funcnn as fn
     >>> fn.predict(softmax(), (), np.array([[0.0, 0.0]]))
     array([[0.5, 0.5]])
     """
-    return Layer(init_same_shape, softmax_forward, softmax_vjp)
+    return _activation("softmax()", _softmax, _softmax_vjp, "y")
 
 
 @described
 def log_softmax() -> Layer:
     """y_i = x_i - log sum_j exp(x_j) over the last axis: log probabilities that do not underflow."""
-
-    def pulled(dy: Array, y: Array) -> Array:
-        """dx = dy - exp(y) sum(dy), the sum over the last axis."""
-        xp = namespace(y)
-        return dy - xp.exp(y) * xp.sum(dy, axis=-1, keepdims=True)
-
-    forward = partial(_forward, "log_softmax()", special.log_softmax, True)
-    return Layer(init_same_shape, forward, partial(_vjp, pulled))
+    return _activation("log_softmax()", special.log_softmax, _log_softmax_vjp, "y")
 
 
-def init_same_shape(key: Key, in_shape: Shape, *, dtype: Any = np.float32) -> tuple[tuple[()], Shape]:
-    """No parameters, and the output shape is the input shape."""
-    check_init("an activation", key, in_shape, dtype)
-    return (), in_shape
+def _activation(
+    where: str, f: Callable[[Array], Array], vjp: Callable[[Array, Array], Array], of: Literal["x", "y"]
+) -> Layer:
+    """y = f(x), dx = vjp(residual, dy); the residual is x or y."""
+    return parameterless(where, identity, partial(_activated, where, f, of), vjp)
 
 
-def _forward(
-    where: str, f: Callable[[Array], Array], keep_y: bool, params: tuple[()], x: Same, mode: Mode
-) -> tuple[Same, Same]:
-    """y = f(x); the residual is y or x."""
-    del params, mode  # it has none, and is deterministic
+def _activated(where: str, f: Callable[[Array], Array], of: Literal["x", "y"], x: Same) -> tuple[Same, Same]:
     check_floating(where, x)
     y = in_float32(f, x)
-    return y, y if keep_y else x
+    return y, y if of == "y" else x
 
 
-def _vjp(
-    f: Callable[[Array, Array], Array], params: tuple[()], residuals: Same, dy: Same, *, need_dx: bool = True
-) -> tuple[tuple[()], Same | None]:
-    """dx = f(dy, residual)."""
-    return params, in_float32(f, dy, residuals) if need_dx else None
+def _times_slope(df: Callable[[Array], Array], residual: Same, dy: Same) -> Same:
+    return dy * in_float32(df, residual)
 
 
-def elementwise_vjp(
-    df: Callable[[Array], Array], params: tuple[()], residuals: Same, dy: Same, *, need_dx: bool = True
-) -> tuple[tuple[()], Same | None]:
-    """dx = dy df(residual)."""
-    return params, dy * in_float32(df, residuals) if need_dx else None
+def _softmax(x: Array) -> Array:
+    xp = namespace(x)
+    y = xp.exp(x - xp.max(x, axis=-1, keepdims=True))  # no exponent is above 0, so none overflows
+    y /= xp.sum(y, axis=-1, keepdims=True)
+    return y
 
 
-def _relu_slope(y: Array) -> Array:
-    return namespace(y).astype(y > 0, y.dtype)
+def _softmax_vjp(y: Same, dy: Same) -> Same:
+    """dx = y (dy - <dy, y>), the inner product over the last axis."""
+    return in_float32(lambda dy, y: y * (dy - namespace(y).sum(dy * y, axis=-1, keepdims=True)), dy, y)
+
+
+def _log_softmax_vjp(y: Same, dy: Same) -> Same:
+    """dx = dy - exp(y) sum(dy), the sum over the last axis."""
+    xp = namespace(y)
+    return in_float32(lambda dy, y: dy - xp.exp(y) * xp.sum(dy, axis=-1, keepdims=True), dy, y)
 
 
 def _relu(x: Array) -> Array:
     return namespace(x).maximum(x, 0)
 
 
-relu_forward = partial(_forward, "an activation", _relu, True)
-"""y = max(x, 0); the residual is y, which the next layer keeps anyway."""
-
-relu_vjp = partial(elementwise_vjp, _relu_slope)
-"""dx = dy where y > 0, else 0."""
-
-
-def _softmax(x: Array) -> Array:
-    xp = namespace(x)
-    y = xp.exp(x - xp.max(x, axis=-1, keepdims=True))
-    y /= xp.sum(y, axis=-1, keepdims=True)
-    return y
-
-
-def _softmax_vjp(dy: Array, y: Array) -> Array:
-    return y * (dy - namespace(y).sum(dy * y, axis=-1, keepdims=True))
-
-
-softmax_forward = partial(_forward, "softmax()", _softmax, True)
-"""Stable for any finite inputs, since the largest is subtracted first; the residual is y."""
-
-softmax_vjp = partial(_vjp, _softmax_vjp)
-"""dx = y (dy - <dy, y>), the inner product over the last axis."""
+def _relu_slope(y: Array) -> Array:
+    return namespace(y).astype(y > 0, y.dtype)
 
 
 def _scaled_elu(alpha: float, scale: float) -> Layer:
@@ -237,5 +209,12 @@ def _scaled_elu(alpha: float, scale: float) -> Layer:
 
 
 def _times_tail(x: Array, tail: Array) -> Array:
-    """x times what is exactly 0 for very negative x, infinite ones too."""
+    """x times a tail that is exactly 0 for very negative x, minus infinity included."""
     return namespace(x).maximum(x, -special.FAR) * tail
+
+
+relu_forward, relu_vjp = relu().forward, relu().vjp
+"""y = max(x, 0) with y as residual, and dx = dy where y > 0, else 0."""
+
+softmax_forward, softmax_vjp = softmax().forward, softmax().vjp
+"""y = softmax(x) with y as residual, and dx = y (dy - <dy, y>)."""

@@ -1,7 +1,7 @@
-"""Attention and the positions that it needs: layers for sequences (batch, length, features)."""
+"""Attention and positions: layers for sequences (batch, length, features)."""
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -19,9 +19,12 @@ from funcnn.tree import record
 __all__ = ["AttentionParams", "PositionsParams", "attention", "positions"]
 
 
+Sequences: TypeAlias = Float[Array, "batch length features"]
+
+
 @record
 class AttentionParams:
-    """The params of :func:`attention`: of queries, keys and values side by side, and of the outputs."""
+    """The params of :func:`attention`: the map to queries, keys and values side by side, and the map to outputs."""
 
     inputs: DenseParams
     outputs: DenseParams
@@ -38,13 +41,13 @@ class PositionsParams:
 def attention(heads: int, causal: bool = False, weights: Initializer = glorot_uniform()) -> Layer:
     """Multi-head self-attention (Vaswani et al. 2017, section 3.2), with biases as in GPT-2.
 
-    Queries, keys and values are affine maps of x (batch, length, features), parted among the heads. Each head gives
-    softmax(q k^T / sqrt(d)) v, d = features / heads, and an affine map of all heads' outputs is y, in the shape of x.
-    Inputs are x alone, or a tuple of x and sample weights (batch, length): a position whose weight is 0 is not read.
+    Queries q, keys k and values v are affine maps of x (batch, length, features), split among the heads. Each head
+    computes softmax(q k^T / sqrt(d)) v, with d = features / heads. y, in the shape of x, is an affine map of the
+    outputs of all heads. Inputs are x, or a tuple of x and weights (batch, length): no position reads one of weight 0.
 
     Args:
-        heads: The number of heads, which divides the features.
-        causal: Whether a position reads only itself and those before it.
+        heads: The number of heads, a divisor of the features.
+        causal: Whether a position reads only itself and earlier ones.
         weights: Initializer of the two maps' weights, (features, 3 features) and (features, features).
 
     Raises:
@@ -61,7 +64,8 @@ def attention(heads: int, causal: bool = False, weights: Initializer = glorot_un
     where = f"attention({heads})"
 
     def init(key: Key, in_shape: Shapes, *, dtype: Any = np.float32) -> tuple[AttentionParams, Shape]:
-        shape, of_weights = in_shape if _are_shapes(in_shape) else (in_shape, None)
+        several = isinstance(in_shape, tuple) and [type(part) for part in in_shape] == [tuple, tuple]
+        shape, of_weights = in_shape if several else (in_shape, None)
         check_init(where, key, shape, dtype)
         if len(shape) != 2 or shape[1] % heads:
             raise InputError(where, f"inputs (batch, length, features), {heads} heads dividing the features", shape)
@@ -71,8 +75,8 @@ def attention(heads: int, causal: bool = False, weights: Initializer = glorot_un
         outputs, _ = dense(shape[1], weights).init(key.at("outputs"), shape, dtype=dtype)
         return AttentionParams(inputs, outputs), shape
 
-    def forward(params: AttentionParams, x: Any, mode: Mode) -> tuple[Float[Array, "batch length features"], Any]:
-        """The residuals are inputs, queries, keys, values, what is read of whom, and what the heads give."""
+    def forward(params: AttentionParams, x: Any, mode: Mode) -> tuple[Sequences, Any]:
+        """The residuals are the inputs, (q, k, v), the softmax, and the outputs of the heads."""
         del mode  # deterministic
         check_params(where, params, AttentionParams)
         x, of_positions = x if isinstance(x, tuple) and len(x) == 2 else (x, None)
@@ -82,23 +86,22 @@ def attention(heads: int, causal: bool = False, weights: Initializer = glorot_un
             raise InputError(where, expected, (x.shape, getattr(of_positions, "shape", None)))
         readable = _readable(x, of_positions, causal)
         projected, _ = dense_forward(params.inputs, x, INFERENCE)
-        queries, keys, values = _of_heads(projected, 3 * heads, 3)
+        queries, keys, values = _split_heads(projected, 3 * heads, 3)
         scores = queries @ _transposed(keys) * (1 / math.sqrt(keys.shape[-1]))
         shares, _ = softmax_forward((), _where(readable, scores, -1e30), INFERENCE)
-        read = _together(shares @ values)
+        read = _joined_heads(shares @ values)
         y, _ = dense_forward(params.outputs, read, INFERENCE)
         return y, (x, of_positions, (queries, keys, values), shares, read)
 
-    def vjp(
-        params: AttentionParams, residuals: Any, dy: Float[Array, "batch length features"], *, need_dx: bool = True
-    ) -> tuple[AttentionParams, Any]:
+    def vjp(params: AttentionParams, residuals: Any, dy: Sequences, *, need_dx: bool = True) -> tuple[Any, Any]:
+        """dx is as x: with weights a tuple, whose second array is 0."""
         x, of_positions, (queries, keys, values), shares, read = residuals
         doutputs, dread = dense_vjp(params.outputs, read, dy)
-        (dheads,) = _of_heads(dread, heads, 1)
+        (dheads,) = _split_heads(dread, heads, 1)
         _, dscores = softmax_vjp((), shares, dheads @ _transposed(values))
         dscores = _where(_readable(x, of_positions, causal), dscores, 0.0) * (1 / math.sqrt(keys.shape[-1]))
         parts = (dscores @ keys, _transposed(dscores) @ queries, _transposed(shares) @ dheads)
-        dprojected = _together(namespace(dy).concat(parts, axis=1))
+        dprojected = _joined_heads(namespace(dy).concat(parts, axis=1))
         dinputs, dx = dense_vjp(params.inputs, x, dprojected, need_dx=need_dx)
         if of_positions is not None and need_dx:
             dx = (dx, namespace(dx).zeros_like(of_positions))
@@ -109,17 +112,19 @@ def attention(heads: int, causal: bool = False, weights: Initializer = glorot_un
 
 @described
 def positions(kind: Literal["learned", "sinusoidal"] = "learned", table: Initializer = normal(0.02)) -> Layer:
-    """y = x + p: a vector for each position of a sequence (batch, length, features), of which attention knows none.
+    """y = x + p, with a vector p[t] for each position t of a sequence (batch, length, features).
 
-    The ``"sinusoidal"`` ones are p[t, 2i] = sin(t / 10000^(2i / features)) and p[t, 2i + 1] the cosine (Vaswani et al.
-    2017, section 3.5). The ``"learned"`` ones are params (length, features); a shorter sequence takes the first ones.
+    Without it attention does not know the order. ``"sinusoidal"`` is p[t, 2i] = sin(t / 10000^(2i / features)), and
+    the cosine at p[t, 2i + 1] (Vaswani et al. 2017, section 3.5). ``"learned"`` has params (length, features); a
+    shorter sequence takes the first rows.
 
     Args:
         kind: ``"learned"`` or ``"sinusoidal"``.
-        table: Initializer of learned positions, (length, features).
+        table: Initializer of the learned params, (length, features).
 
     Raises:
-        InputError: Another kind; later, inputs of other features, of another dtype, or longer than the table.
+        InputError: ``kind`` is another word; later, inputs are not floating, have other features than the table, or are
+            longer.
 
     >>> import funcnn as fn
     >>> fn.predict(positions("sinusoidal"), (), np.zeros((1, 2, 2))).round(3).tolist()
@@ -134,7 +139,7 @@ def positions(kind: Literal["learned", "sinusoidal"] = "learned", table: Initial
         require(len(in_shape) == 2, "positions", "inputs (batch, length, features)", repr(in_shape))
         return PositionsParams(table(key.at("table"), in_shape, dtype)) if learned else (), in_shape
 
-    def forward(params: Any, x: Float[Array, "batch length features"], mode: Mode) -> tuple[Array, int]:
+    def forward(params: Any, x: Sequences, mode: Mode) -> tuple[Sequences, int]:
         """The residual is the length."""
         del mode  # deterministic
         check_params("positions", params, PositionsParams if learned else tuple)
@@ -144,8 +149,8 @@ def positions(kind: Literal["learned", "sinusoidal"] = "learned", table: Initial
             raise InputError("positions", f"inputs (batch, length up to {length}, {features})", x.shape)
         return x + (params.table[: x.shape[1], :] if learned else _waves(x)), x.shape[1]
 
-    def vjp(params: Any, residuals: int, dy: Array, *, need_dx: bool = True) -> tuple[Any, Array | None]:
-        """The table's cotangent is the sum of dy over the batch; dx = dy."""
+    def vjp(params: Any, residuals: int, dy: Sequences, *, need_dx: bool = True) -> tuple[Any, Sequences | None]:
+        """dtable is the sum of dy over the batch, and dx = dy."""
         if learned:
             xp, rest = namespace(dy), params.table[residuals:, :]
             params = PositionsParams(xp.concat([xp.sum(dy, axis=0), xp.zeros_like(rest)], axis=0))
@@ -155,18 +160,14 @@ def positions(kind: Literal["learned", "sinusoidal"] = "learned", table: Initial
 
 
 def _waves(x: Array) -> Array:
-    """Sines in the even features and cosines in the odd ones (length, features)."""
+    """The sinusoidal positions (length, features)."""
     xp, features = namespace(x), np.arange(x.shape[2])
     angles = np.arange(x.shape[1])[:, None] / 10000.0 ** (features // 2 * 2 / x.shape[2])
     return as_dtype_of(x, xp.asarray(np.where(features % 2, np.cos(angles), np.sin(angles))))
 
 
-def _are_shapes(in_shape: Any) -> bool:
-    return isinstance(in_shape, tuple) and [type(part) for part in in_shape] == [tuple, tuple]
-
-
 def _readable(x: Array, weights: Array | None, causal: bool) -> Array | None:
-    """Which positions each one reads, to broadcast to (batch, heads, length, length); ``None`` for all."""
+    """A mask of (reader, read position), to broadcast to (batch, heads, length, length); ``None`` if all are read."""
     xp, length = namespace(x), x.shape[1]
     before = xp.tril(xp.ones((length, length), dtype=xp.bool)) if causal else None
     if weights is None:
@@ -179,16 +180,16 @@ def _where(condition: Array | None, x: Array, otherwise: float) -> Array:
     return x if condition is None else namespace(x).where(condition, x, otherwise)
 
 
-def _of_heads(x: Array, heads: int, parts: int) -> list[Array]:
-    """Features (batch, length, heads d) as ``parts`` arrays (batch, heads / parts, length, d)."""
+def _split_heads(x: Array, heads: int, parts: int) -> list[Array]:
+    """Features (batch, length, heads * d) as ``parts`` arrays (batch, heads / parts, length, d)."""
     xp, (batch, length, features) = namespace(x), x.shape
     split = xp.permute_dims(xp.reshape(x, (batch, length, heads, features // heads)), (0, 2, 1, 3))
     each = heads // parts
     return [split[:, i * each : (i + 1) * each, ...] for i in range(parts)]
 
 
-def _together(x: Array) -> Array:
-    """Heads (batch, heads, length, d) as features (batch, length, heads d)."""
+def _joined_heads(x: Array) -> Array:
+    """Heads (batch, heads, length, d) as features (batch, length, heads * d)."""
     xp, (batch, heads, length, size) = namespace(x), x.shape
     return xp.reshape(xp.permute_dims(x, (0, 2, 1, 3)), (batch, length, heads * size))
 

@@ -1,4 +1,4 @@
-"""Batch normalization without hidden state: its statistics are params that no gradient moves."""
+"""Batch normalization without hidden state: its statistics are params, and the optimizer leaves them alone."""
 
 import math
 from typing import Any
@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 from funcnn.annotations import Float
-from funcnn.arrays import Array, Shape, as_dtype_of, default_float, namespace, widened
+from funcnn.arrays import Array, Shape, as_dtype_of, as_rows, default_float, namespace, widened
 from funcnn.errors import is_real, require
 from funcnn.keys import Key
 from funcnn.layer import INFERENCE, Layer, Mode, Training, check_params
+from funcnn.layers.activations import Same
 from funcnn.layers.normalization import check_features, ones_and_zeros, over_batch
 from funcnn.spec import described
 from funcnn.tree import constant, record
@@ -19,7 +20,7 @@ __all__ = ["BatchNormParams", "batch_norm"]
 
 @record
 class BatchNormParams:
-    """The params of :func:`batch_norm`; mean and variance are set by :func:`funcnn.calibrated` alone."""
+    """The params of :func:`batch_norm`; only :func:`funcnn.calibrated` sets mean and variance."""
 
     scale: Float[Array, "features"]
     offset: Float[Array, "features"]
@@ -31,10 +32,10 @@ class BatchNormParams:
 def batch_norm(eps: float = 1e-5) -> Layer:
     """y = scale (x - mean) / sqrt(variance + eps) + offset, feature by feature (Ioffe and Szegedy 2015).
 
-    In training mean and variance (biased) are those of the batch, over all axes but the last; at inference they are
-    those in the params, 0 and 1 at first. A training step does not change these, so a forward pass stays pure:
-    :func:`funcnn.calibrated` computes them from data before the model is evaluated (as "precise" batch norm: Wu and
-    Johnson 2021, section 3). In other libraries they are running averages that every forward pass in training changes.
+    Training takes mean and (biased) variance of the batch, over all axes but the last. Inference takes those in the
+    params, which are 0 and 1 at first. :func:`funcnn.calibrated` computes them from data before the model is evaluated,
+    so a forward pass stays pure (Wu and Johnson 2021, section 3, call this "precise"). Other libraries keep running
+    averages, which every forward pass in training changes.
 
     Inputs are (batch, ..., features); each of the params is (features,).
 
@@ -47,8 +48,8 @@ def batch_norm(eps: float = 1e-5) -> Layer:
         ones, zeros = ones_and_zeros("batch_norm", key, in_shape, dtype)
         return BatchNormParams(ones, zeros, zeros, ones), in_shape
 
-    def forward(params: BatchNormParams, x: Float[Array, "*shape"], mode: Mode) -> tuple[Float[Array, "*shape"], Any]:
-        """The residuals are the normalized inputs, 1 / sqrt(variance + eps), and whether they are the batch's own."""
+    def forward(params: BatchNormParams, x: Same, mode: Mode) -> tuple[Same, Any]:
+        """The residuals are the normalized inputs, 1 / sqrt(variance + eps), and whether the batch has given both."""
         check_params("batch_norm()", params, BatchNormParams)
         xp, wide, axes = check_features("batch_norm()", x, params.scale), widened(x), tuple(range(x.ndim - 1))
         own = isinstance(mode, Training)
@@ -58,10 +59,8 @@ def batch_norm(eps: float = 1e-5) -> Layer:
         normalized = centred * inverse
         return as_dtype_of(x, normalized * params.scale + params.offset), (normalized, inverse, own)
 
-    def vjp(
-        params: BatchNormParams, residuals: Any, dy: Float[Array, "*shape"], *, need_dx: bool = True
-    ) -> tuple[BatchNormParams, Float[Array, "*shape"] | None]:
-        """In training dx is without its components along 1 and the normalized inputs, over the batch."""
+    def vjp(params: BatchNormParams, residuals: Any, dy: Same, *, need_dx: bool = True) -> tuple[BatchNormParams, Any]:
+        """In training dx has no component along 1 or the normalized inputs, over the batch."""
         (normalized, inverse, own), xp, wide = residuals, namespace(dy), widened(dy)
         doffset, dscale = over_batch(wide), over_batch(wide * normalized)
         along = widened(params.scale) * inverse
@@ -77,7 +76,7 @@ def batch_norm(eps: float = 1e-5) -> Layer:
     def calibrate(params: BatchNormParams, batches: list[Array]) -> tuple[BatchNormParams, list[Array]]:
         check_params("batch_norm()", params, BatchNormParams)
         xp, own = namespace(batches[0]), default_float(namespace(batches[0]))
-        rows = [xp.astype(xp.reshape(x, (-1, x.shape[-1])), own) for x in batches]
+        rows = [xp.astype(as_rows(x), own) for x in batches]
         count = sum(x.shape[0] for x in rows)
         mean = sum(xp.sum(x, axis=0) for x in rows) / count
         variance = sum(xp.sum((x - mean) ** 2, axis=0) for x in rows) / count

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from funcnn.annotations import Float
-from funcnn.arrays import Array, Shape, check_array, check_like, namespace
+from funcnn.arrays import Array, Shape, as_rows, check_array, check_like, namespace
 from funcnn.errors import InputError, is_count, require
 from funcnn.initializers import Initializer, check_initializer, he_normal, zeros
 from funcnn.keys import Key
@@ -36,8 +36,8 @@ def dense(features: int, weights: Initializer = he_normal(), biases: Initializer
         biases: Initializer of the biases, (features,).
 
     Raises:
-        InputError: ``features`` is no positive whole number; later, inputs that are not (batch, ..., in) or not of
-            the weights' dtype.
+        InputError: ``features`` is not a positive whole number; later, inputs that are not (batch, ..., in) or have
+            another dtype than the weights.
 
     >>> params, out_shape = dense(3).init(Key(0), (2,))
     >>> params.weights.shape, params.biases.shape, out_shape
@@ -53,9 +53,9 @@ def dense_init(
     features: int, weights: Initializer, biases: Initializer, key: Key, in_shape: Shape, *, dtype: Any = np.float32
 ) -> tuple[DenseParams, Shape]:
     """Params for inputs (batch, ..., in), and the output shape (..., features)."""
-    check_init(f"dense({features})", key, in_shape, dtype)
-    if not in_shape:
-        raise InputError(f"dense({features})", "inputs (batch, ..., in)", "(batch,)")
+    where = f"dense({features})"
+    check_init(where, key, in_shape, dtype)
+    require(len(in_shape) > 0, where, "inputs (batch, ..., in)", "(batch,)")
     params = DenseParams(
         weights=weights(key.at("weights"), (in_shape[-1], features), dtype),
         biases=biases(key.at("biases"), (features,), dtype),
@@ -77,7 +77,7 @@ def dense_forward(
         hint = "one sample alone is x[None]" if x.ndim == 1 else "put flatten() before it" if flat else ""
         raise InputError(where, f"inputs (batch, ..., {inputs})", x.shape, hint)
     check_like(where, x, params.weights)
-    y = _rows(x) @ params.weights
+    y = as_rows(x) @ params.weights
     y += params.biases
     return _like(x, y), x
 
@@ -89,17 +89,12 @@ def dense_vjp(
     *,
     need_dx: bool = True,
 ) -> tuple[DenseParams, Float[Array, "batch *rest in"] | None]:
-    """dW = x^T dy, db = the sum of dy over the batch and all positions, dx = dy W^T."""
-    rows = _rows(dy)
-    dparams = DenseParams(weights=_rows(residuals).T @ rows, biases=namespace(dy).sum(rows, axis=0))
+    """dW = x^T dy, db = the sum of dy over all axes but the last, dx = dy W^T."""
+    rows = as_rows(dy)
+    dparams = DenseParams(weights=as_rows(residuals).T @ rows, biases=namespace(dy).sum(rows, axis=0))
     return dparams, _like(dy, rows @ params.weights.T) if need_dx else None
 
 
-def _rows(x: Array) -> Array:
-    """The features (rows, features) of all samples and positions: one matrix product is faster than one per sample."""
-    return x if x.ndim == 2 else namespace(x).reshape(x, (-1, x.shape[-1]))
-
-
 def _like(x: Array, rows: Array) -> Array:
-    """Rows at the places that they have in ``x``."""
+    """Rows (rows, features) with the leading axes of ``x``."""
     return rows if x.ndim == 2 else namespace(x).reshape(rows, (*x.shape[:-1], rows.shape[-1]))

@@ -1,12 +1,15 @@
 """Dropout: noise while training, nothing at inference."""
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+import numpy as np
 
 from funcnn.annotations import Bool
-from funcnn.arrays import Array, check_floating, namespace
+from funcnn.arrays import Array, Shape, check_floating, namespace
 from funcnn.errors import is_real, require
-from funcnn.layer import Layer, Mode, Training, check_mode
-from funcnn.layers.activations import Same, init_same_shape
+from funcnn.keys import Key
+from funcnn.layer import Layer, Mode, Training, check_init, check_mode
+from funcnn.layers.activations import Same
 from funcnn.spec import described
 
 __all__ = ["dropout"]
@@ -16,13 +19,13 @@ Mask: TypeAlias = Bool[Array, "*shape"] | tuple[()]
 
 @described
 def dropout(rate: float) -> Layer:
-    """While training y = x m / (1 - rate), with m 0 at probability ``rate``, else 1; at inference y = x.
+    """While training y = x m / (1 - rate), each m being 0 with probability ``rate``, else 1; at inference y = x.
 
-    ``rate`` is the probability to *drop* (in ``jax.example_libraries.stax`` it is that to keep). The mask is drawn
-    from the mode's key (Srivastava et al. 2014, in the inverted form that leaves inference alone).
+    ``rate`` is the probability to *drop*; in ``jax.example_libraries.stax`` it is the probability to keep. The mode's
+    key draws the mask m (Srivastava et al. 2014, inverted, so that inference needs no factor).
 
     Raises:
-        InputError: ``rate`` is outside [0, 1): at 1 nothing would be left to scale.
+        InputError: ``rate`` is outside [0, 1). At 1 nothing would be left to scale.
     """
     fits = is_real(rate, low=0, below=1)
     require(fits, "dropout", "a rate, the probability to drop, in [0, 1)", repr(rate))
@@ -33,9 +36,12 @@ def dropout(rate: float) -> Layer:
         y *= 1 / (1 - rate)
         return y
 
+    def init(key: Key, in_shape: Shape, *, dtype: Any = np.float32) -> tuple[tuple[()], Shape]:
+        check_init(where, key, in_shape, dtype)
+        return (), in_shape
+
     def forward(params: tuple[()], x: Same, mode: Mode) -> tuple[Same, Mask]:
         """The residual is the mask while training, and empty at inference."""
-        del params  # it has none
         check_floating(where, x)
         check_mode(where, mode)
         if not isinstance(mode, Training) or rate == 0:
@@ -49,4 +55,4 @@ def dropout(rate: float) -> Layer:
             return params, None
         return params, dy if isinstance(residuals, tuple) else masked(dy, residuals)
 
-    return Layer(init_same_shape, forward, vjp)
+    return Layer(init, forward, vjp)

@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from funcnn.annotations import Float, Int
-from funcnn.arrays import Array, Shape, check_array, is_dtype, namespace
+from funcnn.arrays import Array, Shape, as_rows, check_array, is_dtype, namespace
 from funcnn.errors import InputError, is_count, require
 from funcnn.initializers import Initializer, check_initializer, normal
 from funcnn.keys import Key
@@ -31,42 +31,37 @@ class EmbeddingParams:
 def embedding(vocabulary: int, features: int, table: Initializer = normal(1.0)) -> Layer:
     """y = table[x]: from integers (batch, ...) in [0, vocabulary) to (batch, ..., features) (Bengio et al. 2003).
 
-    The inputs are integers, so there is no dx.
-
     Raises:
-        InputError: A size is no positive whole number; later, inputs that are no integers or out of range.
+        InputError: A size is not a positive whole number; later, inputs are not integers, or out of range.
     """
     for name, size in (("vocabulary", vocabulary), ("features", features)):
         require(is_count(size), "embedding", f"{name} to be a positive whole number", repr(size))
     check_initializer("embedding table", table)
 
+    where = f"embedding({vocabulary}, {features})"
+
     def init(key: Key, in_shape: Shape, *, dtype: Any = np.float32) -> tuple[EmbeddingParams, Shape]:
-        check_init(f"embedding({vocabulary}, {features})", key, in_shape, dtype)
+        check_init(where, key, in_shape, dtype)
         return EmbeddingParams(table(key.at("table"), (vocabulary, features), dtype)), (*in_shape, features)
 
-    return Layer(init, embedding_forward, embedding_vjp)
+    def forward(params: EmbeddingParams, x: Indices, mode: Mode) -> tuple[Rows, Indices]:
+        """The residual is x."""
+        del mode  # deterministic
+        check_params(where, params, EmbeddingParams)
+        check_array(where, "inputs", x)
+        xp, (rows, features) = namespace(x), params.table.shape
+        if not is_dtype(xp, x.dtype, "integral"):
+            raise InputError(where, "integers", x.dtype)
+        if isinstance(x, np.ndarray) and x.size and (x.min() < 0 or x.max() >= rows):  # a traced array has no values
+            raise InputError(where, f"integers from 0 to {rows - 1}", f"values from {x.min()} to {x.max()}")
+        return xp.reshape(xp.take(params.table, xp.reshape(x, (-1,)), axis=0), (*x.shape, features)), x
 
+    def vjp(
+        params: EmbeddingParams, residuals: Indices, dy: Rows, *, need_dx: bool = True
+    ) -> tuple[EmbeddingParams, None]:
+        """dtable[i] is the sum of dy where x is i."""
+        del need_dx  # integers have no cotangent
+        indices = namespace(dy).reshape(residuals, (-1,))
+        return EmbeddingParams(segment_sum(as_rows(dy), indices, params.table.shape[0])), None
 
-def embedding_forward(params: EmbeddingParams, x: Indices, mode: Mode) -> tuple[Rows, Indices]:
-    """The residual is x."""
-    del mode  # deterministic
-    check_params("embedding", params, EmbeddingParams)
-    vocabulary, features = params.table.shape
-    where = f"embedding({vocabulary}, {features})"
-    check_array(where, "inputs", x)
-    xp = namespace(x)
-    if not is_dtype(xp, x.dtype, "integral"):
-        raise InputError(where, "integers", x.dtype)
-    if isinstance(x, np.ndarray) and x.size and (x.min() < 0 or x.max() >= vocabulary):  # values, so not traced
-        raise InputError(where, f"integers from 0 to {vocabulary - 1}", f"values from {x.min()} to {x.max()}")
-    return xp.reshape(xp.take(params.table, xp.reshape(x, (-1,)), axis=0), (*x.shape, features)), x
-
-
-def embedding_vjp(
-    params: EmbeddingParams, residuals: Indices, dy: Rows, *, need_dx: bool = True
-) -> tuple[EmbeddingParams, None]:
-    """dtable[i] is the sum of dy where x is i."""
-    del need_dx  # integers have no cotangent
-    xp = namespace(dy)
-    rows, indices = xp.reshape(dy, (-1, dy.shape[-1])), xp.reshape(residuals, (-1,))
-    return EmbeddingParams(segment_sum(rows, indices, params.table.shape[0])), None
+    return Layer(init, forward, vjp)

@@ -1,4 +1,8 @@
-"""Normalization over the features of each sample, which depends on no other sample of the batch."""
+"""Normalization over the features of each sample, whatever the other samples of the batch.
+
+Inputs are (batch, ..., features); scale and offset are (features,). Both layers raise InputError for an eps that is not
+above 0, and for inputs of other features or of another dtype than the params.
+"""
 
 from types import ModuleType
 from typing import Any
@@ -17,7 +21,6 @@ from funcnn.spec import described
 from funcnn.tree import record
 
 __all__ = ["LayerNormParams", "RMSNormParams", "layer_norm", "rms_norm"]
-
 
 _ONES, _ZEROS = Initializer(lambda key, shape, dtype: np.ones(shape, dtype)), zeros()
 
@@ -39,30 +42,18 @@ class RMSNormParams:
 
 @described
 def layer_norm(eps: float = 1e-5) -> Layer:
-    """y = scale (x - mean) / sqrt(variance + eps) + offset, over the last axis (Ba et al. 2016).
-
-    Inputs are (batch, ..., features), scale and offset (features,).
-
-    Raises:
-        InputError: An eps that is not above 0; later, inputs of other features or of another dtype than the params.
-    """
+    """y = scale (x - mean) / sqrt(variance + eps) + offset, over the last axis (Ba et al. 2016)."""
     return _norm("layer_norm", LayerNormParams, eps)
 
 
 @described
 def rms_norm(eps: float = 1e-5) -> Layer:
-    """y = scale x / sqrt(mean(x^2) + eps), over the last axis (Zhang and Sennrich 2019).
-
-    Inputs are (batch, ..., features), the scale is (features,).
-
-    Raises:
-        InputError: An eps that is not above 0; later, inputs of other features or of another dtype than the params.
-    """
+    """y = scale x / sqrt(mean(x^2) + eps), over the last axis (Zhang and Sennrich 2019)."""
     return _norm("rms_norm", RMSNormParams, eps)
 
 
 def _norm(name: str, kind: type[Any], eps: float) -> Layer:
-    """Both of them: layer norm is the RMS norm of centred inputs, and an offset."""
+    """The RMS norm; layer norm centres the inputs before it, and adds an offset."""
     require(is_real(eps) and eps > 0, name, "an eps above 0", repr(eps))
     where, centred = f"{name}()", kind is LayerNormParams
 
@@ -71,7 +62,7 @@ def _norm(name: str, kind: type[Any], eps: float) -> Layer:
         return kind(scale, offset) if centred else kind(scale), in_shape
 
     def forward(params: Any, x: Same, mode: Mode) -> tuple[Same, tuple[Array, Array]]:
-        """The residuals are the normalized inputs, and one over what they were divided by."""
+        """The residuals are the normalized inputs and 1 / sqrt(mean square + eps)."""
         del mode  # deterministic
         check_params(where, params, kind)
         check_features(where, x, params.scale)
@@ -81,7 +72,7 @@ def _norm(name: str, kind: type[Any], eps: float) -> Layer:
         return as_dtype_of(x, y + params.offset if centred else y), (normalized, inverse)
 
     def vjp(params: Any, residuals: tuple[Array, Array], dy: Same, *, need_dx: bool = True) -> tuple[Any, Same | None]:
-        """dx is dy scale times that inverse, without its components along the normalized inputs and, if centred, 1."""
+        """dx = inverse (g - the component of g along the normalized inputs), with g = dy scale, centred as x was."""
         normalized, inverse = residuals
         dscale = as_dtype_of(params.scale, over_batch(dy * normalized))
         dparams = kind(dscale, as_dtype_of(params.scale, over_batch(dy))) if centred else kind(dscale)
@@ -89,29 +80,25 @@ def _norm(name: str, kind: type[Any], eps: float) -> Layer:
             return dparams, None
         g = widened(dy) * params.scale
         g = _centred(g) if centred else g
-        along = normalized * namespace(g).mean(g * normalized, axis=-1, keepdims=True)  # their mean square is one
+        along = normalized * namespace(g).mean(g * normalized, axis=-1, keepdims=True)
         return dparams, as_dtype_of(dy, inverse * (g - along))
 
     return Layer(init, forward, vjp)
 
 
 def ones_and_zeros(name: str, key: Key, in_shape: Shape, dtype: Any) -> tuple[Array, Array]:
-    """What scale and offset begin with, once it is known that inputs have features; nothing is drawn."""
+    """The first scale and offset; raises unless inputs have features."""
     check_init(name, key, in_shape, dtype)
     require(len(in_shape) > 0, name, "inputs (batch, ..., features)", "(batch,)")
     return _ONES(key, in_shape[-1:], dtype), _ZEROS(key, in_shape[-1:], dtype)
 
 
 def check_features(where: str, x: Array, scale: Array) -> ModuleType:
-    """The namespace of ``x``, once it is known to have a feature for each element of ``scale``, and its dtype."""
+    """Raise unless ``x`` has a feature for each element of ``scale``, and its dtype; gives the namespace."""
     check_array(where, "inputs", x)
     if x.ndim < 2 or x.shape[-1] != scale.shape[0]:
         raise InputError(where, f"inputs (batch, ..., {scale.shape[0]})", x.shape)
     return check_like(where, x, scale)
-
-
-def _centred(x: Array) -> Array:
-    return x - namespace(x).mean(x, axis=-1, keepdims=True)
 
 
 def over_batch(dy: Array) -> Array:
@@ -119,8 +106,12 @@ def over_batch(dy: Array) -> Array:
     return namespace(dy).sum(dy, axis=tuple(range(dy.ndim - 1)))
 
 
+def _centred(x: Array) -> Array:
+    return x - namespace(x).mean(x, axis=-1, keepdims=True)
+
+
 def _normalized(eps: float, x: Array) -> tuple[Array, Array]:
-    """x over its root mean square, and one over that root."""
+    """x inverse, and inverse = 1 / sqrt(mean(x^2) + eps), over the last axis."""
 
     def inverse_of(x: Array, eps: Any) -> Array:
         xp = namespace(x)
@@ -128,7 +119,7 @@ def _normalized(eps: float, x: Array) -> tuple[Array, Array]:
 
     with np.errstate(over="ignore"):
         inverse = inverse_of(x, eps)
-    if not isinstance(x, np.ndarray) or not inverse.all():  # a square may be infinite
+    if not isinstance(x, np.ndarray) or not inverse.all():  # a square may have overflowed
         unit = special.unit_of(x, axis=-1)
         inverse = inverse_of(x / unit, eps / unit / unit) / unit
     return x * inverse, inverse

@@ -1,4 +1,4 @@
-"""Recurrence: a cell, a layer of (x, state), carried along a sequence."""
+"""Recurrence: a cell, which is a layer of (x, state), runs along a sequence."""
 
 import operator
 from typing import Any, cast
@@ -21,7 +21,7 @@ __all__ = ["GRUParams", "gru", "recurrent"]
 
 @record
 class GRUParams:
-    """The params of :func:`gru`: the affine maps of x and of the state to reset gate, update gate and candidate."""
+    """The params of :func:`gru`: affine maps of x and of the state, to reset gate, update gate and candidate."""
 
     inputs: DenseParams
     state: DenseParams
@@ -31,18 +31,19 @@ class GRUParams:
 def recurrent(cell: Layer, features: int) -> Layer:
     """y_t = cell(x_t, y_{t-1}) along axis 1, with y_{-1} = 0: from (batch, length, ...) to (batch, length, features).
 
-    A cell is any layer of a tuple (x, state), (batch, ...) and (batch, features), that gives the next state:
-    :func:`gru`, or ``serial(joined(), dense(features), tanh())`` for the plain one (Elman 1990). It has one tree
-    of params for all positions, and draws from ``mode.at(t)``. The VJP goes back through time (Werbos 1990). With JAX
-    both passes are a ``lax.scan``, so compiling takes as long for a long sequence as for a short one.
+    A cell is any layer from a tuple (x, state), (batch, ...) and (batch, features), to the next state: :func:`gru`, or
+    ``serial(joined(), dense(features), tanh())`` for the plain one (Elman 1990). All positions share its params; at t
+    it draws from ``mode.at(t)``. The VJP goes back through time (Werbos 1990). With JAX both passes are a ``lax.scan``,
+    so a long sequence compiles as fast as a short one.
 
     Args:
         cell: The layer of (x, state).
         features: The size of the state.
 
     Raises:
-        InputError: An argument is none of these; later, a cell whose output is not of the state's shape, inputs without
-            an axis of positions, or what the cell raises.
+        InputError: ``cell`` is not a layer or has batch statistics, or ``features`` is not a positive whole number;
+            later, the cell's output has another shape than the state, inputs have no axis of positions, or the cell
+            raises.
 
     >>> import funcnn as fn
     >>> recurrent(gru(), 64).init(Key(0), (20, 8))[1]
@@ -60,7 +61,7 @@ def recurrent(cell: Layer, features: int) -> Layer:
         return params, (in_shape[0], features)
 
     def forward(params: Params, x: Array, mode: Mode) -> tuple[Float[Array, "batch length features"], Any]:
-        """The residuals are those of the cell at each position, stacked."""
+        """The residuals are the cell's at all positions, stacked."""
         check_mode("recurrent", mode)
         xp = check_floating("recurrent", x)
         require(x.ndim > 1, "recurrent", "inputs (batch, length, ...)", x.shape)
@@ -74,7 +75,7 @@ def recurrent(cell: Layer, features: int) -> Layer:
         return _along(states), kept
 
     def vjp(params: Params, residuals: Any, dy: Float[Array, "batch length features"], *, need_dx: bool = True) -> Any:
-        """From the last position to the first: dstate is what the next position gives, and dy."""
+        """From the last position to the first; the cotangent of a state comes from dy and from the next position."""
         xp = namespace(dy)
 
         def step(carry: tuple[Params, Array], at: tuple[Array, Any]) -> tuple[tuple[Params, Array], Array]:
@@ -92,17 +93,16 @@ def recurrent(cell: Layer, features: int) -> Layer:
 
 @described
 def gru(weights: Initializer = glorot_uniform()) -> Layer:
-    """A gated recurrent unit, the cell from (x, h) to the next h (Cho et al. 2014, as cuDNN and PyTorch have it).
+    """A gated recurrent unit, a cell from (x, h) to the next h (Cho et al. 2014, in the form of cuDNN and PyTorch).
 
-    With affine maps W of x and U of h, each (..., 3 features) for r, z and n:
-    r = sigmoid(W_r x + U_r h), z = sigmoid(W_z x + U_z h), n = tanh(W_n x + r U_n h), and the next h = (1 - z) n + z h.
-    The size of h is that of the state in :func:`recurrent`.
+    r = sigmoid(W_r x + U_r h), z = sigmoid(W_z x + U_z h), n = tanh(W_n x + r U_n h), and the next h = (1 - z) n + z h,
+    where W and U are affine maps. The size of h is that of the state in :func:`recurrent`.
 
     Args:
         weights: Initializer of both maps' weights, (in, 3 features) and (features, 3 features).
 
     Raises:
-        InputError: Inputs that are no tuple (batch, in) and (batch, features), or not of the params' dtype.
+        InputError: Inputs are not a tuple (batch, in) and (batch, features), or have another dtype than the params.
     """
     check_initializer("gru weights", weights)
 
@@ -116,7 +116,7 @@ def gru(weights: Initializer = glorot_uniform()) -> Layer:
         return GRUParams(inputs, state), h
 
     def forward(params: GRUParams, x: tuple[Array, Array], mode: Mode) -> tuple[Float[Array, "batch features"], Any]:
-        """The residuals are x, h, both gates, n and U_n h."""
+        """The residuals are x, h, r, z, n and U_n h."""
         del mode  # deterministic
         check_params("gru()", params, GRUParams)
         require(isinstance(x, tuple | list) and len(x) == 2, "gru()", "a tuple of x and state", type(x).__name__)
@@ -142,5 +142,5 @@ def gru(weights: Initializer = glorot_uniform()) -> Layer:
 
 
 def _along(x: Array) -> Array:
-    """Axes 0 and 1, batch and positions, exchanged."""
+    """Exchange the axes of batch and positions."""
     return namespace(x).moveaxis(x, 0, 1)

@@ -1,10 +1,10 @@
 """ONNX: a trained model for other programs, and models of PyTorch and scikit-learn to train further.
 
-    export(path, model, params, in_shape)    the model at inference, as an ONNX file
-    saved = load(path)                       a model of an ONNX file, with params that a step takes
-    @translates(scaled_tanh)                 how a layer of one's own is written, beside its constructor
+    export(path, model, params, in_shape)    write the model at inference to an ONNX file
+    saved = load(path)                       read a model and its params from an ONNX file, to train further
+    @translates(scaled_tanh)                 register the translation of your own layer
 
-Export and load take the extra ``onnx``; a module that registers translations does not need it.
+``export`` and ``load`` take the extra ``onnx``; ``translates`` does not.
 """
 
 from funcnn.onnx.graph import translates as translates

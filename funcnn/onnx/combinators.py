@@ -1,12 +1,11 @@
-"""The translations of combinators: those of their layers, each at its place."""
+"""The translations of combinators, made of the translations of their layers."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from funcnn.layer import Layer
 from funcnn.layers.branches import add, concatenate, fork, joined, parallel, residual, summed
-from funcnn.layers.combinators import identity, repeat, serial
-from funcnn.layers.stages import located
+from funcnn.layers.combinators import identity, located, repeat, serial
 from funcnn.onnx.graph import Graph, Value, translated, translates
 
 

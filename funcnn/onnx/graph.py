@@ -1,8 +1,7 @@
-"""A graph of ONNX operators as plain data, and how a layer becomes a part of it.
+"""A graph of ONNX operators as plain data, and the translation of a layer into a part of it.
 
-A translation is a function that adds the operators of one layer to a graph. It is registered for the constructor of the
-layer, as the constructor itself is by ``@described``. Nothing here needs the package ``onnx``, so a module with layers
-of one's own does not need it either.
+A translation is a function that adds the operators of one layer to a graph. :func:`translates` registers it for the
+layer's constructor. Nothing here needs the package ``onnx``.
 """
 
 import itertools
@@ -23,7 +22,7 @@ __all__ = ["Graph", "Node", "Value", "Weights", "translated", "translates"]
 
 @attrs.frozen(eq=False)
 class Value:
-    """Inputs or outputs of a layer: their name in the graph, and what they are for one sample of zeros."""
+    """An input or output of a layer: its name in the graph, and its array for one sample of zeros."""
 
     name: str
     array: Array
@@ -36,7 +35,7 @@ class Value:
 
 @attrs.frozen(eq=False)
 class Weights:
-    """An array of the params: its name in the graph, which is its path, and the array itself."""
+    """An array of the params; its name in the graph is its path in the params."""
 
     name: str
     array: Array
@@ -46,7 +45,7 @@ class Weights:
         return tuple(self.array.shape)
 
     def transposed(self, *axes: int) -> "Weights":
-        """Those that an operator takes in another layout, under the same name."""
+        """The array with its axes in another order, under the same name."""
         return Weights(self.name, np.transpose(self.array, axes))
 
 
@@ -61,7 +60,7 @@ class Node:
 
 
 Translation: TypeAlias = Callable[..., Any]
-"""``(graph, params, x, **arguments) -> y``, as :func:`translates` says."""
+"""``(graph, params, x, **arguments) -> y``, see :func:`translates`."""
 
 T = TypeVar("T", bound=Translation)
 
@@ -73,10 +72,10 @@ class Graph:
     """A graph that grows while a model is translated: nodes and constants are added to it.
 
     Attributes:
-        nodes: The operators, each behind those that it reads.
-        constants: The arrays that they read, by name; a graph and the bodies of its loops have them in common.
-        inputs: What it takes.
-        outputs: What it gives.
+        nodes: The operators, each after the operators that it reads.
+        constants: The arrays that they read, by name; a graph and the bodies of its loops share them.
+        inputs: The inputs of the graph.
+        outputs: The outputs of the graph.
     """
 
     nodes: list[Node] = attrs.field(factory=list)
@@ -89,10 +88,10 @@ class Graph:
         """Add an operator; gives the name of its output.
 
         Args:
-            operator: Its name, as https://onnx.ai/onnx/operators has it.
-            inputs: Names of values, values, weights, or numbers and arrays, which become constants of the graph. Whole
-                numbers are int64, others are float32.
-            attributes: Those of the operator.
+            operator: Its name in https://onnx.ai/onnx/operators.
+            inputs: Values, their names, weights, or numbers and arrays, which become constants of the graph. Whole
+                numbers become int64, others float32.
+            attributes: The attributes of the operator.
         """
         return self.nodes_of(operator, 1, *inputs, **attributes)[0]
 
@@ -104,7 +103,7 @@ class Graph:
         return outputs
 
     def body(self, *inputs: Value) -> "Graph":
-        """The graph of a loop's body, which reads the same constants; its outputs are to be set."""
+        """The graph of a loop's body, still without outputs; it shares the constants."""
         return Graph(constants=self.constants, inputs=inputs, numbers=self._numbers)
 
     def fresh(self, word: str) -> str:
@@ -130,10 +129,10 @@ class Graph:
 
 
 def translates(constructor: Callable[..., Layer]) -> Callable[[T], T]:
-    """Register what is decorated as the translation of the layers that a described constructor makes.
+    """Register the decorated function as the translation of the constructor's layers.
 
-    It is called with the graph, the params, whose leaves are :class:`Weights`, the inputs, a :class:`Value` or a tuple
-    of them, and the arguments of the constructor by name. It gives the name of the outputs, or a tuple of names.
+    The function takes the graph, the params with :class:`Weights` as leaves, the inputs as a :class:`Value` or a tuple
+    of them, and the arguments of the constructor by name. It returns the name of the output, or a tuple of names.
 
         @fn.onnx.translates(scaled_tanh)
         def _(graph, params, x, scale):
@@ -154,10 +153,10 @@ def translates(constructor: Callable[..., Layer]) -> Callable[[T], T]:
 
 
 def translated(graph: Graph, layer: Layer, params: Params, x: Any) -> Any:
-    """The outputs of ``layer`` for ``x``, one :class:`Value` or a tuple of them, once its operators are in the graph.
+    """Add the operators of ``layer`` to the graph; gives its outputs for ``x``, both as :class:`Value` or tuples of it.
 
     Raises:
-        InputError: It has no spec, no translation is registered, or it refuses the inputs.
+        InputError: The layer has no spec or no translation, or refuses the inputs.
     """
     where = repr(layer)
     if layer.spec is None:
@@ -168,7 +167,7 @@ def translated(graph: Graph, layer: Layer, params: Params, x: Any) -> Any:
         hint = f"write @funcnn.onnx.translates({name}) above a function (graph, params, x, **arguments) -> name of y"
         raise InputError(where, "a layer with a translation to ONNX", "none", hint)
     names = _TRANSLATIONS[name](graph, params, x, **layer.spec.arguments)
-    with np.errstate(all="ignore"):  # zeros are no real input
+    with np.errstate(all="ignore"):  # zeros may divide by zero
         arrays = predict(layer, tree.map(_array, params), tree.map(_array, x))
     return tree.map(lambda array, name: Value(name.name if isinstance(name, Value) else name, array), arrays, names)
 

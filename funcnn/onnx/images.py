@@ -1,4 +1,4 @@
-"""What the operators of ONNX on images and sequences (batch, channels, ...) add to what is read."""
+"""Read ONNX's operators on images and sequences (batch, channels, ...)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 import attrs
 import numpy as np
 
+from funcnn.arrays import Array
 from funcnn.errors import InputError
 from funcnn.layer import Layer
-from funcnn.layers.convolution import Conv2dParams, avg_pool2d, conv2d, conv2d_transpose, max_pool2d
-from funcnn.layers.convolution1d import conv1d
-from funcnn.layers.resampling import global_avg_pool, upsample2d
+from funcnn.layers.convolution import Conv2dParams, conv1d, conv2d, conv2d_transpose
+from funcnn.layers.resampling import avg_pool2d, global_avg_pool, max_pool2d, upsample2d
 from funcnn.layers.windows import Pair, Windows
-from funcnn.onnx.progress import Node, Operator, Progress, biases_like, channels_last, lined
+from funcnn.onnx.progress import Node, Progress, Rule, biases_like, channels_last, in_order
 
 __all__ = ["IMAGES"]
 
@@ -20,7 +20,6 @@ __all__ = ["IMAGES"]
 def _conv(node: Node, progress: Progress) -> Progress:
     progress, weights = channels_last(node, progress), np.moveaxis(node.constant(1), (0, 1), (-1, -2))
     *size, _, features = weights.shape
-    biases = biases_like(node, node.constant(2, np.zeros(1, weights.dtype)), features)
     stride = _stride(node, len(size))
     same, pads = _pads(node, _two(size), _two(stride), _two(progress.shape[:-1]))
     layer: Layer
@@ -30,14 +29,13 @@ def _conv(node: Node, progress: Progress) -> Progress:
         layer, weights = conv1d(features, size[0], stride=stride[0], **padding), weights[None]
     else:
         layer = conv2d(features, _short(size), stride=_short(stride), **_padding(node, same, pads))
-    return _channels_first(progress.then(layer, Conv2dParams(np.ascontiguousarray(weights), biases)))
+    return _convolved(node, progress, layer, weights)
 
 
 def _conv_transpose(node: Node, progress: Progress) -> Progress:
     progress, weights = channels_last(node, progress), np.moveaxis(node.constant(1), (0, 1), (-2, -1))
     *size, _, features = weights.shape
     node.check(len(size) == 2 and "output_shape" not in node.attributes, "windows of two axes", size)
-    biases = biases_like(node, node.constant(2, np.zeros(1, weights.dtype)), features)
     stride = _stride(node, 2)
     grown = [n * step for n, step in zip(progress.shape[:-1], stride, strict=True)]
     same, pads = _pads(node, _two(size), _two(stride), _two(grown))
@@ -45,10 +43,15 @@ def _conv_transpose(node: Node, progress: Progress) -> Progress:
     more = [*node.attributes.get("output_padding", [0, 0])]
     node.check(more == gaps, f"output_padding {gaps}", more)
     layer = conv2d_transpose(features, _short(size), stride=_short(stride), **_padding(node, same, pads))
+    return _convolved(node, progress, layer, weights)
+
+
+def _convolved(node: Node, progress: Progress, layer: Layer, weights: Array) -> Progress:
+    biases = biases_like(node, node.constant(2, np.zeros(1, weights.dtype)), weights.shape[-1])
     return _channels_first(progress.then(layer, Conv2dParams(np.ascontiguousarray(weights), biases)))
 
 
-def _pool(constructor: Callable[..., Layer]) -> Operator:
+def _pool(constructor: Callable[..., Layer]) -> Rule:
     def pool(node: Node, progress: Progress) -> Progress:
         size = tuple(node.attributes["kernel_shape"])
         stride = _stride(node, len(size))
@@ -76,11 +79,11 @@ def _mean(node: Node, progress: Progress) -> Progress:
 
 
 def _averaged(node: Node, progress: Progress, axes: set[int], keep: bool) -> Progress:
-    """The mean over all axes but one."""
+    """The mean over these axes, which must leave one axis."""
     kept = sorted({*range(progress.index.ndim)} - axes)
     fits = len(kept) == 1 and len(axes) > 0
     node.check(fits, "a mean over all axes but batch and channels", f"one that keeps {kept}")
-    done = lined(node, progress, *sorted(axes), *kept).then(global_avg_pool()).ordered()
+    done = in_order(node, progress, *sorted(axes), *kept).then(global_avg_pool()).ordered()
     return attrs.evolve(done, index=np.expand_dims(done.index, sorted(axes))) if keep else done
 
 
@@ -95,10 +98,10 @@ def _resize(node: Node, progress: Progress) -> Progress:
     down, right = (axis for axis in range(3) if axis != kept)
     whole = times[kept] == 1 and times[down] == times[right] == int(times[down])
     node.check(whole, "height and width times one whole number", times)
-    return lined(node, progress, down, right, kept).then(upsample2d(int(times[down]))).ordered(down, right, kept)
+    return in_order(node, progress, down, right, kept).then(upsample2d(int(times[down]))).ordered(down, right, kept)
 
 
-IMAGES: Mapping[str, Operator] = {
+IMAGES: Mapping[str, Rule] = {
     "AveragePool": _pool(avg_pool2d),
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
@@ -112,16 +115,16 @@ _NONE = [(0, 0), (0, 0)]
 
 
 def _stride(node: Node, rank: int) -> tuple[int, ...]:
-    """The steps between windows, once it is known that they are some that funcnn has."""
+    """The steps between windows; raises for windows that funcnn does not have."""
     node.check(rank in (1, 2), "windows of one or two axes", rank)
-    for name, plain_one in (("group", 1), ("dilations", [1] * rank)):
-        given = node.attributes.get(name, plain_one)
-        node.check(given == plain_one, f"{name} {plain_one}", given)
+    for name, ones in (("group", 1), ("dilations", [1] * rank)):
+        given = node.attributes.get(name, ones)
+        node.check(given == ones, f"{name} {ones}", given)
     return tuple(node.attributes.get("strides", (1,) * rank))
 
 
 def _pads(node: Node, size: Pair, stride: Pair, image: Pair) -> tuple[list[Pair], list[Pair]]:
-    """Those of funcnn's padding "same", and those of the operator: before and after, by height and width."""
+    """The pads of funcnn's padding "same", and the operator's: before and after, by height and width."""
     same = Windows(size, stride, "same").pads(image)
     match node.attributes.get("auto_pad", b"NOTSET"):
         case b"SAME_UPPER":
@@ -137,13 +140,13 @@ def _pads(node: Node, size: Pair, stride: Pair, image: Pair) -> tuple[list[Pair]
 
 
 def _padding(node: Node, same: list[Pair], pads: list[Pair]) -> dict[str, Any]:
-    """The argument of a convolution."""
+    """The padding as an argument of a convolution."""
     node.check(pads in (same, _NONE), f"pads {same} or none", pads, "no layer pads otherwise")
     return {} if pads == same else {"padding": "valid"}
 
 
 def _channels_first(progress: Progress) -> Progress:
-    """Outputs that ONNX has as (batch, channels, ...)."""
+    """Outputs that are (batch, channels, ...) in ONNX."""
     return progress.ordered(*range(1, len(progress.shape)), 0)
 
 

@@ -1,7 +1,7 @@
-"""The translations of layers of one array, at inference, into operators of ONNX.
+"""The translations of layers of one array, at inference.
 
-Images stay (batch, height, width, channels) between layers. An operator that takes channels first stands between two
-transpositions, of which a runtime cancels neighbours.
+Images stay (batch, height, width, channels) between layers. ONNX's operators on images take the channels first, so each
+stands between two transpositions; a runtime cancels neighbouring ones.
 """
 
 from collections.abc import Sequence
@@ -10,20 +10,19 @@ from typing import Any
 from funcnn.layers import activations as act
 from funcnn.layers.batch_norm import batch_norm
 from funcnn.layers.combinators import identity
-from funcnn.layers.convolution import avg_pool2d, conv2d, conv2d_transpose, max_pool2d
-from funcnn.layers.convolution1d import conv1d
+from funcnn.layers.convolution import conv1d, conv2d, conv2d_transpose
 from funcnn.layers.dense import dense
 from funcnn.layers.dropout import dropout
 from funcnn.layers.embedding import embedding
 from funcnn.layers.normalization import layer_norm, rms_norm
-from funcnn.layers.resampling import global_avg_pool, upsample2d
+from funcnn.layers.resampling import avg_pool2d, global_avg_pool, max_pool2d, upsample2d
 from funcnn.layers.shapes import flatten, reshape
 from funcnn.layers.windows import Padding, Pair, Windows
 from funcnn.onnx.graph import Graph, Translation, Value, Weights, translates
 
 
 def _of(operator: str, **attributes: Any) -> Translation:
-    """The translation into one operator."""
+    """The translation of a layer that is one operator."""
     return lambda graph, params, x: graph.node(operator, x, **attributes)
 
 
@@ -39,7 +38,7 @@ translates(flatten)(_of("Flatten", axis=1))
 
 @translates(act.silu)
 def _silu(graph: Graph, params: Any, x: Value) -> str:
-    return graph.node("Mul", x, graph.node("Sigmoid", x))  # since no onnxruntime has Swish
+    return graph.node("Mul", x, graph.node("Sigmoid", x))  # onnxruntime has no Swish
 
 
 @translates(act.leaky_relu)
@@ -65,7 +64,7 @@ def _same(graph: Graph, params: Any, x: Value, **arguments: Any) -> Value:
 
 @translates(reshape)
 def _reshape(graph: Graph, params: Any, x: Value, shape: Sequence[int]) -> str:
-    return graph.node("Reshape", x, [0, *shape])  # 0 is the size that the axis has
+    return graph.node("Reshape", x, [0, *shape])  # 0 keeps the size of the batch axis
 
 
 @translates(dense)
@@ -97,7 +96,7 @@ def _batch_norm(graph: Graph, params: Any, x: Value, eps: float) -> str:
 
 @translates(conv2d)
 def _conv2d(graph: Graph, params: Any, x: Value, stride: int | Pair, padding: Padding, **arguments: Any) -> str:
-    windows = _windows(params.weights.shape[:2], stride, padding)
+    windows = Windows(params.weights.shape[:2], _pair(stride), padding)
     weights = params.weights.transposed(3, 2, 0, 1)
     pads = _pads(windows.pads(x.shape[:2]))
     return _channels_first(graph, "Conv", x, weights, params.biases, strides=windows.stride, pads=pads)
@@ -117,7 +116,7 @@ def _conv1d(graph: Graph, params: Any, x: Value, stride: int, padding: Padding, 
 def _conv2d_transpose(
     graph: Graph, params: Any, x: Value, stride: int | Pair, padding: Padding, **arguments: Any
 ) -> str:
-    windows = _windows(params.weights.shape[:2], stride, padding)
+    windows = Windows(params.weights.shape[:2], _pair(stride), padding)
     both = [*zip(windows.size, windows.stride, strict=True)]
     out = [n * step for n, (_, step) in zip(x.shape[:2], both, strict=True)]
     return _channels_first(
@@ -128,7 +127,9 @@ def _conv2d_transpose(
         params.biases,
         strides=windows.stride,
         pads=_pads(windows.pads((out[0], out[1]))),
-        output_padding=[max(step - size, 0) for size, step in both],  # a window that leaves gaps ends in one
+        output_padding=[
+            max(step - size, 0) for size, step in both
+        ],  # a stride beyond the window leaves a gap at the end
     )
 
 
@@ -157,7 +158,7 @@ def _upsample2d(graph: Graph, params: Any, x: Value, times: int) -> str:
 
 
 def _channels_first(graph: Graph, operator: str, x: Value, *others: Weights, **attributes: Any) -> str:
-    """The operator on x (batch, channels, ...), and its output with the channels last again."""
+    """The operator on x with the channels first, and its output with the channels last again."""
     axes = len(x.shape)
     if axes == 1:  # there is nothing to transpose
         return graph.node(operator, x, *others, **attributes)
@@ -165,12 +166,8 @@ def _channels_first(graph: Graph, operator: str, x: Value, *others: Weights, **a
     return graph.node("Transpose", graph.node(operator, first, *others, **attributes), perm=(0, *range(2, axes + 1), 1))
 
 
-def _windows(size: Pair, stride: int | Pair, padding: Padding) -> Windows:
-    return Windows(size, _pair(stride), padding)
-
-
 def _pads(pads: Sequence[Pair]) -> list[int]:
-    """All at the beginning of an axis, then all at the end."""
+    """The pads before all axes, then the pads after them."""
     return [*(before for before, _ in pads), *(after for _, after in pads)]
 
 

@@ -1,4 +1,4 @@
-"""What each operator of ONNX adds to what is read: a layer with its params, or another order of the same values."""
+"""Read an operator of ONNX: it adds a layer with its params, or changes the order of the elements."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ from funcnn.layers.dropout import dropout
 from funcnn.layers.embedding import EmbeddingParams, embedding
 from funcnn.layers.normalization import LayerNormParams, RMSNormParams, layer_norm, rms_norm
 from funcnn.onnx.images import IMAGES
-from funcnn.onnx.progress import Node, Operator, Progress, biases_like, channels_last, features, in_a_row, lined, plain
+from funcnn.onnx.progress import Node, Progress, Rule, as_one, biases_like, channels_last, features, in_order, index_of
 
 __all__ = ["MERGES", "OPERATORS"]
 
@@ -48,10 +48,10 @@ def _matmul(node: Node, progress: Progress) -> Progress:
 
 
 def _bias(node: Node, progress: Progress) -> Progress:
-    """An Add of a constant: biases of the dense layer before it."""
+    """An Add of a constant, which becomes biases of the dense layer before it."""
     more = next(constant for constant in node.constants if constant is not None)
     *before, (layer, params) = progress.layers or [(identity(), None)]
-    if not isinstance(params, DenseParams) or not np.array_equal(progress.index, plain(progress.shape)):
+    if not isinstance(params, DenseParams) or not np.array_equal(progress.index, index_of(progress.shape)):
         raise InputError(node.place, "a bias behind a product with weights", f"a constant {more.shape}")
     whole = DenseParams(params.weights, params.biases + biases_like(node, more, len(params.biases)))
     return attrs.evolve(progress, layers=(*before, (layer, whole)))
@@ -68,7 +68,7 @@ def _batch_norm(node: Node, progress: Progress) -> Progress:
     return progress.then(batch_norm(node.number("epsilon", 1e-5)), params)
 
 
-def _norm(constructor: Callable[[float], Layer], kind: type[Any]) -> Operator:
+def _norm(constructor: Callable[[float], Layer], kind: type[Any]) -> Rule:
     def norm(node: Node, progress: Progress) -> Progress:
         axis, last = node.axis(progress.index.ndim), progress.index.ndim - 1
         node.check(axis == last, f"the last axis, {last + 1}", axis + 1)
@@ -81,19 +81,19 @@ def _norm(constructor: Callable[[float], Layer], kind: type[Any]) -> Operator:
     return norm
 
 
-def _softmax(constructor: Callable[[], Layer]) -> Operator:
+def _softmax(constructor: Callable[[], Layer]) -> Rule:
     def softmax(node: Node, progress: Progress) -> Progress:
         rank = progress.index.ndim
         axis = node.axis(rank)
         if rank == 1:  # in any order
             return features(node, progress)[0].then(constructor())
-        return lined(node, progress, *(i for i in range(rank) if i != axis), axis).then(constructor())
+        return in_order(node, progress, *(i for i in range(rank) if i != axis), axis).then(constructor())
 
     return softmax
 
 
-def _elementwise(constructor: Callable[..., Layer], **defaults: float) -> Operator:
-    """A layer whose arguments are floats among the attributes, each with its default in ONNX."""
+def _elementwise(constructor: Callable[..., Layer], **defaults: float) -> Rule:
+    """A layer whose arguments are float attributes; ``defaults`` are those of ONNX."""
 
     def elementwise(node: Node, progress: Progress) -> Progress:
         values = [node.number(name, otherwise) for name, otherwise in defaults.items()]
@@ -120,12 +120,12 @@ def _dropout(node: Node, progress: Progress) -> Progress:
 def _gather(node: Node, progress: Progress) -> Progress:
     table = node.constant(0)
     node.check(table.ndim == 2 and node.attributes.get("axis", 0) == 0, "rows of a table (n, features)", table.shape)
-    progress = lined(node, progress, *range(progress.index.ndim))
+    progress = in_order(node, progress, *range(progress.index.ndim))
     return progress.then(embedding(*table.shape), EmbeddingParams(table)).ordered()
 
 
 def _cast(node: Node, progress: Progress) -> Progress:
-    """The model takes its inputs as what they are first cast to; any later cast must change nothing."""
+    """The first cast of the input sets the dtype that the model takes; a later cast must change nothing."""
     dtype = node.attributes["to"]
     if progress.untouched and not progress.is_cast:
         changes = progress.value.dtype != dtype
@@ -146,7 +146,7 @@ def _transpose(node: Node, progress: Progress) -> Progress:
 
 
 def _rearranged(node: Node, progress: Progress) -> Progress:
-    """Another shape, of which one size may be left to compute if the first one is the batch's."""
+    """Another shape; one size may be unknown if the first one is the batch's."""
     sizes = [size if isinstance(size, int) else None for size in node.shape[1:]]
     if sizes.count(None) == 1 and node.shape[0] == node.batch is not None:
         left = progress.index.size // math.prod(size for size in sizes if size)
@@ -156,7 +156,7 @@ def _rearranged(node: Node, progress: Progress) -> Progress:
     return attrs.evolve(progress, index=progress.index.reshape(sizes))
 
 
-OPERATORS: Mapping[str, Operator] = {
+OPERATORS: Mapping[str, Rule] = {
     **IMAGES,
     "Add": _bias,
     "BatchNormalization": _batch_norm,
@@ -186,7 +186,7 @@ OPERATORS: Mapping[str, Operator] = {
     "Transpose": _transpose,
     "Unsqueeze": _rearranged,
 }
-"""By the name of the operator."""
+"""For operators with one input that is data, by name."""
 
 
 def _added(node: Node, start: Progress, parts: Sequence[Progress]) -> Progress:
@@ -194,7 +194,7 @@ def _added(node: Node, start: Progress, parts: Sequence[Progress]) -> Progress:
         return part.shape == parts[0].shape and np.array_equal(part.index, parts[0].index)
 
     if not all(map(alike, parts)):
-        parts = [lined(node, part, *range(part.index.ndim)) for part in parts]
+        parts = [in_order(node, part, *range(part.index.ndim)) for part in parts]
     node.check(all(map(alike, parts)), "branches of one shape", [part.index.shape for part in parts])
     return attrs.evolve(_together(add, start, parts), index=parts[0].index)
 
@@ -208,20 +208,20 @@ def _concatenated(node: Node, start: Progress, parts: Sequence[Progress]) -> Pro
         index = np.concatenate([part.index + offset for part, offset in zip(parts, offsets, strict=False)])
         return attrs.evolve(_together(concatenate, start, parts), index=index)
     order = [*(i for i in range(rank) if i != axis), axis]
-    return _together(concatenate, start, [lined(node, part, *order) for part in parts]).ordered(*order)
+    return _together(concatenate, start, [in_order(node, part, *order) for part in parts]).ordered(*order)
 
 
 def _multiplied(node: Node, start: Progress, parts: Sequence[Progress]) -> Progress:
     """x sigmoid(x)."""
-    made = sorted(repr(in_a_row(part.layers)[0]) for part in parts)
+    made = sorted(repr(as_one(part.layers)[0]) for part in parts)
     fits = made == ["identity()", "sigmoid()"] and all(np.array_equal(part.index, start.index) for part in parts)
     node.check(fits, "x sigmoid(x)", f"the product of {' and '.join(made)}")
     return start.then(act.silu())
 
 
 def _together(constructor: Callable[..., Layer], start: Progress, parts: Sequence[Progress]) -> Progress:
-    """The layer of layers that the branches make."""
-    layers, params = zip(*(in_a_row(part.layers) for part in parts), strict=True)
+    """The branches as one layer."""
+    layers, params = zip(*(as_one(part.layers) for part in parts), strict=True)
     return start.then(constructor(*layers), params)
 
 
@@ -231,4 +231,4 @@ MERGES: Mapping[str, Callable[[Node, Progress, Sequence[Progress]], Progress]] =
     "Mul": _multiplied,
     "Sum": _added,
 }
-"""What is done where branches meet."""
+"""For operators where branches meet, by name."""

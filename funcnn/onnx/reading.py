@@ -1,7 +1,7 @@
-"""An ONNX file as a model and params that train on.
+"""Read an ONNX file as a model and params, to train further.
 
-The graph is followed from its input to its output. Each operator adds a layer, see :mod:`funcnn.onnx.operators`; where
-branches meet, what lies between the value from which they part and this one becomes a layer of layers.
+The graph is followed from its input to its output. Each operator adds a layer, see :mod:`funcnn.onnx.operators`. Where
+branches meet, all operators since they parted become one layer, such as ``add``.
 """
 
 import json
@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import attrs
+import numpy as np
 
 from funcnn import tree
 from funcnn.arrays import Array
@@ -20,7 +21,7 @@ from funcnn.checkpoint import SavedModel
 from funcnn.data.datasets import SCALINGS
 from funcnn.errors import InputError, imported, require
 from funcnn.onnx.operators import MERGES, OPERATORS
-from funcnn.onnx.progress import Node, Progress, begun, ended, in_a_row
+from funcnn.onnx.progress import Node, Progress, as_one, end_at, index_of
 from funcnn.onnx.writing import HINT, OPSET
 from funcnn.reading import check_readable
 
@@ -29,25 +30,25 @@ __all__ = ["load"]
 _OLDEST = 13  # before it, a softmax ran over all axes from one on
 
 _FOLDED = {"Cast", "Concat", "Constant", "ConstantOfShape", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
-"""Operators that are computed where all that they read is constant."""
+"""Operators that are computed here if all their inputs are constant."""
 
 _SHAPED = {"Dropout", "Reshape", "Squeeze", "Unsqueeze"}
-"""Operators of which only the first input is data; a shape may be computed from that of the data."""
+"""Operators whose first input alone is data; they may compute a shape from the shape of the data."""
 
 
 def load(path: str | Path, *, output: str | None = None) -> SavedModel:
     """Read a model that PyTorch, scikit-learn (by skl2onnx) or :func:`export` has written, to train it further.
 
-    Weights become (in, out), and images (batch, height, width, channels), those of input and output too. Weights that
-    two operators share become two arrays.
+    Weights become (in, out), and images (batch, height, width, channels), at input and output too. Weights that two
+    operators share become two arrays.
 
     Args:
         path: The file.
-        output: The name of the value that the model gives, for a graph of several outputs.
+        output: The name of the output, for a graph that has several.
 
     Raises:
-        InputError: The file is missing or damaged, or its opset is not known; it has an operator, pads or an order of
-            values that no layer has; or several inputs, or several outputs of which none is chosen.
+        InputError: The file is missing or damaged, or its opset is not known; no layer has one of its operators, pads
+            or orders of values; it has several inputs, or several outputs and ``output`` is not given.
         ModuleNotFoundError: The extra ``onnx`` is not installed.
     """
     onnx = imported(HINT, "onnx", "onnx.checker", "onnx.reference", "onnx.shape_inference")
@@ -55,19 +56,19 @@ def load(path: str | Path, *, output: str | None = None) -> SavedModel:
     try:
         source = Source.of(onnx, proto.graph)
         name = source.chosen(output)
-        found = ended(name, source.followed(source.begun(), source.input, name))
-        model, params = in_a_row(found.layers)
+        found = end_at(name, source.followed(source.begin(), source.input, name))
+        model, params = as_one(found.layers)
         scaling, class_names = _metadata(proto)
     except InputError as error:
         raise error.within(f"{path}:") from None
-    except Exception as error:  # whatever is said of a graph that was damaged
+    except Exception as error:  # a damaged graph raises anything
         raise InputError(str(path), "a graph that funcnn can read", repr(error)) from error
     versions = {str(proto.producer_name) or "producer": proto.producer_version, "opset": str(_opset(proto))}
     return SavedModel(model, params, found.in_shape, scaling, class_names, tree.frozendict(versions))
 
 
 def _read(onnx: ModuleType, path: Path) -> Any:
-    """A whole model with the shapes of its values, of an opset that is known here."""
+    """The model, with the shapes of all values; raises unless its opset is known here."""
     where = str(path)
     check_readable(path)
     require(os.path.exists(path), where, "an ONNX model", "no such file")  # noqa: PTH110 a Path's raises for odd names
@@ -95,7 +96,7 @@ def _line(error: Exception) -> str:
 
 
 def _metadata(proto: Any) -> tuple[str | None, tuple[str, ...]]:
-    """Scaling and class names that :func:`export` has written; others may mean something else by these words."""
+    """Scaling and class names that :func:`export` wrote; another producer may mean something else by these words."""
     if proto.producer_name != "funcnn":
         return None, ()
     texts = {entry.key: entry.value for entry in proto.metadata_props}
@@ -110,17 +111,17 @@ def _metadata(proto: Any) -> tuple[str | None, tuple[str, ...]]:
 
 @attrs.frozen(eq=False)
 class Source:
-    """A graph of a file, by the names of its values.
+    """The graph of a file; the mappings are by the names of values.
 
     Attributes:
         onnx: The package.
         graph: The graph.
-        input: Its one input.
+        input: The name of its one input.
         kinds: The types of values.
-        constants: Those that are known.
-        producers: The operators that give the others.
-        above: The last value before one that all ways from the input to it pass: its immediate dominator.
-        depth: How many of these lie above a value.
+        constants: The values that are constant.
+        producers: The operators that compute the others.
+        above: The immediate dominator of a value: the last value on all paths from the input to it.
+        depth: The number of dominators of a value.
         read: The values that were read already; this set grows.
     """
 
@@ -147,7 +148,7 @@ class Source:
         kinds = {value.name: value.type for value in (*graph.input, *graph.value_info, *graph.output)}
         producers = {name: node for node in graph.node for name in node.output if name not in constants}
         source = cls(onnx, graph, inputs[0], kinds, constants, producers, {}, {inputs[0]: 0})
-        for node in graph.node:  # each behind those that it reads
+        for node in graph.node:  # each after the nodes that it reads
             data = source.data(node)
             if data and all(name in source.depth for name in data):
                 above = reduce(source.common, data)
@@ -156,12 +157,12 @@ class Source:
         return source
 
     def data(self, node: Any) -> list[str]:
-        """The inputs of an operator that are data."""
+        """The inputs of an operator that are not constant."""
         names = [name for name in node.input if name and name not in self.constants]
         return names[:1] if node.op_type in _SHAPED else names
 
     def common(self, one: str, other: str) -> str:
-        """The last value that all ways to either pass."""
+        """The last value on all paths to either."""
         while one != other:
             if self.depth[one] < self.depth[other]:
                 one, other = other, one
@@ -169,7 +170,7 @@ class Source:
         return one
 
     def sizes(self, name: str) -> tuple[int | str | None, ...]:
-        """The shape of a value, with names or ``None`` for sizes that are not fixed."""
+        """The shape of a value; a name or ``None`` is a size that is not fixed."""
         kind = self.kinds.get(name)
         if kind is None or not kind.HasField("tensor_type") or not kind.tensor_type.HasField("shape"):
             raise InputError(f"value {name!r}", "a tensor of known rank", "another kind of value, or rank")
@@ -179,24 +180,24 @@ class Source:
         )
 
     def chosen(self, output: str | None) -> str:
-        """The value that the model gives, which has to come from the input."""
+        """The name of the model's output; raises unless it is computed from the input."""
         names = [value.name for value in self.graph.output]
         require(output is not None or len(names) == 1, "graph", "one output", ", ".join(names), "choose by output=")
         name = names[0] if output is None else output
         require(name in self.depth, "graph", "an output that is computed from the input", repr(name))
         return name
 
-    def begun(self) -> Progress:
-        """Where reading begins."""
+    def begin(self) -> Progress:
+        """The input, where reading begins."""
         batch, *behind = self.sizes(self.input) or (None, None)
         sizes = tuple(size for size in behind if isinstance(size, int))
         known = len(sizes) == len(behind)
         require(known, f"input {self.input!r}", "sizes that are known behind the batch", (batch, *behind))
         dtype = self.onnx.helper.tensor_dtype_to_np_dtype(self.kinds[self.input].tensor_type.elem_type)
-        return begun(sizes, dtype)
+        return Progress((), np.zeros((1, *sizes), dtype), index_of(sizes), sizes)
 
     def followed(self, progress: Progress, start: str, end: str) -> Progress:
-        """The progress at ``start``, carried on to ``end``."""
+        """The progress at ``start``, after reading on to ``end``."""
         names = []
         while end != start:
             names.append(end)
@@ -204,7 +205,7 @@ class Source:
         return reduce(self._step, reversed(names), progress)
 
     def _step(self, progress: Progress, name: str) -> Progress:
-        """One operator more, and the branches that meet in it."""
+        """Read one more operator, and the branches that meet in it."""
         node, data = self.producers[name], self.data(self.producers[name])
         word = f"{node.domain}.{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
         place = f"{word} {node.name or name!r}"
@@ -230,7 +231,7 @@ class Source:
         return done
 
     def _node(self, place: str, node: Any) -> Node:
-        """An operator as the rules read it."""
+        """An operator as plain data."""
         attributes = {entry.name: self.onnx.helper.get_attribute_value(entry) for entry in node.attribute}
         if "to" in attributes:
             attributes["to"] = self.onnx.helper.tensor_dtype_to_np_dtype(attributes["to"])

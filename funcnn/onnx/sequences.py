@@ -1,4 +1,4 @@
-"""The translations of layers for sequences into operators of ONNX."""
+"""The translations of layers for sequences."""
 
 import math
 from typing import Any
@@ -55,7 +55,7 @@ def _gru(graph: Graph, params: Any, x: tuple[Value, Value], **arguments: Any) ->
 
 @translates(recurrent)
 def _recurrent(graph: Graph, params: Any, x: Value, cell: Layer, features: int) -> str:
-    """A loop along axis 1 that carries the state, from zeros."""
+    """A Scan along axis 1, whose state begins with zeros."""
     state = Value(graph.fresh("state"), np.zeros((1, features), x.array.dtype))
     at = Value(graph.fresh("x"), x.array[:, 0, ...])
     body = graph.body(state, at)

@@ -1,4 +1,4 @@
-"""A model as an ONNX file."""
+"""Write a model to an ONNX file."""
 
 import json
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ __all__ = ["HINT", "OPSET", "export"]
 
 HINT = "funcnn.onnx takes the extra `onnx`: pip install 'funcnn[onnx]'"
 
-OPSET, _IR_VERSION = 28, 14  # what onnxruntime 1.32 serves
+OPSET, _IR_VERSION = 28, 14  # the newest of onnxruntime 1.32
 
 
 def export(
@@ -35,22 +35,22 @@ def export(
     scaling: str | None = None,
     class_names: Iterable[str] = (),
 ) -> None:
-    """Write a model as it is at inference to an ONNX file; an existing one is replaced only by a whole new one.
+    """Write a model at inference to an ONNX file; an existing file is replaced only by a whole new one.
 
-    The batch axis is free, all other sizes are those of ``in_shape``. The arrays stand under their paths in ``params``,
-    ``0.weights`` for instance; the kernels of convolutions are laid out as ONNX has them. Input and output are ``x``
-    and ``y``, or ``x0``, ``x1`` and so on for tuples. The metadata are ``scaling``, and ``class_names`` as a JSON list.
+    The batch axis is free; all other sizes come from ``in_shape``. Arrays are named by their paths in ``params``, such
+    as ``0.weights``; kernels of convolutions have ONNX's layout. Input and output are ``x`` and ``y``, or ``x0``,
+    ``x1`` and so on for tuples. The metadata are ``scaling``, and ``class_names`` as a JSON list.
 
     Args:
-        path: The file, by habit ``*.onnx``.
-        model: Made by described constructors that have a translation, see :func:`translates`.
+        path: The file, usually ``*.onnx``.
+        model: A model of described constructors that have a translation, see :func:`translates`.
         params: Its params, float32.
         in_shape: The shape of one input, or a tuple of shapes, as ``model.init`` takes it.
         scaling: The name of the scaling of the inputs.
         class_names: The name of each label.
 
     Raises:
-        InputError: The shapes do not fit, the params are not those of the model or not float32, or a layer has no
+        InputError: The shapes do not fit, the params are of another model or not float32, or a layer has no
             translation.
         ModuleNotFoundError: The extra ``onnx`` is not installed.
     """
@@ -71,7 +71,7 @@ def export(
     try:
         onnx.checker.check_model(proto, full_check=True)
         written = proto.SerializeToString()
-    except Exception as error:  # of several kinds, for a translation of one's own and a model beyond 2 GB
+    except Exception as error:  # of several kinds: a user's translation is wrong, or the model beyond 2 GB
         raise InputError("export", "a graph that ONNX allows", str(error).strip()) from error
     with replacing(path) as part:
         part.write_bytes(written)
@@ -89,7 +89,7 @@ def graph_of(model: Layer, weights: Params, zeros: Any) -> Graph:
 
 
 def _zeros(model: Layer, params: Params, in_shape: Shapes) -> Any:
-    """One sample of zeros, with whole numbers where the model does not take floating ones."""
+    """One sample of zeros: integers where the model refuses floating numbers."""
 
     def zeros(shape: Shapes) -> Any:
         return np.zeros((1, *shape), np.float32) if all(map(is_size, shape)) else tuple(map(zeros, shape))
@@ -109,7 +109,7 @@ def _zeros(model: Layer, params: Params, in_shape: Shapes) -> Any:
 
 
 def _proto(onnx: Any, name: str, graph: Graph, constants: bool = True) -> Any:
-    """A graph as ONNX has it; the body of a loop reads the constants of the graph around it."""
+    """The GraphProto of a graph; the body of a loop reads the constants of the graph around it."""
     return onnx.helper.make_graph(
         [_node_proto(onnx, node) for node in graph.nodes],
         name,

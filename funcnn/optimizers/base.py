@@ -1,8 +1,8 @@
 """Optimizers: gradients in, updates out, each a pair of pure functions that :func:`chain` composes.
 
-The convention is Optax's: ``init(params)`` and ``update(grads, state, params)``. An update is *added* to the params
-by :func:`apply_updates`; the minus of gradient descent stands in the learning rate. A state is a tree like any
-other, and a learning rate is a number or a schedule.
+The convention is Optax's: ``init(params)`` and ``update(grads, state, params)``. :func:`apply_updates` *adds* the
+updates to the params; the part with the learning rate multiplies by minus the rate. A state is a tree, and a learning
+rate is a number or a schedule.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from toolz import compose
 
 from funcnn import tree
 from funcnn.arrays import Array, as_dtype_of, check_array, check_floating, namespace, widened
-from funcnn.errors import InputError, require
+from funcnn.errors import InputError, is_real, require
 from funcnn.layer import Params
 from funcnn.spec import Described, described
 
@@ -32,8 +32,8 @@ class Optimizer(Described):
     Attributes:
         init: ``init(params) -> state``.
         update: ``update(grads, state, params) -> (updates, state)``.
-        learning_rate: ``learning_rate(state)``, the rate of the latest update; ``None`` for one that has no rate. That
-            of a chain is the rate of the last of its optimizers that has one.
+        learning_rate: ``learning_rate(state)``, the rate of the latest update; ``None`` if the optimizer has no rate.
+            The rate of a chain is that of its last optimizer with a rate.
 
     >>> import numpy as np, funcnn as fn
     >>> optimizer = fn.sgd(0.1, momentum=0.9)
@@ -48,7 +48,7 @@ class Optimizer(Described):
 
 @described
 def chain(*optimizers: Optimizer) -> Optimizer:
-    """The updates of each optimizer are the gradients of the next; the state is a tuple of theirs."""
+    """The updates of each optimizer are the gradients of the next; the state is the tuple of their states."""
     for i, optimizer in enumerate(optimizers):
         require_optimizer(f"chain[{i}]", optimizer)
 
@@ -77,25 +77,31 @@ def stateless(update: Callable[[Updates, Params], Updates]) -> Optimizer:
 
 
 def require_optimizer(where: str, optimizer: object) -> None:
-    """Raise unless it is an optimizer, rather than its constructor for instance."""
+    """Raise unless ``optimizer`` is an Optimizer, not its constructor for instance."""
     fits = isinstance(optimizer, Optimizer)
     require(fits, where, "an Optimizer", repr(optimizer), "call its constructor: adam()")
 
 
+def check_unit(where: str, **values: object) -> None:
+    """Raise unless each value, a decay for instance, is in [0, 1)."""
+    for name, value in values.items():
+        require(is_real(value, low=0, below=1), where, f"a {name} in [0, 1)", repr(value))
+
+
 def check_floating_leaves(params: Params) -> None:
-    """Raise unless every leaf is an array of floating numbers: of others no optimizer makes better ones."""
+    """Raise unless every leaf is a floating array: no optimizer can improve integers."""
     for path, leaf in tree.leaves_with_paths(params):
         check_floating("an optimizer", leaf, f"params {path}".rstrip())
 
 
 def start_like(params: Params) -> Updates:
-    """Zeros in the place of every leaf, which is floating, of 32 bits at least: what a state begins with."""
+    """The first value of a state: zeros of 32 bits at least in place of every leaf, which must be floating."""
     check_floating_leaves(params)
     return tree.map(lambda param: namespace(param).zeros_like(widened(param)), params)
 
 
 def zeros_like(params: Params) -> Updates:
-    """Zeros in the place of every leaf."""
+    """Zeros in place of every leaf."""
 
     def zeros(leaf: Array) -> Array:
         check_array("zeros_like", "leaves", leaf)
@@ -108,50 +114,62 @@ def apply_updates(params: Params, updates: Updates) -> Params:
     """params + updates, leaf by leaf.
 
     Raises:
-        InputError: The updates have not the tree, shapes and dtypes of the params.
+        InputError: The updates differ from the params in tree, shapes or dtypes.
 
     >>> import numpy as np
     >>> apply_updates((np.ones(2),), (np.array([0.5, -0.5]),))
     (array([1.5, 0.5]),)
     """
-    return by_leaf(1, lambda update, param: (param + update,), updates, params)[0]
+    return by_leaf(lambda update, param: param + update, updates, params)
 
 
-def by_leaf(count: int, rule: Callable[..., tuple[Array, ...]], grads: Updates, *rest: Any) -> tuple[Any, ...]:
-    """Trees of the ``count`` arrays that ``rule(g, *others)`` gives for each leaf, the first in the dtype of g.
+def by_leaf(f: Callable[..., Array], updates: Updates, *others: Any) -> Updates:
+    """The tree of ``f(update, *others)`` for each leaf, in the update's dtype.
 
-    Where a gradient has 16 bits, the rule has 32 of it and of all others. A tree of other leaves, shapes or dtypes than
-    the gradients is refused: nothing broadcasts.
+    Updates of 16 bits and their others come to ``f`` in 32. Nothing broadcasts: a tree whose leaves, shapes or dtypes
+    are not those of the updates is refused.
     """
+    values, whole = _computed(f, updates, others)
+    return whole(values)
+
+
+def advance(rule: Callable[..., tuple[Array, ...]], grads: Updates, *states: Any) -> tuple[Any, ...]:
+    """The trees of ``rule(g, *states) -> (update, *new states)`` for each leaf, checked as in :func:`by_leaf`."""
+    values, whole = _computed(rule, grads, states)
+    return tuple(map(whole, zip(*values, strict=True))) if values else (grads, *states)
+
+
+def _computed(f: Callable[..., Any], grads: Updates, others: tuple[Any, ...]) -> tuple[list[Any], Callable[..., Any]]:
+    """The values of ``f`` for each leaf, and the function that makes a tree of such a list."""
     try:
-        rows, unflatten = tree.zipped(grads, *rest)
-        values = [rule(*row) if _are_plain(*row) else _widely(rule, *row) for row in rows]
+        rows, whole = tree.zipped(grads, *others)
+        return [f(*row) if _are_plain(row) else _widely(f, *row) for row in rows], whole
     except (AttributeError, ValueError):  # of another tree, of unlike leaves, or of what is no array
-        for other in rest:
+        for other in others:
             unlike = [f"{path or 'the array'} is {b} instead of {a}" for path, a, b in tree.unlike(other, grads)]
             if unlike or not tree.same_structure(grads, other):
                 what = "gradients and updates with the tree, shapes and dtypes of the params"
                 raise InputError("an optimizer", what, "; ".join(unlike) or "another tree") from None
         raise
-    return tuple(map(unflatten, zip(*values, strict=True) if values else [()] * count))
 
 
-def _are_plain(g: Any, *others: Any) -> bool:
-    """Whether all are NumPy's, of one shape and float32 or float64: there is nothing to check or to convert."""
-    if type(g) is not np.ndarray or g.dtype.char not in "fd":
+def _are_plain(row: tuple[Any, ...]) -> bool:
+    """Whether all are NumPy arrays of one shape, and all float32 or float64: nothing to check or to convert."""
+    if type(row[0]) is not np.ndarray:
         return False
-    dtype, shape = g.dtype, g.shape
-    for other in others:  # a loop, since a step asks for every leaf
-        if type(other) is not np.ndarray or other.dtype is not dtype or other.shape != shape:
+    dtype, shape = row[0].dtype, row[0].shape
+    for leaf in row:  # a loop, since a step asks for every leaf
+        if type(leaf) is not np.ndarray or leaf.dtype is not dtype or leaf.shape != shape:
             return False
-    return True
+    return dtype.char in "fd"
 
 
-def _widely(rule: Callable[..., tuple[Array, ...]], g: Array, *others: Array) -> tuple[Array, ...]:
+def _widely(f: Callable[..., Any], g: Array, *others: Array) -> Any:
+    """``f(g, *others)`` in 32 bits at least, once the leaves are arrays that fit each other."""
     check_array("an optimizer", "gradients and updates", g)
     wide = widened(g)
     for other in others:
-        if other.shape != g.shape or (other.dtype != wide.dtype and other.dtype != g.dtype):
+        if other.shape != g.shape or other.dtype not in (wide.dtype, g.dtype):
             raise ValueError("unlike leaves")
-    first, *after = rule(wide, *map(widened, others))
-    return as_dtype_of(g, first), *after
+    found = f(wide, *map(widened, others))
+    return (as_dtype_of(g, found[0]), *found[1:]) if isinstance(found, tuple) else as_dtype_of(g, found)

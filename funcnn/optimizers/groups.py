@@ -1,4 +1,4 @@
-"""Optimizers for parts of the params: another rule for each group of layers."""
+"""Groups of params, each with its own optimizer."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -17,16 +17,14 @@ __all__ = ["groups"]
 def groups(optimizers: Mapping[str, Optimizer] | Sequence[tuple[str, Optimizer]]) -> Optimizer:
     """An optimizer for each group of params: a leaf belongs to the first pattern that matches its path.
 
-    The patterns are those of :func:`funcnn.freeze`; ``"*"`` at the end takes what is left. An optimizer sees the leaves
-    of its group alone, so the global norm of :func:`clip_by_global_norm` in it is that of the group. The state is a
-    tuple of theirs.
+    The patterns are those of :func:`funcnn.freeze`; ``"*"`` at the end takes all other leaves. An optimizer sees only
+    its group, so :func:`clip_by_global_norm` takes the norm of the group. The state is the tuple of their states.
 
     Args:
-        optimizers: Optimizers by pattern, or pairs of both.
+        optimizers: Optimizers by pattern, or pairs of pattern and optimizer.
 
     Raises:
-        InputError: There is none, or a value is no optimizer; at ``init``, a pattern without a leaf, or a leaf without
-            a pattern.
+        InputError: There is no optimizer, or a value is none. At ``init``: a pattern has no leaf, or a leaf no pattern.
 
     >>> import funcnn as fn
     >>> fine_tuning = groups({"0.*": fn.adam(1e-5), "*": fn.adam(1e-3)})
@@ -47,7 +45,7 @@ def groups(optimizers: Mapping[str, Optimizer] | Sequence[tuple[str, Optimizer]]
         numbers = [group_of(path) for path, _ in tree.leaves_with_paths(params)]
         for i, (pattern, _) in enumerate(pairs):
             if i not in numbers:
-                tree.matching("groups", pattern, params)  # which names the nearest paths
+                tree.matching("groups", pattern, params)  # its error names the nearest paths
                 raise InputError("groups", "a leaf for each pattern", f"none left for {pattern!r}", "put it first")
         return tuple(optimizer.init(_part(params, numbers, i)) for i, (_, optimizer) in enumerate(pairs))
 

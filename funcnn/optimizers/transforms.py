@@ -1,82 +1,51 @@
-"""Transforms: parts of a chain that clip, decay, freeze or watch, and wrappers around a whole optimizer.
+"""Transforms: parts of a chain that clip, decay, freeze or watch.
 
-Where a part of the params is meant, ``mask`` is a pattern of paths as :func:`funcnn.tree.leaves_with_paths` writes
-them, in the manner of a shell: ``"*weights"`` leaves the biases out, ``"0.*"`` means the first layer.
+A ``mask`` chooses leaves of the params: it is a shell pattern for their paths, as in
+:func:`funcnn.tree.leaves_with_paths`. ``"*weights"`` leaves out the biases, ``"0.*"`` is the first layer.
 """
 
-import operator
 from collections.abc import Callable
-from functools import reduce
-from operator import attrgetter
 from typing import Any
 
 import numpy as np
-from toolz import compose
 
 from funcnn import special, tree
-from funcnn.arrays import Array, as_dtype_of, check_array, check_floating, namespace, number, widened
-from funcnn.errors import is_count, is_real, require
+from funcnn.arrays import Array, check_array, check_floating, namespace
+from funcnn.errors import is_real, require
 from funcnn.layer import Params
 from funcnn.optimizers.base import (
     Optimizer,
     Updates,
+    advance,
     apply_updates,
     by_leaf,
     check_floating_leaves,
-    require_optimizer,
+    check_unit,
     start_like,
     stateless,
-    zeros_like,
 )
 from funcnn.spec import described
 from funcnn.tree import record
 
-__all__ = ["AccumulationState", "AverageState", "LookaheadState", "SkipState", "accumulate", "add_decayed_weights"]
-__all__ += ["averaged", "clip", "clip_by_global_norm", "exponential_moving_average", "freeze", "global_norm"]
-__all__ += ["lookahead", "masked", "max_norm", "skip_if_not_finite"]
-
-
-@record
-class SkipState:
-    """The state of :func:`skip_if_not_finite`: how many updates were left out, and the optimizer's own state."""
-
-    skipped: Any
-    inner: Any
-
-
-@record
-class AccumulationState:
-    """The state of :func:`accumulate`: gradients seen since the latest update, their sum, the optimizer's own state."""
-
-    count: Any
-    total: Updates
-    inner: Any
+__all__ = ["AverageState", "add_decayed_weights", "averaged", "clip", "clip_by_global_norm"]
+__all__ += ["exponential_moving_average", "freeze", "global_norm", "masked", "max_norm"]
 
 
 @record
 class AverageState:
-    """The state of :func:`exponential_moving_average`: 1 - decay^(finished updates), and the average of the params."""
+    """The state of :func:`exponential_moving_average`: 1 - decay^(finished updates), and the params' average."""
 
     weight: float
     average: Params
 
 
-@record
-class LookaheadState:
-    """The state of :func:`lookahead`: updates since the latest pull, the slow params, and the optimizer's own state."""
-
-    count: Any
-    slow: Params
-    inner: Any
-
-
 @described
 def clip(bound: float) -> Optimizer:
     """Each element of the gradients cut to [-bound, bound]."""
-    require(is_real(bound) and bound > 0, "clip", "a bound above 0", repr(bound))
+    _check_bound("clip", bound)
 
     def update(grads: Updates, params: Params) -> Updates:
-        return by_leaf(1, lambda g, param: (namespace(g).clip(g, -bound, bound),), grads, params)[0]
+        return by_leaf(lambda g, param: namespace(g).clip(g, -bound, bound), grads, params)
 
     return stateless(update)
 
@@ -85,19 +54,18 @@ def clip(bound: float) -> Optimizer:
 def clip_by_global_norm(bound: float) -> Optimizer:
     """All gradients scaled by min(1, bound / norm), the norm taken over all of them (Pascanu et al. 2013).
 
-    Below the bound it is the identity, bit for bit. The metric :data:`funcnn.gradient_norm` of a step tells the norm.
+    Below the bound it is the identity, bit for bit. The metric :data:`funcnn.gradient_norm` gives the norm.
     """
-    fits = is_real(bound) and bound > 0
-    require(fits, "clip_by_global_norm", "a bound above 0", repr(bound))
+    _check_bound("clip_by_global_norm", bound)
 
     def update(grads: Updates, params: Params) -> Updates:
         norm = global_norm(grads)
 
-        def scaled(g: Array, param: Array) -> tuple[Array]:
+        def scaled(g: Array, param: Array) -> Array:
             xp = namespace(g)
-            return (g * (bound / xp.maximum(xp.asarray(norm, dtype=g.dtype), xp.asarray(bound, dtype=g.dtype))),)
+            return g * (bound / xp.maximum(xp.asarray(norm, dtype=g.dtype), xp.asarray(bound, dtype=g.dtype)))
 
-        return by_leaf(1, scaled, grads, params)[0]
+        return by_leaf(scaled, grads, params)
 
     return stateless(update)
 
@@ -106,7 +74,7 @@ def clip_by_global_norm(bound: float) -> Optimizer:
 def add_decayed_weights(rate: float, mask: str = "*") -> Optimizer:
     """The gradients plus rate times the params under ``mask``.
 
-    Before a rule it is the gradient of an l2 penalty rate |params|^2 / 2; after it, decoupled weight decay.
+    Before a rule, it is the gradient of the l2 penalty rate |params|^2 / 2; after a rule, decoupled weight decay.
     """
     require(is_real(rate, low=0), "add_decayed_weights", "a rate of at least 0", repr(rate))
     return _masked("add_decayed_weights", mask, lambda g, param: g + rate * param)
@@ -114,14 +82,14 @@ def add_decayed_weights(rate: float, mask: str = "*") -> Optimizer:
 
 @described
 def freeze(mask: str) -> Optimizer:
-    """No update under ``mask``; at the end of a chain, so that nothing comes after it.
+    """No update under ``mask``.
 
-    A mask is a pattern of the paths of leaves, in which ``*`` stands for any text: ``"0.*"`` for the params of layer 0
-    of a :func:`funcnn.serial`, ``"*biases"`` for all biases. An optimizer after ``freeze`` could still change these
-    leaves, by weight decay for instance.
+    In a mask, ``*`` is any text: ``"0.*"`` matches the params of layer 0 of a :func:`funcnn.serial`, ``"*biases"`` all
+    biases. Put ``freeze`` at the end of a chain: a later optimizer could still change the leaves, by weight decay for
+    instance.
 
     Raises:
-        InputError: The mask is no text; at ``update``, it matches the path of no leaf.
+        InputError: The mask is no text. At ``update``: it matches no leaf.
 
     >>> import funcnn as fn
     >>> optimizer, params = fn.chain(fn.adam(0.1), freeze("*biases")), {"weights": np.ones(2), "biases": np.ones(2)}
@@ -135,11 +103,11 @@ def freeze(mask: str) -> Optimizer:
 def masked(mask: Updates) -> Optimizer:
     """The updates where ``mask``, a tree of boolean arrays like the params, is true, and 0 elsewhere.
 
-    At the end of a chain, it leaves weights that were pruned at 0 (Han et al. 2015), whatever their gradients. It
-    has no spec, since arrays are no plain data.
+    At the end of a chain, it keeps pruned weights at 0 (Han et al. 2015), whatever their gradients. It has no spec,
+    since arrays are no plain data.
 
     Raises:
-        InputError: A leaf of the mask is no boolean array; at an update, it is not like the params.
+        InputError: A leaf of the mask is no boolean array. At ``update``: the mask differs from the params.
 
     >>> from funcnn import chain, sgd
     >>> optimizer, params = chain(sgd(1.0), masked(np.array([True, False]))), np.zeros(2)
@@ -150,15 +118,15 @@ def masked(mask: Updates) -> Optimizer:
         check_array("masked", f"mask {path}".rstrip(), leaf)
         require(str(leaf.dtype).endswith("bool"), f"masked {path}".rstrip(), "a boolean array", leaf.dtype)
 
-    def kept(update: Array, param: Array, chosen: Array) -> tuple[Array]:
+    def kept(update: Array, param: Array, chosen: Array) -> Array:
         xp = namespace(update)
-        return (xp.where(chosen != 0, update, xp.zeros_like(update)),)
+        return xp.where(chosen != 0, update, xp.zeros_like(update))
 
     def update(updates: Updates, params: Params) -> Updates:
         check_floating_leaves(params)
         require(tree.same_structure(mask, params), "masked", "params with the tree of the mask", "another tree")
         numbers = tree.map(lambda leaf, param: namespace(param).asarray(leaf, dtype=param.dtype), mask, params)
-        return by_leaf(1, kept, updates, params, numbers)[0]
+        return by_leaf(kept, updates, params, numbers)
 
     return stateless(update)
 
@@ -167,9 +135,9 @@ def masked(mask: Updates) -> Optimizer:
 def max_norm(bound: float, mask: str = "*weights") -> Optimizer:
     """Updates that leave the weights into each unit with a norm of at most ``bound`` (Srivastava et al. 2014).
 
-    The norm is taken over all axes but the last. It stands at the end of a chain.
+    The norm is taken over all axes except the last. Put it at the end of a chain.
     """
-    require(is_real(bound) and bound > 0, "max_norm", "a bound above 0", repr(bound))
+    _check_bound("max_norm", bound)
 
     def kept(update: Array, param: Array) -> Array:
         xp, new = namespace(param), param + update
@@ -182,71 +150,27 @@ def max_norm(bound: float, mask: str = "*weights") -> Optimizer:
 
 
 @described
-def skip_if_not_finite(optimizer: Optimizer) -> Optimizer:
-    """``optimizer``, but a gradient with NaN or infinity changes neither params nor its state."""
-    require_optimizer("skip_if_not_finite", optimizer)
-
-    def update(grads: Updates, state: SkipState, params: Params) -> tuple[Updates, SkipState]:
-        checked = ((check_floating("skip_if_not_finite", leaf, "gradients"), leaf) for leaf in tree.leaves(grads))
-        finite = number(reduce(operator.and_, (xp.all(xp.isfinite(leaf)) for xp, leaf in checked), True))
-        nothing = zeros_like(grads)
-        updates, inner = optimizer.update(_chosen(finite, grads, nothing), state.inner, params)
-        updates, inner = _chosen(finite, (updates, inner), (nothing, state.inner))
-        return updates, SkipState(_chosen(finite, state.skipped, state.skipped + 1), inner)
-
-    return Optimizer(lambda params: SkipState(0, optimizer.init(params)), update, _inner_rate(optimizer))
-
-
-@described
-def accumulate(optimizer: Optimizer, times: int) -> Optimizer:
-    """``optimizer`` on the mean of ``times`` gradients; the updates in between are zero.
-
-    So ``times`` micro-batches of n samples make one step of ``times`` n samples.
-    """
-    require_optimizer("accumulate", optimizer)
-    require(is_count(times), "accumulate", "times to be a positive whole number", repr(times))
-
-    def update(grads: Updates, state: AccumulationState, params: Params) -> tuple[Updates, AccumulationState]:
-        count, nothing = state.count + 1, zeros_like(grads)
-        _, total = by_leaf(2, lambda g, total: (g, total + g), grads, state.total)
-        waiting = nothing, AccumulationState(count, total, state.inner)
-        full = count == times
-        if full is False:  # known, not traced: the optimizer need not run
-            return waiting
-        mean = tree.map(lambda total, g: as_dtype_of(g, total / times), total, grads)
-        updates, inner = optimizer.update(mean, state.inner, params)
-        after = AccumulationState(0 * count, zeros_like(total), inner)
-        return _chosen(full, (updates, after), waiting)  # type: ignore[no-any-return]
-
-    def init(params: Params) -> AccumulationState:
-        return AccumulationState(0, start_like(params), optimizer.init(params))
-
-    return Optimizer(init, update, _inner_rate(optimizer))
-
-
-@described
 def exponential_moving_average(decay: float) -> Optimizer:
-    """The updates as they are; the state keeps average = decay average + (1 - decay) params (Polyak and Juditsky 1992).
+    """The same updates; the state keeps average = decay average + (1 - decay) params (Polyak and Juditsky 1992).
 
-    It stands at the end of a chain, and averages the params after the update. :func:`averaged` reads the average,
+    Put it at the end of a chain: it averages the params after the update. :func:`averaged` reads the average,
     corrected for its start from zero.
     """
-    fits = is_real(decay, low=0, below=1)
-    require(fits, "exponential_moving_average", "a decay in [0, 1)", repr(decay))
+    check_unit("exponential_moving_average", decay=decay)
 
     def update(updates: Updates, state: AverageState, params: Params) -> tuple[Updates, AverageState]:
         new = apply_updates(params, updates)
-        _, average = by_leaf(2, lambda param, old: (param, decay * old + (1 - decay) * param), new, state.average)
+        _, average = advance(lambda param, old: (param, decay * old + (1 - decay) * param), new, state.average)
         return updates, AverageState(decay * state.weight + (1 - decay), average)
 
     return Optimizer(lambda params: AverageState(0.0, start_like(params)), update)
 
 
 def averaged(state: Any) -> Params:
-    """The average of the params that ``exponential_moving_average`` keeps, wherever it stands in ``state``.
+    """The average of the params, from an ``exponential_moving_average`` anywhere in ``state``.
 
     Raises:
-        InputError: There is none in the state, more than one, or no update yet.
+        InputError: The state has none or more than one, or there was no update yet.
 
     >>> import numpy as np, funcnn as fn
     >>> optimizer = fn.chain(fn.sgd(0.5), exponential_moving_average(0.9))
@@ -258,37 +182,6 @@ def averaged(state: Any) -> Params:
     require(len(found) == 1, "averaged", "a state with one exponential_moving_average in it", f"{len(found)} of them")
     require(found[0].weight != 0, "averaged", "a state after one update or more", "the first one")
     return tree.map(lambda average: average / found[0].weight, found[0].average)
-
-
-@described
-def lookahead(optimizer: Optimizer, times: int = 5, rate: float = 0.5) -> Optimizer:
-    """``optimizer``, and after every ``times`` updates slow = slow + rate (params - slow), params = slow.
-
-    (Zhang et al. 2019; there k and alpha.) The params between are the fast ones.
-    """
-    require_optimizer("lookahead", optimizer)
-    require(is_count(times), "lookahead", "times to be a positive whole number", repr(times))
-    require(is_real(rate, low=0) and 0 < rate <= 1, "lookahead", "a rate in (0, 1]", repr(rate))
-
-    def init(params: Params) -> LookaheadState:
-        check_floating_leaves(params)
-        return LookaheadState(0, tree.map(widened, params), optimizer.init(params))
-
-    def update(updates: Updates, state: LookaheadState, params: Params) -> tuple[Updates, LookaheadState]:
-        updates, inner = optimizer.update(updates, state.inner, params)
-        waiting = updates, LookaheadState(state.count + 1, state.slow, inner)
-        due = state.count + 1 == times
-        if due is False:  # known, not traced: the slow params stay
-            return waiting
-
-        def pull(u: Array, param: Array, slow: Array) -> tuple[Array, Array]:
-            slow = slow + rate * (param + u - slow)
-            return slow - param, slow
-
-        pulled, slow = by_leaf(2, pull, updates, params, state.slow)
-        return _chosen(due, (pulled, LookaheadState(0 * state.count, slow, inner)), waiting)  # type: ignore[no-any-return]
-
-    return Optimizer(init, update, _inner_rate(optimizer))
 
 
 def global_norm(updates: Updates) -> Any:
@@ -310,25 +203,15 @@ def global_norm(updates: Updates) -> Any:
 
 
 def _masked(name: str, mask: str, f: Callable[[Array, Array], Array]) -> Optimizer:
-    """The optimizer that gives ``f(update, param)`` under ``mask``, and other updates as they are."""
+    """The optimizer that gives ``f(update, param)`` under ``mask``, and does not change other updates."""
     require(isinstance(mask, str), name, "a mask that is a pattern of paths", repr(mask), 'such as "*weights"')
 
     def update(updates: Updates, params: Params) -> Updates:
-        (changed,) = by_leaf(1, lambda *leaves: (f(*leaves),), updates, params)
-        chosen = tree.matching(name, mask, params)
+        changed, chosen = by_leaf(f, updates, params), tree.matching(name, mask, params)
         return tree.map(lambda chosen, new, old: new if chosen else old, chosen, changed, updates)
 
     return stateless(update)
 
 
-def _chosen(condition: Any, chosen: Any, other: Any) -> Any:
-    """The one tree or the other; leaf by leaf where the condition may be traced."""
-    if isinstance(condition, bool):
-        return chosen if condition else other
-    xp = namespace(condition)
-    return tree.map(lambda a, b: xp.where(condition, xp.asarray(a), xp.asarray(b)), chosen, other)
-
-
-def _inner_rate(optimizer: Optimizer) -> Callable[[Any], Any] | None:
-    """The learning rate of the optimizer inside a wrapper, whose state holds that of the optimizer."""
-    return optimizer.learning_rate and compose(optimizer.learning_rate, attrgetter("inner"))
+def _check_bound(where: str, bound: float) -> None:
+    require(is_real(bound) and bound > 0, where, "a bound above 0", repr(bound))

@@ -17,7 +17,8 @@ from funcnn.arrays import Array, Shape
 from funcnn.data.datasets import SCALINGS, check_scaling
 from funcnn.data.normalize import SIDE
 from funcnn.errors import require
-from funcnn.layer import Params, Part, outline, shapes_of
+from funcnn.layer import Params, shapes_of
+from funcnn.outline import Part, outline
 from funcnn.runs.experiment import Section
 from funcnn.runs.sections import rendered
 

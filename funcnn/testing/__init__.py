@@ -1,8 +1,9 @@
-"""The laws that layers, losses, optimizers, schedules and steps obey, as functions that a test calls.
+"""The laws that layers, losses, optimizers, schedules, steps and experiments obey, as functions that a test calls.
 
-A test of a layer of one's own is one call, ``check_layer(scaled_tanh(2.0), in_shape=(5,))``. It runs every law on
-random cases and reports the first that is broken: its name, the smallest case found, and the leaf. The laws take
-the extra ``test`` (Hypothesis; JAX only where it is the oracle).
+A test of your own layer is one call, ``check_layer(scaled_tanh(2.0), in_shape=(5,))``. It tries every law on
+``examples`` random cases, except the laws that ``unless`` names. At the first law that fails, every checker raises
+``BrokenLaw``; the message names the law, the smallest case that fails, and the leaf or value that is wrong. The
+checkers take the extra ``test`` (Hypothesis; JAX only where it is the oracle).
 """
 
 from funcnn.testing.experiments import *

@@ -1,4 +1,4 @@
-"""The laws of an experiment: what lets its runs resume and reproduce bit for bit."""
+"""The laws of an experiment, by which its runs resume and reproduce bit for bit."""
 
 import random
 import sys
@@ -21,31 +21,30 @@ from funcnn.keys import Key
 from funcnn.runs.experiment import Experiment
 from funcnn.runs.stream import Progress, beginning, stream
 from funcnn.testing.laws import hold
-from funcnn.testing.purity import ensure
+from funcnn.testing.purity import assert_same, assert_same_kinds, ensure
 from funcnn.testing.training import named
 
 __all__ = ["check_experiment"]
 
 FEW = 3
-"""How many batches of an epoch the laws look at."""
+"""The number of batches of an epoch in the laws."""
 
 
 def check_experiment(experiment: Experiment, *, epochs: int = 2, unless: Collection[str] = ()) -> None:
     """Try every law of an experiment on the first three batches of each of its first ``epochs`` epochs.
 
-    The laws compare with the calls of a first run. Then the run is stopped at its beginning, after its first step and
-    everywhere in its second epoch. Two epochs take about 50 steps, 20 evaluations and memory for 20 params and states,
-    however long the experiment; checkpoints go to a temporary folder. Global random states stay as they were.
+    The laws repeat the calls of a first run, and compare. Then they stop the run at its beginning, after its first step
+    and everywhere in its second epoch. Two epochs take about 50 steps, 20 evaluations and memory for 20 params and
+    states, however long the experiment; checkpoints go to a temporary folder. Global random states stay as they were.
 
     Args:
         experiment: The experiment.
-        epochs: How many epochs to run, at most those of the experiment.
+        epochs: The number of epochs to run, at most the epochs of the experiment.
         unless: The names of laws to leave out.
 
     Raises:
-        AssertionError: There is no law of such a name.
+        AssertionError: ``unless`` names a law that does not exist.
         InputError: ``epochs`` is no positive whole number.
-        BrokenLaw: At the first law that fails; it names the law, and the leaf, batch, step or epoch that differs.
 
     >>> import funcnn as fn
     >>> from funcnn.runs import supervised
@@ -62,16 +61,12 @@ def check_experiment(experiment: Experiment, *, epochs: int = 2, unless: Collect
     few = attrs.evolve(experiment, epochs=epochs, batches=lambda epoch: islice(batches(epoch), FEW))
     with _global_states(_states()), np.errstate(all="ignore"):  # a run goes on with NaN too
         run = _Run(few, _first_calls(few))
-        hold("the experiment", {name: partial(law, run) for name, law in LAWS.items()}, unless=unless, told=_told)
-
-
-def _told(error: Exception) -> object:
-    return error if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
+        hold("the experiment", {name: partial(law, run) for name, law in LAWS.items()}, unless=unless)
 
 
 @attrs.frozen
 class _Call:
-    """What a function was first called with, in which global random states, and what it gave: ``None`` if it failed."""
+    """The first call of a function: its arguments, the global random states, and its result, ``None`` if it failed."""
 
     name: str
     function: Callable[..., Any]
@@ -86,7 +81,7 @@ class _Call:
 
 @attrs.frozen
 class _Run:
-    """What the laws are about: an experiment of few batches, and the calls of its first run."""
+    """An experiment of few batches, and the calls of its first run."""
 
     experiment: Experiment
     calls: list[_Call]
@@ -96,7 +91,7 @@ class _Run:
 
 
 def _first_calls(experiment: Experiment) -> list[_Call]:
-    """The calls of a stream, as far as it goes; the law of one that fails makes it again."""
+    """The calls of a stream until it ends or a call fails; a law will repeat the failed call."""
     calls, states = list[_Call](), _states()
 
     def recorded(name: str, function: Callable[..., Any], given: Callable[[Any], Any] = identity) -> Callable[..., Any]:
@@ -109,7 +104,7 @@ def _first_calls(experiment: Experiment) -> list[_Call]:
         return call
 
     def batches(epoch: int) -> dict[str, Any]:
-        copies = map(_copied, experiment.batches(epoch))  # since all may be one array, filled anew
+        copies = map(_copied, experiment.batches(epoch))  # all batches may be one array that is filled anew
         return {f"batch {i}": batch for i, batch in enumerate(copies, 1)}
 
     def values(by_name: dict[str, Any]) -> tuple[Any, ...]:
@@ -135,15 +130,14 @@ def _savable(run: _Run) -> None:
 
 
 def _repeated(name: str, run: _Run) -> None:
-    """What is called again, after all that came later, gives what it gave, and leaves its arguments alone."""
+    """A call that is repeated after all later calls gives the same result, and changes no argument."""
     found = []
     for call in reversed(run.of(name)):
         args = tree.map(readonly, _copied(call.args))
         found.append((call, call.again(*args)))
-        _assert_same(f"{call.name} changes an argument", args, call.args)
-    for call, result in found:  # only now: what one call gave, another must not change
-        _assert_same(f"{call.name} again", result, call.result)
-        ensure(tree.same_structure(result, call.result), f"{call.name} again: the same leaves in another tree")
+        assert_same(f"{call.name} changes an argument", args, call.args)
+    for call, result in found:  # after all calls, since none may change the result of another
+        assert_same(f"{call.name} again", result, call.result)
 
 
 def _batches(run: _Run) -> None:
@@ -158,11 +152,11 @@ def _kinds(run: _Run) -> None:
 
     for call in run.of("step"):
         if call.result is not None:
-            _assert_alike(f"after {call.name}", kept(call.result), kept(run.calls[0].result))
+            assert_same_kinds(f"after {call.name}", kept(call.result), kept(run.calls[0].result))
 
 
 def _step(run: _Run) -> None:
-    for call in run.of("step"):  # first with other params, for what is remembered by the count of steps
+    for call in run.of("step"):  # first with other params, to catch a memory by the count of steps
         call.again(*_copied((run.of("step")[-1].args[0], *call.args[1:])))
     _repeated("step", run)
 
@@ -180,12 +174,12 @@ def _evaluate(run: _Run) -> None:
 def _globals(run: _Run) -> None:
     for call in run.calls:
         with _global_states(call.states):
-            np.random.bytes(4096), random.randbytes(4096)  # which changes every word of both
+            np.random.bytes(4096), random.randbytes(4096)  # this changes every word of both states
             numpy_state, python_state = _states()
             result = _copied(call.function(*_copied(call.args)))
             numpy_changed = not tree.equal(_states()[0], numpy_state)
-            python_changed = _states()[1] != python_state and "beartype" not in sys.modules  # whose checks draw from it
-        _assert_same(f"{call.name} in another global random state", result, call.result)
+            python_changed = _states()[1] != python_state and "beartype" not in sys.modules  # beartype draws from it
+        assert_same(f"{call.name} in another global random state", result, call.result)
         ensure(not numpy_changed, f"{call.name} changes NumPy's global random state; draw from a Key")
         ensure(not python_changed, f"{call.name} changes the state of Python's random; draw from a Key")
 
@@ -201,7 +195,7 @@ def _stopping(run: _Run) -> None:
                 again = attrs.evolve(stop, **load_tree(path, named(*experiment.begin())))
                 for found, expected in zip(stream(experiment, again), whole[i:], strict=True):
                     at = f"at step {expected.step}, stopped after step {stop.step}"
-                    _assert_same(at, _recorded(found), _recorded(expected))
+                    assert_same(at, _recorded(found), _recorded(expected))
 
 
 LAWS: Mapping[str, Callable[[_Run], None]] = {
@@ -217,22 +211,8 @@ LAWS: Mapping[str, Callable[[_Run], None]] = {
 """The laws by name."""
 
 
-def _assert_alike(what: str, found: Any, expected: Any) -> None:
-    """Both trees have the same leaves, of the same kinds."""
-    for path, b, a in tree.unlike(expected, found):
-        raise AssertionError(f"{what}: {path or 'it'} is {a} instead of {b}")
-
-
-def _assert_same(what: str, found: Any, expected: Any) -> None:
-    """Both trees are the same to the last bit; NaN is NaN, of which JSON keeps no bits."""
-    _assert_alike(what, found, expected)
-    for (path, a), b in zip(tree.leaves_with_paths(found), tree.leaves(expected), strict=True):
-        text = f"is {a} instead of {b}" if np.size(b) == 1 else "differs"
-        ensure(tree.equal(_one_nan(a), _one_nan(b)), f"{what}: {path or 'it'} {text}")
-
-
 def _recorded(progress: Progress) -> dict[str, Any]:
-    """Params, state, the rows of the latest epoch's steps, and of the epoch without seconds."""
+    """Params, state, the rows of the latest epoch's steps, and the row of the epoch without its seconds."""
     history = [{**row, "seconds": 0} for row in progress.history[-1:]]
     return {**named(progress.params, progress.state), "steps": [*progress.steps_after(0)], "history": history}
 
@@ -241,18 +221,13 @@ def _copied(values: Any) -> Any:
     return tree.map(lambda leaf: leaf.copy("K") if isinstance(leaf, np.ndarray) else leaf, values)
 
 
-def _one_nan(leaf: Any) -> Any:
-    array = np.asarray(leaf)
-    return np.where(np.isnan(array), array.dtype.type("nan"), array) if array.dtype.kind in "fc" else array
-
-
 def _states() -> tuple[Any, Any]:
     return np.random.get_state(legacy=False), random.getstate()
 
 
 @contextmanager
 def _global_states(states: tuple[Any, Any]) -> Iterator[None]:
-    """Begin in these global random states of NumPy and Python; afterwards they are what they were before."""
+    """Set these global random states of NumPy and Python; at the end, restore the earlier ones."""
     before = _states()
     try:
         np.random.set_state(states[0])

@@ -14,28 +14,28 @@ from funcnn.testing.purity import assert_trees_close, ensure
 __all__ = ["check_vjp"]
 
 STEPS = (1e-4, 1e-5, 1e-6, 1e-7)
-"""Steps of the central differences; a small one does not reach a kink that a large one crosses, but rounds more."""
+"""Steps of the central differences: a large step may cross a kink, a small step rounds more."""
 
 
 def check_vjp(
     layer: Layer, params: Params, x: Any, key: Key, *, mode: Mode = INFERENCE, oracle: str = "differences"
 ) -> None:
-    """The VJP at ``params`` and ``x``, for a random ``dy``, against an oracle.
+    """Compare the VJP at ``params`` and ``x`` with an oracle, for a random ``dy``.
 
-    With ``"differences"`` it is <dy, f'(u)> = <vjp(dy), u> for a random direction u in params and x together, with
-    f' by central differences. With ``"jax"`` it is every leaf of ``jax.vjp``.
+    ``"differences"`` compares <dy, f'(u)> with <vjp(dy), u> for a random direction u in params and x together, with
+    f' by central differences. ``"jax"`` compares every leaf with that of ``jax.vjp``.
 
     Args:
         layer: The layer.
         params: Its params in float64; random ones, since zero biases sit on the kink of a ReLU.
-        x: Inputs (batch, *in_shape) in float64, or integers, which are held fixed.
-        key: For ``dy`` and the direction.
-        mode: With a key, the same randomness is drawn at every point.
+        x: Inputs (batch, *in_shape) in float64, or integers, which stay fixed.
+        key: Draws ``dy`` and the direction.
+        mode: The mode of all calls; its key draws the same numbers at every point.
         oracle: ``"differences"`` or ``"jax"``.
 
     Raises:
-        AssertionError: The VJP is wrong; the message names the leaves, ``x`` among them.
-        ModuleNotFoundError: JAX is the oracle and not installed.
+        AssertionError: The VJP is wrong; the message names the wrong leaves of ``params`` and ``x``.
+        ModuleNotFoundError: JAX is the oracle, and is not installed.
     """
     y, pull = pullback(layer, params, x, mode)
     dy = randomized(y, key.at("dy"))
@@ -87,7 +87,7 @@ def is_differentiable(x: Any) -> bool:
 
 
 def _only(path: str, direction: Any) -> Any:
-    """The direction that is zero but at the leaf of this path."""
+    """The direction with 0 in all leaves except the one at ``path``."""
     return tree.map_with_paths(lambda other, leaf: leaf if other == path else 0 * leaf, direction)
 
 

@@ -1,4 +1,4 @@
-"""How a law is tried: on random cases, the smallest failing one reported."""
+"""The runner of all checkers: it tries laws on random cases, and reports the smallest case that fails."""
 
 from collections.abc import Callable, Collection, Mapping
 from types import ModuleType
@@ -19,22 +19,22 @@ __all__ = ["BrokenLaw"]
 
 
 class BrokenLaw(AssertionError):
-    """A law that does not hold; the message names the law, the counter-example and what differs."""
+    """A law that does not hold; the message names the law, the counterexample and what differs."""
 
 
 @attrs.frozen
 class Case:
-    """What a law is tried on: a key for everything random, and a batch size."""
+    """One trial of a law: a key for everything random, and a batch size."""
 
     key: Key
     batch: int
 
     def array(self, label: str, shape: Shape, dtype: type = np.float64) -> Array:
-        """Random values for ``label``, of this case alone."""
+        """Random values of this case; each ``label`` has its own."""
         return self.key.at(label).normal(shape, dtype)
 
     def for_jax(self) -> "Case":
-        """The same with one batch size for all cases: JAX compiles for every shape anew."""
+        """The case with the batch size 3, so that JAX compiles once for all cases."""
         return attrs.evolve(self, batch=3)
 
 
@@ -53,7 +53,7 @@ WEIGHTS = (np.bool_, np.uint8, np.int64, np.float32, np.float64)
 """The dtypes of sample weights that are tried."""
 
 JUNK = (np.nan, np.inf, -np.inf)
-"""What a sample without weight may hold."""
+"""Values that a sample of weight 0 may hold."""
 
 
 def hold(
@@ -62,13 +62,12 @@ def hold(
     examples: int | None = None,
     *,
     unless: Collection[str] = (),
-    told: Callable[[Exception], object] = str,
 ) -> None:
-    """Try each law, but those that ``unless`` names: on so many random cases, or once, without a case.
+    """Try each law except those in ``unless``, on ``examples`` random cases; without ``examples`` once, without a case.
 
     Raises:
-        AssertionError: There is no law of such a name.
-        BrokenLaw: At the first law that fails, with the smallest case that Hypothesis finds, and what is ``told``.
+        AssertionError: ``unless`` names a law that does not exist.
+        BrokenLaw: A law fails; the message has the smallest case that Hypothesis finds, and the error of the law.
         ModuleNotFoundError: Hypothesis is not installed.
     """
     ensure(set(unless) <= laws.keys(), f"unless names laws of {[*laws]}, not {[*unless]}")
@@ -80,11 +79,12 @@ def hold(
                 law() if search is None else search(law, cases)
             except Exception as error:
                 at = f" at batch size {cases[-1].batch}, seed {cases[-1].key.seed}" if cases else ""
-                raise BrokenLaw(f"{subject} breaks the law '{name}'{at}: {told(error)}") from error
+                found = error if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
+                raise BrokenLaw(f"{subject} breaks the law '{name}'{at}: {found}") from error
 
 
 def _search(examples: int) -> Callable[[Law, list[Case]], None]:
-    """The search for the smallest case on which a law fails; each case that it tries joins a list, that one last."""
+    """``search(law, cases)`` finds the smallest case on which the law fails; it appends each case that it tries."""
     hypothesis = extra("hypothesis")
     settings = hypothesis.settings(
         max_examples=examples,
@@ -107,7 +107,7 @@ def _search(examples: int) -> Callable[[Law, list[Case]], None]:
 
 
 def spec_law(name: str, subject: Any, behaviour: Callable[[Any, Case], Any]) -> Laws:
-    """The law that the spec of ``subject`` builds what reads and behaves the same, bit for bit; none without a spec."""
+    """The law that the spec of ``subject`` builds a part with the same repr and bits; no law without a spec."""
 
     def law(case: Case) -> None:
         again = from_plain(to_plain(subject))
@@ -123,7 +123,7 @@ def normal_inputs(key: Key, shape: Shape) -> Array:
 
 
 def batch_of(shape: Shapes, key: Key, batch: int, draw: Inputs) -> Any:
-    """An array (batch, *shape) that ``draw`` makes, or a tuple of arrays for a tuple of shapes."""
+    """An array (batch, *shape) from ``draw``, or a tuple of arrays for a tuple of shapes."""
     if all(isinstance(size, int) for size in shape):
         return draw(key, (batch, *shape))
     return tuple(batch_of(part, key.at(i), batch, draw) for i, part in enumerate(shape))
@@ -135,7 +135,7 @@ def weighted(draw: Draw, case: Case) -> tuple[Array, Array, Array]:
 
 
 def spoiled(draw: Draw, case: Case, junk: float) -> tuple[Any, Any, Array]:
-    """Outputs, targets and weights with two samples more, whose weight is 0: of ``junk``, or labels that are none."""
+    """Outputs, targets and weights with two more samples of weight 0, whose values are ``junk`` and labels -1."""
 
     def longer(leaf: Array) -> Array:
         row = np.full_like(leaf[:1], junk if leaf.dtype.kind == "f" else -1)
@@ -146,14 +146,14 @@ def spoiled(draw: Draw, case: Case, junk: float) -> tuple[Any, Any, Array]:
 
 
 def repeated(values: Any, times: Array) -> Any:
-    """Each sample as many times."""
+    """Sample i ``times[i]`` times."""
     return tree.map(lambda leaf: np.repeat(leaf, times, axis=0), values)
 
 
 def randomized(params: Params, key: Key) -> Params:
     """Random values in place of all of ``params``: zero biases would sit exactly on the kink of a ReLU.
 
-    Those of constants are not negative, since one may be a variance.
+    The values of constants are not negative, since a constant may be a variance.
     """
     leaves = enumerate(tree.leaves(params))
     drawn = tree.unflatten(params, [key.at(i).normal(leaf.shape, leaf.dtype) for i, leaf in leaves])
@@ -166,9 +166,9 @@ def as_dtype(arrays: Any, dtype: type) -> Any:
 
 
 def extra(name: str) -> ModuleType:
-    """A module that not everyone has.
+    """A module of the extra ``test``.
 
     Raises:
-        ModuleNotFoundError: It is not installed; the message says how to.
+        ModuleNotFoundError: It is not installed; the message says how to install it.
     """
     return imported("this takes the extra `test`: pip install 'funcnn[test]'", name)

@@ -44,14 +44,13 @@ def check_layer(
     Args:
         layer: The layer.
         in_shape: The shape of one input, or a tuple of shapes for a layer that takes a tuple of arrays.
-        inputs: Draws the inputs, for a layer that does not take any floating numbers.
+        inputs: Draws the inputs, for a layer that takes only some numbers.
         jax: Whether ``jax.vjp`` is a second oracle, for a layer written in its input's own namespace.
-        unless: The names of laws that it breaks on purpose.
-        examples: On how many cases each law is tried.
+        unless: The names of laws that the layer breaks on purpose.
+        examples: The number of cases for each law.
 
     Raises:
-        InputError: The layer takes no such inputs.
-        BrokenLaw: At the first that fails; it names the law, the smallest case and the leaf.
+        InputError: The layer takes integers, and ``inputs`` draws others.
 
     >>> import funcnn as fn
     >>> check_layer(fn.serial(fn.dense(3), fn.relu()), (4,))
@@ -63,7 +62,7 @@ def check_layer(
 
 
 def layer_laws(layer: Layer, in_shape: Shapes, *, inputs: Inputs = normal_inputs, jax: bool = False) -> Laws:
-    """The laws by name; one that has no meaning for this layer is left out."""
+    """The laws by name, without those that have no meaning for this layer."""
 
     def drawn(case: Case, dtype: type = np.float64) -> tuple[Params, Any, Mode]:
         """Random params, inputs and a training mode."""
@@ -148,7 +147,7 @@ def layer_laws(layer: Layer, in_shape: Shapes, *, inputs: Inputs = normal_inputs
 
 
 def _draws(layer: Layer, in_shape: Shapes, inputs: Inputs) -> bool:
-    """Whether the layer, of one array and without params, has other outputs with another key."""
+    """Whether a layer of one array, without params, gives other outputs with another key."""
     try:
         params, _ = layer.init(Key(0), in_shape, dtype=np.float64)
         x = batch_of(in_shape, Key(0), 9, inputs)
@@ -159,5 +158,5 @@ def _draws(layer: Layer, in_shape: Shapes, inputs: Inputs) -> bool:
         hint = "give inputs=, a function (key, shape) -> array"
         raise InputError("check_layer", "a layer that takes the inputs it is tried on", str(error), hint) from error
     except Exception:
-        return False  # what is wrong with it, a law says
+        return False  # a law will say what is wrong
     return hasattr(x, "dtype") and not tree.leaves(params) and not tree.equal(*outputs)

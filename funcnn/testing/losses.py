@@ -31,9 +31,6 @@ __all__ = ["check_loss"]
 def check_loss(loss: Loss, draw: Draw, *, jax: bool = False, examples: int = 20) -> None:
     """Try every law of a loss on outputs and targets from ``draw``; with ``jax``, JAX is a second oracle.
 
-    Raises:
-        BrokenLaw: At the first that fails; it names the law and the smallest case.
-
     >>> import funcnn as fn
     >>> check_loss(fn.softmax_cross_entropy(), lambda key, n: (key.normal((n, 3), np.float64), np.arange(n) % 3))
     """
@@ -41,7 +38,7 @@ def check_loss(loss: Loss, draw: Draw, *, jax: bool = False, examples: int = 20)
 
 
 def loss_laws(loss: Loss, draw: Draw, *, jax: bool = False) -> Laws:
-    """The laws by name; one that has no meaning for this loss is left out."""
+    """The laws by name, without those that have no meaning for this loss."""
 
     def value(case: Case) -> None:
         for dtype in (np.float32, np.float64):

@@ -18,11 +18,8 @@ def check_metric(
 ) -> None:
     """Try every law of a metric on outputs and targets from ``draw``; with ``jax``, that JAX gives the same.
 
-    A metric that gives a number is a mean over samples, one that gives a table a sum; ``unless`` names the laws
-    that another one breaks on purpose.
-
-    Raises:
-        BrokenLaw: At the first that fails; it names the law and the smallest case.
+    By the laws, a number is a mean over the samples, and a table is a sum; ``unless`` names the laws that a metric
+    breaks on purpose.
 
     >>> import funcnn as fn
     >>> check_metric(fn.accuracy, lambda key, n: (key.normal((n, 3), np.float64), np.arange(n) % 3))

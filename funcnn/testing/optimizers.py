@@ -17,7 +17,7 @@ from funcnn.training import AnyOptimizer
 __all__ = ["check_optimizer", "check_schedule"]
 
 STEPS = 50
-"""How many updates a law follows."""
+"""The number of updates in a law."""
 
 
 def check_optimizer(
@@ -27,13 +27,10 @@ def check_optimizer(
 
     Args:
         optimizer: The optimizer.
-        oracle: Another one, of Optax for instance, whose steps it must take.
-        unless: The laws that it breaks on purpose: weight decay moves params without a gradient, and clipping by
-            the global norm looks at the whole tree.
-        examples: On how many cases each law is tried.
-
-    Raises:
-        BrokenLaw: At the first that fails; it names the law, the smallest case and the leaf.
+        oracle: Another optimizer, of Optax for instance, that must take the same steps.
+        unless: The laws that the optimizer breaks on purpose: weight decay moves params without a gradient, and
+            clipping by the global norm looks at the whole tree.
+        examples: The number of cases for each law.
 
     >>> import funcnn as fn
     >>> check_optimizer(fn.adam(0.01))
@@ -132,9 +129,6 @@ def _steps(optimizer: AnyOptimizer, case: Case, dtype: type) -> list[tuple[Param
 def check_schedule(schedule: Callable[[Any], Any], *, jax: bool = False, examples: int = 10) -> None:
     """Try every law of a schedule; with ``jax``, that JAX traces it too.
 
-    Raises:
-        BrokenLaw: At the first that fails; it names the law and the step.
-
     >>> import funcnn as fn
     >>> check_schedule(fn.inverse_time_decay(0.1, decay=0.01))
     """
@@ -142,7 +136,7 @@ def check_schedule(schedule: Callable[[Any], Any], *, jax: bool = False, example
 
 
 def schedule_laws(schedule: Callable[[Any], Any], *, jax: bool = False) -> Laws:
-    """The laws by name, where the seed of a case is the step."""
+    """The laws by name; the seed of a case is the step."""
 
     def finite(case: Case) -> None:
         step = case.key.seed

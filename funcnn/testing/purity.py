@@ -12,7 +12,7 @@ __all__ = ["assert_pure", "assert_trees_alike", "assert_trees_close"]
 
 
 def assert_pure(f: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-    """Call ``f`` twice with read-only arguments; results must agree bit for bit, and all else stay as it was.
+    """Call ``f`` twice with read-only arguments: both results have the same bits, and nothing else changes.
 
     Raises:
         AssertionError: ``f`` writes to an argument, gives another result the second time, or reads or changes
@@ -44,7 +44,7 @@ def assert_trees_alike(actual: Any, expected: Any) -> None:
     """Both trees have the same structure, shapes and dtypes.
 
     Raises:
-        AssertionError: Names every leaf that differs.
+        AssertionError: The message names every leaf that differs.
 
     >>> assert_trees_alike({"a": np.zeros(2, np.float32)}, {"a": np.ones(2)})
     Traceback (most recent call last):
@@ -62,7 +62,7 @@ def assert_trees_close(actual: Any, expected: Any, *, rtol: float = 1e-5, atol: 
     """Both trees are alike, and elements differ by at most atol + rtol |expected|.
 
     Raises:
-        AssertionError: Names every leaf that differs, and by how much.
+        AssertionError: The message names every leaf that differs, and by how much.
 
     >>> assert_trees_close({"a": np.zeros(2)}, {"a": np.array([0.0, 0.5])})
     Traceback (most recent call last):
@@ -76,6 +76,21 @@ def assert_trees_close(actual: Any, expected: Any, *, rtol: float = 1e-5, atol: 
     )
 
 
+def assert_same_kinds(what: str, found: Any, expected: Any) -> None:
+    """Both trees have the same paths, and leaves of the same kinds; the nodes may differ."""
+    wrong = [f"{path or 'it'} is {b} instead of {a}" for path, a, b in tree.unlike(expected, found)]
+    ensure(not wrong, f"{what}: {'; '.join(wrong)}")
+
+
+def assert_same(what: str, found: Any, expected: Any) -> None:
+    """Both trees have the same nodes and bits, except the bits of NaN, which JSON does not keep."""
+    assert_same_kinds(what, found, expected)
+    ensure(tree.same_structure(found, expected), f"{what}: the same leaves in another tree")
+    for (path, a), b in zip(tree.leaves_with_paths(found), tree.leaves(expected), strict=True):
+        text = f"is {a} instead of {b}" if np.size(b) == 1 else "differs"
+        ensure(tree.equal(_one_nan(a), _one_nan(b)), f"{what}: {path or 'it'} {text}")
+
+
 def ensure(condition: bool, message: str) -> None:
     """An assertion that ``python -O`` keeps."""
     if not condition:
@@ -85,6 +100,11 @@ def ensure(condition: bool, message: str) -> None:
 def _ensure_none(wrong: Iterable[str]) -> None:
     text = "; ".join(wrong)
     ensure(not text, text)
+
+
+def _one_nan(leaf: Any) -> Any:
+    array = np.asarray(leaf)
+    return np.where(np.isnan(array), array.dtype.type("nan"), array) if array.dtype.kind in "fc" else array
 
 
 def _triples(actual: Any, expected: Any) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:

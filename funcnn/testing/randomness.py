@@ -1,4 +1,4 @@
-"""The laws of randomness in training: of layers that add noise, and of combinators, which hand the keys on."""
+"""The laws of randomness in training: of layers that add noise, and of combinators, which pass keys to their layers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,17 +15,14 @@ from funcnn.testing.purity import ensure
 __all__ = ["check_combinator", "check_noise"]
 
 DRAWS = 4000
-"""Over how many samples the mean of the noise is taken."""
+"""The number of samples in a mean over the noise."""
 
 
 def check_noise(layer: Layer, in_shape: Shape, *, examples: int = 10) -> None:
-    """Try the laws of a layer without params that is random in training, and right in the mean, as dropout is.
+    """Try the laws of a layer like dropout: without params, random in training, and right in the mean.
 
-    The mean is judged over 4000 samples, so the noise must be such that they show its deviation: of dropout, a rate
-    from 0.01 to 0.99.
-
-    Raises:
-        BrokenLaw: At the first that fails.
+    The mean is over 4000 samples. They must show the standard deviation of the noise: for dropout, a rate from 0.01 to
+    0.99 does.
 
     >>> import funcnn as fn
     >>> check_noise(fn.dropout(0.3), (5,))
@@ -40,7 +37,7 @@ def noise_laws(layer: Layer, in_shape: Shape) -> Laws:
         return layer.init(case.key, in_shape)[0], case.array("x", (1, *in_shape))
 
     def noisy(case: Case, label: str = "key") -> Array:
-        """What becomes of many copies of one sample."""
+        """The outputs of many copies of one sample."""
         params, x = drawn(case)
         return layer.forward(params, np.repeat(x, DRAWS, axis=0), Training(case.key.at(label)))[0]
 
@@ -67,8 +64,7 @@ def noise_laws(layer: Layer, in_shape: Shape) -> Laws:
 def check_combinator(combine: Callable[..., Layer], in_shape: Shapes, *, layers: int = 2, examples: int = 5) -> None:
     """Try the laws of ``combine(layer, ...)``, called with ``layers`` layers that keep their shape.
 
-    Raises:
-        BrokenLaw: Two layers are given one key, to be initialized or to draw from; or a layer is left out.
+    By the laws, no layer is left out, and no two layers get the same key.
 
     >>> import funcnn as fn
     >>> check_combinator(fn.concatenate, (5,))
@@ -80,7 +76,7 @@ def combinator_laws(combine: Callable[..., Layer], in_shape: Shapes, *, layers: 
     """The laws by name."""
 
     def keys(case: Case, *, called: bool) -> list[Key]:
-        """The keys that the layers are initialized with, or called with."""
+        """The keys that the layers get from ``init``, or from a call."""
         of_init, of_forward = list[Key](), list[Key]()
 
         def init(key: Key, in_shape: Shape, **options: Any) -> tuple[tuple[()], Shape]:

@@ -1,9 +1,9 @@
-"""Hypothesis strategies: keys, arrays, labels and batches, and whole architectures with params that fit.
+"""Hypothesis strategies: keys, arrays, labels, batches, architectures, and params for them.
 
-Import this module by name, ``from funcnn.testing import strategies``; it takes the extra ``test``.
+Import the module by name, ``from funcnn.testing import strategies``; it takes the extra ``test``.
 
     @given(strategies.layers((4,)), strategies.keys())
-    def test_that_any_layer_does_as_it_should(layer, key): ...
+    def test_any_layer(layer, key): ...
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ ELEMENTWISE: Sequence[Callable[[], Layer]] = (
     *(fn.relu, fn.leaky_relu, fn.elu, fn.selu, fn.gelu, fn.silu, fn.softplus, fn.sigmoid, fn.tanh),
     fn.identity,
 )
-"""Constructors of layers that take, and keep, any shape."""
+"""Constructors of layers that take any shape and keep it."""
 
 NORMALIZING: Sequence[Callable[[], Layer]] = (fn.softmax, fn.log_softmax, fn.layer_norm, fn.rms_norm)
 """Constructors of layers that take any shape of one axis or more, and keep it."""
@@ -41,7 +41,7 @@ def keys() -> st.SearchStrategy[Key]:
 
 
 def arrays(shape: Shape, dtype: Any = np.float32, *, bound: float = 10.0) -> st.SearchStrategy[Array]:
-    """Arrays of finite numbers in [-bound, bound], zero and equal ones among them."""
+    """Arrays of finite numbers in [-bound, bound]; zeros and repeated numbers occur."""
     width = 8 * np.dtype(dtype).itemsize
     within = float(np.dtype(dtype).type(bound))
     numbers = st.floats(-within, within, width=width, allow_subnormal=False)
@@ -84,7 +84,7 @@ def layers(draw: Callable[..., Any], in_shape: Shape, *, largest: int = 4) -> La
 
 
 def _layer(shape: Shape, depth: int) -> st.SearchStrategy[Layer]:
-    """One layer that takes ``shape``; a combined one while there is ``depth`` left."""
+    """One layer that takes ``shape``; with ``depth`` above 0, it may be a combination of layers."""
     kinds = [_keeping(shape), st.just(fn.flatten())]
     if len(shape) == 1:
         kinds.append(st.integers(1, 5).map(fn.dense))
@@ -104,7 +104,7 @@ def _keeping(shape: Shape) -> st.SearchStrategy[Layer]:
 
 
 def _combined(shape: Shape, depth: int) -> st.SearchStrategy[Layer]:
-    """Layers combined to one; those that must agree on a shape keep the one that they get."""
+    """A combination of layers; layers that must agree on a shape keep ``shape``."""
     keeping = _keeping(shape)
     if len(shape) == 1:
         keeping |= st.just(fn.dense(shape[0]))

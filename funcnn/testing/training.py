@@ -18,19 +18,19 @@ from funcnn.data import batches
 from funcnn.keys import AnyKey, Key
 from funcnn.layer import Params
 from funcnn.testing.laws import as_dtype, extra, hold
-from funcnn.testing.purity import assert_pure, assert_trees_close, ensure
+from funcnn.testing.purity import assert_pure, assert_same, assert_same_kinds, assert_trees_close, ensure
 from funcnn.training import Batch, State, count_rows, trajectory
 
 __all__ = ["check_step"]
 
 AnyStep: TypeAlias = Any
-"""A :class:`funcnn.TrainStep`, or whatever has its ``init`` and is called as it is."""
+"""A :class:`funcnn.TrainStep`, or another callable with its ``init`` and signature."""
 
 FEW = 3
-"""How many steps are enough for the laws that compare two runs."""
+"""The number of steps in the laws that compare two runs."""
 
 WITHIN = MappingProxyType({"rtol": 1e-6, "atol": 1e-8})
-"""The rounding between NumPy and JAX in float64, which an optimizer may magnify."""
+"""The tolerance between NumPy and JAX in float64; an optimizer may magnify rounding."""
 
 
 def check_step(
@@ -38,20 +38,17 @@ def check_step(
 ) -> None:
     """Try every law of a training step, on steps that all take the same batch.
 
-    The step is pure, counts, keeps its key, and changes no tree, shape or dtype. A saved run loads and goes on, and a
-    pickled or copied step is the same one, bit for bit. With ``jax`` the compiled step is the same within rounding.
+    The step is pure, counts, keeps its key, and changes no tree, shape or dtype. A saved run loads and resumes, and a
+    pickled or copied step is the same step, bit for bit. With ``jax`` the compiled step is the same within rounding.
 
     Args:
         step: The step.
         params: The params before the first step.
         batch: The batch, of NumPy arrays.
         key: The key of the run.
-        steps: How many steps the count and the kinds of the leaves are followed.
-        jax: Whether ``funcnn.jax`` must run the same step. That is compared in float64: in float32 an optimizer that
-            divides by small gradients makes large differences of rounding.
-
-    Raises:
-        BrokenLaw: At the first that fails; it names the law and the leaf.
+        steps: The number of steps over which the laws follow the count and the kinds of the leaves.
+        jax: Whether ``funcnn.jax`` must run the same step. The laws compare in float64: in float32, an optimizer that
+            divides by small gradients turns rounding into large differences.
 
     >>> import numpy as np, funcnn as fn
     >>> model, batch = fn.dense(2), fn.Batch(np.ones((3, 4), np.float32), np.array([0, 1, 0]))
@@ -69,7 +66,7 @@ def check_step(
 
 @attrs.frozen
 class _Run:
-    """What the laws are about."""
+    """The run that the laws are tried on."""
 
     step: AnyStep
     params: Params
@@ -92,12 +89,11 @@ def _laws(run: _Run, steps: int) -> dict[str, Callable[[], None]]:
         assert_pure(run.step, *run.start(), run.batch)
 
     def alike() -> None:
-        start = run.start()
+        start = named(*run.start())
         for i, pair in enumerate(run.pairs(steps)):
-            unlike = tree.unlike(named(*start), named(*pair))
-            wrong = [f"{path} is {found} instead of {expected}" for path, expected, found in unlike]
-            ensure(not wrong, f"after {i} steps {'; '.join(wrong)}")
-            ensure(tree.same_structure(pair, start), f"after {i} steps the nodes differ: {pair} and {start}")
+            found = named(*pair)
+            assert_same_kinds(f"after {i} steps", found, start)
+            ensure(tree.same_structure(found, start), f"after {i} steps: the nodes differ: {found} and {start}")
 
     def counted() -> None:
         for i, (_, state) in enumerate(run.pairs(steps)):
@@ -110,22 +106,15 @@ def _laws(run: _Run, steps: int) -> dict[str, Callable[[], None]]:
             for pair in run.pairs():
                 save_tree(path, pair)
                 loaded = load_tree(path, run.start())
-                assert_same("loaded", loaded, pair)
-                after, expected = (run.step(*each, run.batch) for each in (loaded, pair))
-                assert_same("after a step from what was loaded", after, expected)
+                assert_same("loaded", named(*loaded), named(*pair))
+                after, expected = (named(*run.step(*each, run.batch)) for each in (loaded, pair))
+                assert_same("a step from the loaded state", after, expected)
 
     def copied() -> None:
         copies = {"pickled": pickle.loads(pickle.dumps(run.step)), "copied": copy.deepcopy(run.step)}
         for how, again in copies.items():
             for found, expected in zip(attrs.evolve(run, step=again).pairs(), run.pairs(), strict=True):
-                assert_same(how, found, expected)
-
-    def assert_same(when: str, found: Any, expected: Any) -> None:
-        """Every bit is the same, but for NaN, of which JSON keeps no bits."""
-        ensure(tree.same_structure(found, expected), f"{when}, the trees differ: {found} and {expected}")
-        for (path, a), b in zip(tree.leaves_with_paths(named(*found)), tree.leaves(named(*expected)), strict=True):
-            same = tree.equal(a, b) or (isinstance(a, float) and isinstance(b, float) and a != a and b != b)
-            ensure(tree.kind(a) == tree.kind(b) and same, f"{when}, {path} is {a} instead of {b}")
+                assert_same(how, named(*found), named(*expected))
 
     return {
         "init and step are pure": pure,
@@ -145,14 +134,14 @@ def _laws_on_jax(run: _Run, engine: Any) -> dict[str, Callable[[], None]]:
     """The laws of the engine on a run in float64, by name."""
 
     def on_numpy() -> _Run:
-        """The run with the random numbers that it has on JAX."""
+        """The run on NumPy, with the random numbers of JAX."""
         return attrs.evolve(run, key=_NumbersOfJax(engine.jax_key(run.key)))
 
     def without_key(params: Params, state: State) -> dict[str, Any]:
         return {"params": params, "state": {name: getattr(state, name) for name in ("step", "optimizer", "metrics")}}
 
     def assert_close(pair: tuple[Params, State], expected: tuple[Params, State]) -> None:
-        """``pair`` of JAX has the tree of NumPy's, and its values within rounding."""
+        """JAX's ``pair`` has the tree of NumPy's ``expected``, and its values within rounding."""
         assert_trees_close(engine.to_numpy(without_key(*pair)), without_key(*expected), **WITHIN)
 
     def compiled() -> None:
@@ -180,7 +169,7 @@ def _laws_on_jax(run: _Run, engine: Any) -> dict[str, Callable[[], None]]:
         batch = engine.to_jax(run.batch)
 
         def end(key: AnyKey, batch: Batch) -> tuple[Params, State]:
-            """Where the run of a seed ends, with params of its own."""
+            """The end of a run whose first params depend on the key."""
             scale = 1 + 0.01 * key.normal((), np.float64)
             params = tree.map(lambda leaf: scale * leaf, run.params)
             return last(_Run(run.step, params, batch, key).pairs(2))  # type: ignore[no-any-return]
@@ -199,7 +188,7 @@ def _laws_on_jax(run: _Run, engine: Any) -> dict[str, Callable[[], None]]:
 
 @attrs.frozen
 class _NumbersOfJax:
-    """A key for NumPy that draws what the key of JAX draws."""
+    """A key for NumPy that draws the numbers of JAX's key."""
 
     key: Any
 

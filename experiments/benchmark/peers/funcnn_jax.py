@@ -10,6 +10,7 @@ import funcnn.jax
 from experiments.benchmark.peers import xla
 from experiments.benchmark.peers.funcnn_numpy import beginning, initial_params, model_of
 from experiments.benchmark.workloads import Ready, Task
+from funcnn.jax.programs import scan_rows
 
 place = xla.place
 
@@ -20,7 +21,7 @@ def training(task: Task, mode: str) -> Ready:
     carry = funcnn.jax.to_jax((params, state))
     del params, state
     compiled: Any = funcnn.jax.compiled(step) if mode == "step" else funcnn.jax.scanned(step)
-    plain: Any = step if mode == "step" else partial(funcnn.jax._scan, step)
+    plain: Any = step if mode == "step" else partial(scan_rows, step)
 
     def run(carry: Any, inputs: Any, targets: Any, *rows: Any) -> Any:
         params, state, *metrics = compiled(*carry, fn.Batch(inputs, targets), *rows)
