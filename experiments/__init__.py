@@ -4,11 +4,11 @@ import sys
 from types import TracebackType
 
 
-def _told(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Tell of what ends a command; of Ctrl-C during its imports, on one line.
+def _hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print what ends a command: one line for Ctrl-C during its imports, as usual for anything else.
 
-    Python then ends by that signal, which shells call status 130. What it does itself, before this package is imported,
-    ends with a traceback still.
+    Python then ends by that signal, which shells show as status 130. Before this package is imported, Ctrl-C still ends
+    with a traceback.
     """
     if issubclass(kind, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
@@ -17,4 +17,4 @@ def _told(kind: type[BaseException], error: BaseException, trace: TracebackType 
 
 
 if sys.argv[:1] == ["-m"]:  # how a package knows that one of its modules is about to be started
-    sys.excepthook = _told
+    sys.excepthook = _hook

@@ -1,15 +1,19 @@
-"""``python -m experiments`` lists the experiments and tools of this folder, each with the first line it begins with."""
+"""``python -m experiments`` lists the experiments and tools of this folder, each with its first line."""
 
 import ast
 import shutil
 from pathlib import Path
 from textwrap import fill
 
+from toolz import concat
+
+from funcnn.runs.endings import exit_status
+
 FOLDER = Path(__file__).parent
 
 
 def listing(columns: int) -> str:
-    """The list for a terminal of so many columns; nothing is imported."""
+    """The list for a terminal with ``columns`` columns; no experiment is imported."""
     texts: dict[str, dict[str, str]] = {"experiments:": {}, "tools:": {}}
     for path in sorted({*FOLDER.glob("*.py"), *FOLDER.glob("*/__main__.py")} - {Path(__file__)}):
         tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -18,16 +22,22 @@ def listing(columns: int) -> str:
             name = path.parent.name if path.stem == "__main__" else path.stem
             first = (ast.get_docstring(tree) or "").partition("\n\n")[0].replace("``", "")
             texts["experiments:" if is_experiment else "tools:"][name] = first
-    width = max(len(name) for found in texts.values() for name in found) + 4
+    width = max(map(len, concat(texts.values()))) + 4
     lines = []
-    for title, found in texts.items():
+    for title, firsts in texts.items():
         lines.append(title)
-        for name, text in found.items():
+        for name, text in firsts.items():
             begin, below = f"  {name:<{width - 2}}", " " * width
             lines.append(fill(text, columns, initial_indent=begin, subsequent_indent=below, break_on_hyphens=False))
         lines.append("")
     return "\n".join([*lines, "python -m experiments.NAME --help lists the options of one."])
 
 
-if __name__ == "__main__":
+def show() -> int:
+    """Print the list; returns the exit status."""
     print(listing(shutil.get_terminal_size().columns))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(exit_status(show))

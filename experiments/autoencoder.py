@@ -1,9 +1,9 @@
-"""Digits or clothes, pressed through a few numbers and rebuilt.
+"""Digits or clothes, compressed to a few numbers and rebuilt.
 
     python -m experiments.autoencoder --code 8 --dataset fashion_mnist
 
-Hinton and Salakhutdinov 2006 (Reducing the dimensionality of data with neural networks) compare with as many principal
-components, as the report does. Their network is deeper, and pretrained layer by layer.
+Hinton and Salakhutdinov 2006 (Reducing the dimensionality of data with neural networks) compare with the same number of
+principal components; so does the report. Their network is deeper, and pretrained layer by layer.
 """
 
 from typing import Literal
@@ -20,13 +20,13 @@ from funcnn.runs.sections import images_section
 
 @attrs.frozen
 class Config:
-    """An autoencoder presses digits or clothes through a few numbers, and rebuilds them.
+    """An autoencoder compresses digits or clothes to a few numbers, and rebuilds them.
 
     Attributes:
         dataset: The images to learn: mnist_5k comes with funcnn, the others are downloaded once.
         hidden: Units of the layers before and after the code.
-        code: How many numbers an image is pressed into.
-        learning_rate: Of Adam.
+        code: How many numbers represent an image.
+        learning_rate: The learning rate of Adam.
         batch_size: Images in each step.
         epochs: Passes over the training images.
         seed: The seed of everything random.
@@ -72,7 +72,7 @@ def experiment(config: Config) -> Experiment:
 
 
 def principal_error(train: Array, test: Array, count: int) -> float:
-    """The mean squared error of ``test`` behind the first ``count`` principal components of ``train``.
+    """The mean squared error of ``test``, rebuilt from the first ``count`` principal components of ``train``.
 
     >>> line = np.outer(np.arange(5.0), [3.0, 4.0])
     >>> round(principal_error(line, line, 1), 12), principal_error(line, line, 0)

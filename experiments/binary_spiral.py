@@ -20,12 +20,12 @@ class Config:
     """Two arms of a spiral, told apart by one output, on the whole set at once.
 
     Attributes:
-        samples: Points of each arm to learn, and as many others for the test.
+        samples: Points of each arm to learn, and as many others to test.
         hidden: Units of the hidden layer.
         l2: The penalty of the weights and biases of the first layer.
-        learning_rate: Of Adam, at the first step.
-        decay: The rate of step t is that of the first over 1 + decay t.
-        epochs: Of 137 steps each; 73 make the 10,001 steps of the book.
+        learning_rate: The learning rate of Adam at the first step.
+        decay: The rate of step t is learning_rate / (1 + decay t).
+        epochs: Passes of 137 steps; 73 make the 10,001 steps of the book.
         seed: The seed of everything random.
     """
 
@@ -39,7 +39,7 @@ class Config:
 
 
 def experiment(config: Config) -> Experiment:
-    """The spiral, learned as ``config`` says."""
+    """The experiment that ``config`` describes."""
     key = fn.Key(config.seed).at("binary_spiral")
     spirals = (spiral(key.at(name), config.samples, 2) for name in ("train", "test"))
     train, test = (fn.Batch(each.inputs, each.targets[:, None].astype(np.float32)) for each in spirals)

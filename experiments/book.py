@@ -1,4 +1,4 @@
-"""What is done as in *Neural Networks from Scratch* (Kinsley and Kukieła 2020): steps, optimizer, layer, printing."""
+"""Steps, optimizer, layer and printing as in *Neural Networks from Scratch* (Kinsley and Kukieła 2020)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,7 +26,7 @@ def on_the_whole_set(
 def told_apart(
     model: fn.Layer, loss: fn.Loss, accuracy: Any, train: fn.Batch, test: fn.Batch, config: Any, key: fn.Key
 ) -> Experiment:
-    """The arms of a spiral, learned with a penalty on the first layer; the report shows which place is of which arm."""
+    """The arms of a spiral, told apart with a penalty on the first layer; the report shows their regions."""
     penalty, evaluate = fn.l2(config.l2, mask="0.*"), {"fitted": train, "test": test}
     shown = {"formats": {"accuracy": ".3f"}, "sections": lambda params: [regions(model, params, test)]}
     return on_the_whole_set(model, loss, accuracy, train, config, key, penalty=penalty, evaluate=evaluate, **shown)
@@ -38,7 +38,7 @@ def dense(features: int, deviation: float = 0.01) -> fn.Layer:
 
 
 def nnfs(progress: Progress, first: bool) -> str:
-    """An epoch as text: every hundredth step, the means of the epoch, and the validation."""
+    """An epoch as text: each hundredth step, the means of the epoch, and the validation."""
     del first  # every epoch looks alike
 
     def numbers(row: Mapping[str, float], group: str = "") -> str:

@@ -16,7 +16,7 @@ from funcnn.runs.figures import BLUE, ORANGE
 from funcnn.runs.text import one_line
 
 SIDE, WIDTH, HEIGHT, PAGE = 168, 640, 208, 60
-"""The side of a picture and the size of an answer in pixels, and how many answers a sheet has at most."""
+"""The side of a picture and the size of an answer in pixels, and the most answers of a sheet."""
 
 _MARGIN, _BARS = 12, 120
 _FONT = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
@@ -24,10 +24,10 @@ _FONT = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
 
 @attrs.frozen(eq=False)
 class Answer:
-    """What a model says of an image: a probability for each of the names, and maybe a doubt about the image."""
+    """A model's answer for an image: a probability for each name, and a remark if the image is doubtful."""
 
     path: Path
-    original: Image.Image  # made small
+    original: Image.Image  # a thumbnail
     seen: UInt8[Array, "28 28"]  # by the model
     names: Sequence[str]
     probabilities: Float[Array, " classes"]
@@ -35,24 +35,24 @@ class Answer:
 
     @property
     def name(self) -> str:
-        """The likeliest class."""
+        """The most probable class."""
         return self.names[int(self.probabilities.argmax())]
 
     @property
     def text(self) -> str:
-        """The likeliest class, and the remark."""
+        """The most probable class, and the remark."""
         return one_line(f"{self.name} ({self.remark})" if self.remark else self.name)
 
 
 def thumbnail(pixels: UInt8[Array, "height width 4"]) -> Image.Image:
-    """The image on white, no larger than a picture of the sheet."""
+    """The image on white, as small as a picture of the sheet."""
     image = Image.fromarray(pixels)
     image.thumbnail((SIDE, SIDE))
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 
 
 def write_sheets(folder: Path, answers: Sequence[Answer]) -> list[Path]:
-    """The files that all answers are written to: one, unless there are many."""
+    """Write all answers to one sheet, or several if there are many; returns the files."""
     pages = list(partition_all(PAGE, answers))
     numbers = [f"-{number}" for number in range(1, len(pages) + 1)] if len(pages) > 1 else [""]
     paths = [folder / f"answers{number}.png" for number in numbers]
@@ -72,7 +72,7 @@ def contact_sheet(answers: Sequence[Answer]) -> Image.Image:
 
 
 def _drawn(answer: Answer) -> Image.Image:
-    """The text of an answer over its two pictures and the bars of the likeliest ten classes."""
+    """An answer: its text, its two pictures, and the bars of the ten most probable classes."""
     image = Image.new("RGB", (WIDTH, HEIGHT), "white")
     draw, large, small = ImageDraw.Draw(image), *(ImageFont.truetype(str(_FONT), size) for size in (14, 11))
     draw.text((_MARGIN, 8), f"{answer.text}   {one_line(answer.path.name)}", "black", large)

@@ -1,4 +1,4 @@
-"""The data of the experiments on digits and clothes: loaded once, a share set aside, inputs standardised."""
+"""The data of the experiments on digits and clothes: loading, splitting, standardising."""
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -20,9 +20,9 @@ from funcnn.layers.dense import DenseParams
 def load_data(
     dataset: DatasetName | Literal["folder"], data_dir: Path | None, *, scaling: Scaling = "unit", seed: int = 0
 ) -> fn.Dataset:
-    """The data set of that name, or for ``"folder"`` that of the images in ``data_dir``, split by ``seed``.
+    """The data set of that name; for ``"folder"``, the images in ``data_dir``, split by ``seed``.
 
-    The latest one is kept, so the runs of a sweep share it.
+    The latest data set is kept in memory, so the runs of a sweep share it.
     """
     if dataset == "folder":
         return fn.load_folder(data_dir or Path(), fn.Key(seed).at("split"), scaling=scaling)
@@ -30,7 +30,7 @@ def load_data(
 
 
 def split(key: fn.Key, samples: fn.Batch, share: float) -> tuple[fn.Batch, Mapping[str, fn.Batch]]:
-    """The samples without a random share of them, and that share as ``"validation"``; for 0 there is none.
+    """The samples without a random share, and that share as ``"validation"``, if it is not 0.
 
     >>> rest, aside = split(fn.Key(0), fn.load_dataset("mnist_5k").train, 0.1)
     >>> rest.inputs.shape, aside["validation"].inputs.shape
@@ -46,11 +46,12 @@ def split(key: fn.Key, samples: fn.Batch, share: float) -> tuple[fn.Batch, Mappi
 
 
 def standardizer(inputs: Array) -> tuple[Callable[[fn.Batch], fn.Batch], Callable[[Params], Params]]:
-    """The map of samples that gives ``inputs`` mean 0 and deviation 1 in every feature, and the map of params back.
+    """Two functions: one standardises samples, one folds that into params.
 
-    The first does what scikit-learn's StandardScaler does: the deviation of a constant feature counts as 1. As an
-    affine map before a dense layer is a dense layer, the second gives params that need no map for those that were
-    learned behind the first, which are those of a serial whose first layer with params is dense.
+    The first gives every feature of ``inputs`` mean 0 and deviation 1, like scikit-learn's StandardScaler; the
+    deviation of a constant feature counts as 1. The second maps params learned on standardised samples to params for
+    plain samples: an affine map before a dense layer is a dense layer. The model must be a serial whose first layer
+    with params is dense.
 
     >>> standardized, _ = standardizer(np.array([[0.0, 5.0], [2.0, 5.0]]))
     >>> standardized(fn.Batch(np.array([[4.0, 6.0]]), np.array([0]))).inputs

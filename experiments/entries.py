@@ -1,6 +1,6 @@
-"""The published results that :mod:`experiments.published` runs again: source, figure, and the config of ours.
+"""The published results that :mod:`experiments.published` runs again: source, figure, and our config.
 
-A config keeps what its source says. Where a source leaves a choice open or ours differs, a comment tells.
+A config follows its source. A comment names what the source leaves open, and where ours differs.
 """
 
 from collections.abc import Mapping
@@ -14,10 +14,7 @@ from experiments.mnist import Config
 
 @attrs.frozen
 class Entry:
-    """A published result: data, network and training in short, who reported which test accuracy in percent, and ours.
-
-    Our runs have ``config``, but for the seed, of which there are so many.
-    """
+    """A published result: what was trained, who reported which test accuracy in percent, and our config and seeds."""
 
     what: str
     source: str
@@ -26,8 +23,8 @@ class Entry:
     seeds: int = 3
 
 
-# The defaults of scikit-learn's MLPClassifier at the time; today's waits for 10 epochs in place of 2. Its biases are
-# drawn as its weights are, ours start at 0.
+# The defaults of scikit-learn's MLPClassifier at the time; today it waits for 10 epochs instead of 2. It draws biases
+# like weights, ours start at 0.
 _XIAO = Config(
     scaling="standard",
     hidden=(100,),
@@ -45,8 +42,8 @@ _KERAS = _mnist(
     hidden=(512, 512), initializer="glorot_uniform", dropout=0.2, optimizer="rmsprop", batch_size=128, epochs=20
 )
 
-# No momentum, weight decay or distortion, as in the paper, which leaves activation, batches and schedule open, and
-# takes the epoch that is best on 10,000 of the samples; ours trains on all of them for a fixed time.
+# No momentum, weight decay or distortion, as in the paper, which leaves activation, batches and schedule open. It takes
+# the best epoch on 10,000 of the samples; ours trains on all samples for a fixed time.
 _SIMARD = _sgd(hidden=(800,), learning_rate=0.3, batch_size=100, epochs=30)
 
 # The paper trains for up to a million updates, ours for 28,800 at a rate that falls faster.
@@ -73,7 +70,7 @@ ENTRIES: Mapping[str, Entry] = {
     "simard": Entry("MNIST, ReLU, 784-800-10, SGD", "Simard et al. 2003", 98.4, _SIMARD),
     "keras": Entry("MNIST, ReLU, 784-512-512-10, dropout, RMSprop", "Keras, mnist_mlp.py", 98.4, _KERAS, seeds=5),
     "srivastava-dropout": _srivastava("dropout", 98.75),
-    # The paper takes weights times 1 - rate at inference, ours are so all the time: after dropout 0.5, a norm of
-    # 1.5 here is one of 3 there, and it advises 3 to 4.
+    # The paper scales weights by 1 - rate at inference, ours scale while training: after dropout 0.5, a norm of 1.5
+    # here is a norm of 3 there. The paper advises 3 to 4.
     "srivastava-max-norm": _srivastava("dropout, max-norm", 98.94, max_norm=1.5),
 }

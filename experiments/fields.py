@@ -1,4 +1,4 @@
-"""Fields of a config: checks of values as attrs validators, and paths. An option that is refused is named."""
+"""Fields of a config: validators whose errors name the option, and paths."""
 
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ LocalPath: TypeAlias = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 
 
 def absolute(path: Path | None) -> Path | None:
-    """A path that means the same from any working folder."""
+    """An absolute path, which means the same in any working folder."""
     return path and path.absolute()
 
 

@@ -4,7 +4,7 @@
 
 Goodfellow et al. 2014 (Generative adversarial nets), with the generator's loss that does not saturate, on the ring of
 Metz et al. 2017 (Unrolled generative adversarial networks). A step updates both players at once. The discriminator
-judges several points at a time, as Lin et al. 2018 (PacGAN) propose: one at a time lets the generator leave modes out.
+judges several points at a time (Lin et al. 2018, PacGAN): with one at a time, the generator can leave modes out.
 """
 
 import math
@@ -32,12 +32,12 @@ class Config:
 
     Attributes:
         hidden: Units of each of the two hidden layers of generator and discriminator.
-        latent: Numbers of noise that the generator makes a point of.
+        latent: Numbers of noise for each point of the generator.
         pack: Points that the discriminator judges at once; a divisor of batch_size.
-        learning_rate: Of Adam, for both, at the first step.
-        decay: The rate of step t is that of the first over 1 + decay t.
+        learning_rate: The learning rate of Adam at the first step, for both players.
+        decay: The rate of step t is learning_rate / (1 + decay t).
         batch_size: Points of the data in each step, and as many forgeries.
-        steps: Steps an epoch.
+        steps: Steps in each epoch.
         epochs: How often the generator is evaluated.
         seed: The seed of everything random.
     """
@@ -111,7 +111,7 @@ def played(players: Mapping[str, fn.Layer], params: Params, batch: fn.Batch, pac
     """The loss of each player on noise (inputs) and data (targets), and its gradient in the params of that player."""
     xp = namespace(batch.inputs)
     forged, pull_generator = fn.pullback(players["generator"], params["generator"], batch.inputs)
-    packs = xp.reshape(xp.concat([batch.targets, forged]), (-1, 2 * pack))  # first those of data, then as many others
+    packs = xp.reshape(xp.concat([batch.targets, forged]), (-1, 2 * pack))  # half of data, half forged
     logits, pull_discriminator = fn.pullback(players["discriminator"], params["discriminator"], packs)
     half = logits.shape[0] // 2
     ones, zeros = xp.ones_like(logits[:half]), xp.zeros_like(logits[half:])

@@ -1,4 +1,4 @@
-"""A language model of characters: a transformer or a recurrent network reads a text and says how it goes on.
+"""A language model of characters: a transformer or a recurrent network learns to continue a text.
 
     python -m experiments.language --model gru --text my.txt --context 64
 
@@ -32,14 +32,14 @@ class Config:
     Attributes:
         text: A text file (UTF-8) to learn instead.
         characters: How many characters of the text to take, from its beginning.
-        model: What reads the sequences.
+        model: The network that reads the sequences.
         context: Characters in a sequence, the most that the model reads.
-        features: Numbers that a character is embedded as; all layers of the transformer keep them.
+        features: The width of the embedding, and of all layers of the transformer.
         heads: Heads of attention in each layer of the transformer; they divide the features.
         layers: Layers of the transformer.
         hidden: The size of the recurrent network's state.
-        learning_rate: Of Adam, at the first step.
-        decay: The rate of step t is that of the first over 1 + decay t.
+        learning_rate: The learning rate of Adam at the first step.
+        decay: The rate of step t is learning_rate / (1 + decay t).
         batch_size: Sequences in each step.
         epochs: Passes over the text.
         seed: The seed of everything random.
@@ -98,14 +98,14 @@ def experiment(config: Config) -> Experiment:
 
 
 def transformer_block(features: int, heads: int) -> fn.Layer:
-    """Attention to the places before, then a perceptron at each place; both add to what they read."""
+    """Attention to earlier places, then a perceptron at each place, both as residuals."""
     attention = fn.serial(fn.layer_norm(), fn.attention(heads, causal=True))
     perceptron = fn.serial(fn.layer_norm(), fn.dense(4 * features), fn.gelu(approximate=True), fn.dense(features))
     return fn.serial(fn.residual(attention), fn.residual(perceptron))
 
 
 def help_texts() -> str:
-    """The words that ``help()`` shows, without the lines that only draw."""
+    """The words that ``help()`` shows, without lines of symbols only."""
     lines = (line for topic in topics.values() for line in topic.splitlines() if any(map(str.isalnum, line)))
     return " ".join(" ".join(lines).split())
 
@@ -117,7 +117,7 @@ def sequences(codes: Array, context: int) -> fn.Batch:
 
 
 def continued(model: fn.Layer, params: Params, begin: Array, drawn: Array, temperature: float) -> Array:
-    """The codes ``begin``, and one for each number drawn from [0, 1), from the latest codes, as many as ``begin``."""
+    """``begin`` and a new code for each number drawn from [0, 1); the model reads the latest ``len(begin)`` codes."""
     codes = list(begin)
     for draw in drawn:
         logits = fn.predict(model, params, np.array([codes[-len(begin) :]]))[:, -1]

@@ -3,9 +3,9 @@
     python -m experiments.lenet --dataset mnist --engine jax
 
 LeCun et al. 1998 (Gradient-based learning applied to document recognition) report 0.95 % of test errors on MNIST for
-LeNet-5 and 1.1 % for LeNet-4, both without distorted samples. Ours keeps the sizes of LeNet-5. It has a softmax with
-cross-entropy for the radial basis functions at its end, every map of the second convolution sees all of the first, and
---activation tanh --pooling average are closer to the paper than the defaults.
+LeNet-5 and 1.1 % for LeNet-4, both without distorted samples. Ours has the sizes of LeNet-5, but softmax cross-entropy
+in place of radial basis functions, and a second convolution that sees all maps of the first. --activation tanh
+--pooling average is closer to the paper than the defaults.
 """
 
 from typing import Literal
@@ -28,10 +28,10 @@ class Config:
         dataset: The data set to learn: mnist_5k comes with funcnn, the others are downloaded once.
         data_dir: A local folder with the dataset's files, instead of $FUNCNN_DATA_DIR or a download.
         activation: The activation after every hidden layer.
-        pooling: What is kept of every square of 2 x 2.
+        pooling: What a pool keeps of every 2 x 2 square.
         batch_norm: Normalize the maps of each convolution over the batch (Ioffe and Szegedy 2015).
         learning_rate: The learning rate of the first update.
-        decay: The decay of the learning rate: update t has learning_rate / (1 + decay t).
+        decay: The rate of update t is learning_rate / (1 + decay t).
         batch_size: The number of samples in each update.
         epochs: The number of passes over the training samples.
         seed: The seed of everything random.

@@ -28,28 +28,28 @@ class Config:
 
     Attributes:
         dataset: The data set to learn: mnist_5k comes with funcnn, mnist and fashion_mnist are downloaded once, folder
-            is --data-dir with a folder of images for each label, of which a fifth is held out.
+            is --data-dir with a folder of images for each label, and a fifth of them is held out.
         data_dir: A local folder with the dataset's files, instead of $FUNCNN_DATA_DIR or a download.
         scaling: How pixels are scaled: unit to [0, 1], symmetric to [-1, 1], standard to mean 0 and deviation 1 of each
             over the training samples.
-        hidden: The widths of the hidden layers; without a number the model is linear.
+        hidden: The widths of the hidden layers; without any the model is linear.
         activation: The activation of the hidden layers.
         initializer: The distribution of the initial weights.
         input_dropout: The probability to drop a pixel while training.
         dropout: The probability to drop a hidden unit while training.
-        max_norm: The largest norm of the weights into a unit, if there is one.
+        max_norm: The largest norm of the weights into a unit.
         l2: The strength of an l2 penalty on the weights.
         optimizer: The optimizer.
         momentum: The momentum of sgd and rmsprop.
         learning_rate: The learning rate of the first update.
-        schedule: How the learning rate falls: inverse_time as decay tells, cosine to 0 at the end of the last epoch.
-        decay: The decay of the learning rate: update t has learning_rate / (1 + decay t).
+        schedule: How the learning rate falls: inverse_time by decay, cosine to 0 at the end of the last epoch.
+        decay: The rate of update t is learning_rate / (1 + decay t).
         batch_size: The number of samples in each update.
         epochs: The number of passes over the training samples.
         validation: The share of the training samples to set aside and watch.
-        patience: End after so many epochs without a new best one, by the validation loss if there is one, else by the
+        patience: End after so many epochs without a new best, by the validation loss if there is one, otherwise by the
             training loss.
-        tolerance: How far a loss must fall below the least so far to count as a new best one, for patience.
+        tolerance: A new best, for patience, is below the least loss so far by more than this.
         seed: The seed of everything random.
     """
 
@@ -88,7 +88,7 @@ def experiment(config: Config) -> Experiment:
     """The experiment that ``config`` describes."""
     key = fn.Key(config.seed)
     scaling = "unit" if config.scaling == "standard" else config.scaling
-    split_seed = config.seed if config.dataset == "folder" else 0  # the other data sets are split already
+    split_seed = config.seed if config.dataset == "folder" else 0  # other data sets have a fixed split
     data = load_data(config.dataset, config.data_dir, scaling=scaling, seed=split_seed)
     train, validation = split(key.at("validation"), data.train, config.validation)
     standardized, folded = standardizer(train.inputs) if config.scaling == "standard" else (identity, identity)
@@ -127,7 +127,7 @@ def model_of(config: Config, features: int, classes: int) -> fn.Layer:
 
 
 def optimizer_of(config: Config, samples: int) -> fn.Optimizer:
-    """The optimizer and its schedule, with the bound of the weights if there is one."""
+    """The optimizer with its schedule, and with max_norm if there is one."""
     rate: Any = fn.inverse_time_decay(config.learning_rate, config.decay)
     if config.schedule == "cosine":
         rate = fn.cosine(config.learning_rate, config.epochs * math.ceil(samples / config.batch_size))

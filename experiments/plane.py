@@ -16,14 +16,14 @@ from funcnn.runs.sections import figure_section
 
 
 def sheet(width: float, height: float) -> tuple[Figure, Any]:
-    """An empty figure of so many inches, in the style of a report, and its axes."""
+    """An empty figure of ``width`` by ``height`` inches in the style of a report, and its axes."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         return figure, figure.subplots()
 
 
 def regions(model: fn.Layer, params: Params, points: fn.Batch) -> Section:
-    """The class of every place of the plane, behind ``points``; one logit tells two classes apart."""
+    """The class at every place of the plane, behind ``points``; one logit is enough for two classes."""
     colours = ("tab:blue", "tab:orange", "tab:green")
     side = np.linspace(-1.1, 1.1, 300, dtype=np.float32)
     logits = fn.predict(model, params, np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2))
@@ -37,7 +37,7 @@ def regions(model: fn.Layer, params: Params, points: fn.Batch) -> Section:
 
 
 def cloud(title: str, groups: Mapping[str, Array], note: str = "") -> Section:
-    """The points (count, 2) of each group in a colour of its own."""
+    """The points (count, 2) of each group in its own colour."""
     figure, axes = sheet(6, 5)
     for name, points in groups.items():
         axes.scatter(points[:, 0], points[:, 1], s=5, alpha=0.7, label=name)

@@ -1,6 +1,6 @@
-"""Say what is drawn in images of one's own, by a saved model.
+"""Classify your own images by a saved model.
 
-What the model saw of each image is on a contact sheet: look there when an answer is wrong.
+A contact sheet shows what the model saw of each image: look there when an answer is wrong.
 """
 
 import os
@@ -23,25 +23,28 @@ from funcnn.data.pieces import count_pieces
 from funcnn.errors import require
 from funcnn.layer import shapes_of
 from funcnn.runs.classifier import logits_of
-from funcnn.runs.command import guarded
+from funcnn.runs.drawing import SHAPES
+from funcnn.runs.endings import guarded
 from funcnn.runs.folder import check_new, create
 from funcnn.runs.text import one_line, reason, say
 
 
 @attrs.frozen
 class Command:
-    """Say what is drawn in images, with the probability of every class, and show on a contact sheet what the model saw.
+    """Classify images, with the probability of every class; a contact sheet shows what the model saw.
 
     Attributes:
-        model: A model.safetensors, or the folder of a run that left one.
+        model: A model.safetensors, or the folder of a run that has one.
         images: Image files, and folders of them.
-        ink: Whether the ink is darker or lighter than its ground; auto tells by the border of each image.
-        evaluate: Print the accuracy too; each image must lie in a folder that is named by its label.
+        ink: Whether the ink is darker or lighter than its ground; auto decides by the border of each image.
+        evaluate: Print the accuracy too; each image must be in a folder with the name of its label.
         out: The folder for the contact sheet, new or empty, instead of runs/predict-DATE-TIME.
     """
 
     model: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MODEL")]
-    images: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="IMAGE...")]
+    images: Annotated[
+        tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="IMAGE...", help_behavior_hint="(required)")
+    ]
     ink: Literal["auto", "dark", "light"] = "auto"
     evaluate: bool = False
     out: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
@@ -51,7 +54,7 @@ class Command:
 
 
 def predict(command: Command) -> int:
-    """Answer for every image; gives the exit status, 1 where an image could not be read."""
+    """Print the answer for every image; returns the exit status, 1 if an image could not be read."""
     saved = load_classifier(command.model)
     folders = {path for path in command.images if os.path.isdir(path)}  # noqa: PTH112 a Path's raises for odd names
     paths = list(concat(image_paths(path) if path in folders else [path] for path in command.images))
@@ -68,7 +71,7 @@ def predict(command: Command) -> int:
             answers.append(answer := answer_of(saved, path, command.ink))
         except fn.InputError as error:
             say(f"error: {one_line(error)}", error=True)
-        except (MemoryError, OSError) as error:  # the others are answered all the same
+        except (MemoryError, OSError) as error:  # the others are answered
             say(f"error: {one_line(path)}: {reason(error)}", error=True)
         else:
             say(f"{one_line(path)}: {answer.text}\n{bars(answer.names, answer.probabilities)}\n")
@@ -83,7 +86,7 @@ def predict(command: Command) -> int:
 
 
 def answer_of(saved: fn.SavedModel, path: Path, ink: str) -> Answer:
-    """What the model says of an image."""
+    """The model's answer for an image."""
     seen = read_as_mnist(path, ink)
     pieces = count_pieces(seen)
     remark = f"{pieces} pieces of ink: one digit an image?" if pieces > 1 else ""
@@ -91,12 +94,11 @@ def answer_of(saved: fn.SavedModel, path: Path, ink: str) -> Answer:
 
 
 def load_classifier(path: Path) -> fn.SavedModel:
-    """A saved model, or that of a run's folder, if it takes MNIST's pictures and has a name for each of its outputs."""
+    """A saved model, or that of a run's folder; it must take MNIST's pictures and name each of its outputs."""
     path = path / "model.safetensors" if path.is_dir() else path
     saved = fn.load(path)
-    shapes = ((784,), (28, 28), (28, 28, 1))
-    expected = f"a model of images 28x28, with inputs {', '.join(map(str, shapes))}"
-    require(saved.in_shape in shapes, str(path), expected, saved.in_shape)
+    expected = f"a model of images 28x28, with inputs {', '.join(map(str, SHAPES))}"
+    require(saved.in_shape in SHAPES, str(path), expected, saved.in_shape)
     expected, hint = f"a scaling of {', '.join(SCALINGS)}", "save it with the scaling of its inputs"
     require(saved.scaling in SCALINGS, str(path), expected, repr(saved.scaling), hint)
     _, out_shape = shapes_of(saved.model, saved.in_shape)
@@ -115,7 +117,7 @@ def probabilities(saved: fn.SavedModel, seen: UInt8[Array, "28 28"]) -> Float[Ar
 
 
 def bars(names: Sequence[str], p: Float[Array, " classes"]) -> str:
-    """A line for every class."""
+    """The probabilities as bars, one line for each class."""
     shown = [*map(one_line, names)]
     width = max(map(len, shown))
     shares = zip(shown, p.tolist(), strict=True)
@@ -123,7 +125,7 @@ def bars(names: Sequence[str], p: Float[Array, " classes"]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line: 0 for answers, 1 if there is an image without, 2 for bad arguments, 130 for Ctrl-C."""
+    """The command line: 0 if all images are answered, 1 if not, 2 for bad arguments, 130 for Ctrl-C."""
     return guarded(predict, Command, "python -m experiments.predict", arguments)
 
 

@@ -1,7 +1,7 @@
-"""Published results beside ours: each entry's config is run with some seeds, and all stand in one table.
+"""Published results beside ours: each entry's config is run with some seeds, and one table shows all.
 
-Every run is a folder OUT/NAME/seed=K of :mod:`experiments.mnist`: one that was stopped is resumed, and one that is
-finished is not run again. Ours is the test accuracy after the last epoch: the test samples choose nothing.
+Every run of :mod:`experiments.mnist` has a folder OUT/NAME/seed=K: a stopped run is resumed, a finished one is not run
+again. Ours is the test accuracy after the last epoch: the test samples choose nothing.
 """
 
 import sys
@@ -18,7 +18,7 @@ from experiments.entries import ENTRIES, Entry
 from experiments.mnist import Config, experiment
 from funcnn.errors import require
 from funcnn.runs import Row, folder as files, run
-from funcnn.runs.command import guarded
+from funcnn.runs.endings import guarded
 from funcnn.runs.options import COUNT
 from funcnn.runs.plan import read_plan, structured
 from funcnn.runs.text import columns, say
@@ -28,13 +28,13 @@ HEAD = ("name", "what", "source", "published", "ours", "seeds", "epochs", "minut
 
 @attrs.frozen
 class Command:
-    """Run published results again, and print the table of all that has been run.
+    """Run published results again, and print the table of all finished runs.
 
     Attributes:
-        names: The results to run; without a name the table is printed, which lists them.
-        seeds: Run so many seeds of each, from 0 on, instead of its own number.
+        names: The results to run; without names only the table is printed, which lists them.
+        seeds: Run so many seeds of each, from 0 on, instead of the entry's number.
         out: The folder of the runs.
-        markdown: Print the table as Markdown, with what each result is of.
+        markdown: Print the table as Markdown, with a description of each result.
     """
 
     names: tyro.conf.Positional[tuple[str, ...]] = ()
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def repeat(command: Command) -> int:
-    """Run what is missing, and print the table; gives the exit status."""
+    """Run what is missing, and print the table; returns the exit status."""
     for name in command.names:
         entry = ENTRIES[name]
         say(f"{name}: {entry.what} ({entry.source})", error=True)
@@ -70,7 +70,7 @@ def repeat(command: Command) -> int:
             if outcome.interrupted:
                 say("interrupted: what was learned is saved; the same command goes on", error=True)
                 return 130
-            if outcome.progress is not None:  # or else another process has run it meanwhile
+            if outcome.progress is not None:  # otherwise another process has finished it
                 say(f"  seed {seed}: {outcome.progress.history[-1]['test/accuracy']:.2%}", error=True)
     lines = [HEAD, *(cells(name, entry, command.out / name) for name, entry in ENTRIES.items())]
     narrow = columns([[name, *numbers, source] for name, _, source, *numbers in lines])
@@ -79,7 +79,7 @@ def repeat(command: Command) -> int:
 
 
 def history_of(folder: Path, config: Config) -> Sequence[Row]:
-    """The history of the run in ``folder`` if that has ended, else none; a run of another config is refused."""
+    """The history of a finished run in ``folder``, or an empty one; a run of another config is refused."""
     if not (folder / "config.json").exists():
         return ()
     plan = read_plan(folder)
@@ -90,7 +90,7 @@ def history_of(folder: Path, config: Config) -> Sequence[Row]:
 
 
 def cells(name: str, entry: Entry, parent: Path) -> Sequence[str]:
-    """The line of an entry below ``HEAD``: mean and deviation of what is finished in ``parent``, minutes of a seed."""
+    """The line of an entry below ``HEAD``: mean and deviation over its finished runs in ``parent``, minutes of each."""
     about = [name, entry.what, entry.source, f"{entry.accuracy:g} %"]
     histories = [history for folder in parent.glob("seed=*") if (history := history_of(folder, entry.config))]
     if not histories:

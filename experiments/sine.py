@@ -1,7 +1,7 @@
 """One period of the sine, fitted by two hidden layers.
 
-Chapter 17 of *Neural Networks from Scratch* (Kinsley and Kukieła 2020); each step takes the whole curve. A point counts
-as right where the error is below the curve's deviation over 250.
+Chapter 17 of *Neural Networks from Scratch* (Kinsley and Kukieła 2020); each step takes the whole curve. A point is
+right if its error is below the standard deviation of the curve divided by 250.
 """
 
 import attrs
@@ -24,9 +24,9 @@ class Config:
     Attributes:
         samples: Points of the curve.
         hidden: Units of each hidden layer.
-        learning_rate: Of Adam, at the first step.
-        decay: The rate of step t is that of the first over 1 + decay t.
-        epochs: Of 137 steps each; 73 make the 10,001 steps of the book.
+        learning_rate: The learning rate of Adam at the first step.
+        decay: The rate of step t is learning_rate / (1 + decay t).
+        epochs: Passes of 137 steps; 73 make the 10,001 steps of the book.
         seed: The seed of everything random.
     """
 
@@ -39,7 +39,7 @@ class Config:
 
 
 def experiment(config: Config) -> Experiment:
-    """The sine, fitted as ``config`` says."""
+    """The experiment that ``config`` describes."""
     data = sine(config.samples)
     layers = dense(config.hidden, 0.1), fn.relu(), dense(config.hidden, 0.1), fn.relu()
     model = fn.serial(*layers, dense(1, 0.1))

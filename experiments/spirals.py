@@ -17,13 +17,13 @@ class Config:
     """Three arms of a spiral, told apart with dropout and an l2 penalty, on the whole set at once.
 
     Attributes:
-        samples: Points of each arm to learn; 100 others of each are for the test.
+        samples: Points of each arm to learn; 100 others of each arm are for the test.
         hidden: Units of the hidden layer.
         dropout: The share of hidden units that a step drops.
         l2: The penalty of the weights and biases of the first layer.
-        learning_rate: Of Adam, at the first step.
-        decay: The rate of step t is that of the first over 1 + decay t.
-        epochs: Of 137 steps each; 73 make the 10,001 steps of the book.
+        learning_rate: The learning rate of Adam at the first step.
+        decay: The rate of step t is learning_rate / (1 + decay t).
+        epochs: Passes of 137 steps; 73 make the 10,001 steps of the book.
         seed: The seed of everything random.
     """
 
@@ -38,7 +38,7 @@ class Config:
 
 
 def experiment(config: Config) -> Experiment:
-    """The spirals, learned as ``config`` says."""
+    """The experiment that ``config`` describes."""
     key = fn.Key(config.seed).at("spirals")
     train, test = (spiral(key.at(name), count, 3) for name, count in (("train", config.samples), ("test", 100)))
     model = fn.serial(dense(config.hidden), fn.relu(), fn.dropout(config.dropout), dense(3))

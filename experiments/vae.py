@@ -1,4 +1,4 @@
-"""A variational autoencoder lays digits or clothes on a plane.
+"""A variational autoencoder arranges digits or clothes on a plane.
 
     python -m experiments.vae --dataset mnist --epochs 20
 
@@ -28,13 +28,13 @@ TERMS = ("loss", "reconstruction", "divergence")
 
 @attrs.frozen
 class Config:
-    """A variational autoencoder lays digits or clothes out on a plane, and draws new ones.
+    """A variational autoencoder arranges digits or clothes on a plane, and draws new ones.
 
     Attributes:
         dataset: The images to learn: mnist_5k comes with funcnn, the others are downloaded once.
         hidden: Units of the hidden layer of encoder and decoder.
-        latent: Numbers of a code; the report shows the plane of two.
-        learning_rate: Of Adam.
+        latent: Numbers in a code; if there are two, the report shows their plane.
+        learning_rate: The learning rate of Adam.
         batch_size: Images in each step.
         epochs: Passes over the training images.
         seed: The seed of everything random.
@@ -101,7 +101,7 @@ def experiment(config: Config) -> Experiment:
 
 
 def bound(parts: Mapping[str, fn.Layer], params: Params, x: Array, noise: Array) -> tuple[Row, Callable[[], Params]]:
-    """The loss and its two terms in nats an image, at the codes mean + deviation * noise; and its gradient."""
+    """The loss and its two terms in nats per image, at the codes mean + deviation * noise, and the loss's gradient."""
     xp, (rows, latent) = namespace(x), noise.shape
     statistics, pull_encoder = fn.pullback(parts["encoder"], params["encoder"], x)
     mean, log_variance = statistics[:, :latent], statistics[:, latent:]

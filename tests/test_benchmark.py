@@ -76,7 +76,7 @@ def test_what_stops_it_leaves_the_tables_of_what_there_is(tmp_path, monkeypatch,
             raise stop
         return {"seconds": [0.25], "losses": [1.0], "params": 4}
 
-    monkeypatch.setattr(contest, "told_by_process", told)
+    monkeypatch.setattr(contest, "in_process", told)
     command = ["--workloads", "wide", "--peers", "funcnn", "floor", *SMALL, "--no-growth", "--out", str(tmp_path)]
     assert main(command) == status
     printed = capsys.readouterr()
@@ -114,7 +114,7 @@ def test_what_takes_too_long_is_reported_and_not_tried_again(tmp_path, capsys, m
 @pytest.mark.parametrize("printed", ["", "1.0\nhelp is at hand\n"])
 def test_a_process_that_tells_no_measurement_has_failed(monkeypatch, tmp_path, printed):
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0, printed, ""))
-    told = contest.told_by_process(tmp_path / "start-up", "funcnn", 100, 1)
+    told = contest.in_process(tmp_path / "start-up", "funcnn", 100, 1)
     assert told == {"failure": "its last line is no measurement"}
 
 
@@ -185,7 +185,7 @@ def test_a_peer_that_leaves_work_out_is_caught(tmp_path, monkeypatch, fault):
         return changed
 
     def told(peer):
-        (loss,), beginning = child.told(task, numpy_loop.training(task).run(np.arange(256)), targets)
+        (loss,), beginning = child.losses_of(task, numpy_loop.training(task).run(np.arange(256)), targets)
         assert len(beginning) == child.BEGINNING
         return measurements(peer, (1.0,), loss=loss, beginning=beginning)
 
@@ -197,9 +197,9 @@ def test_a_peer_that_leaves_work_out_is_caught(tmp_path, monkeypatch, fault):
 
 def test_a_peer_that_leaves_batches_out_ends_with_an_error(tmp_path):
     task = Task(Workload(batch=16, samples=250), None, None, tmp_path)
-    assert child.told(task, [0.0] * 15 + [1.0], None) == ([10 / 250], [0.0] * child.BEGINNING)
+    assert child.losses_of(task, [0.0] * 15 + [1.0], None) == ([10 / 250], [0.0] * child.BEGINNING)
     with pytest.raises(ValueError, match="expected losses of 16 steps, got 15"):
-        child.told(task, [0.5] * 15, None)
+        child.losses_of(task, [0.5] * 15, None)
 
 
 @pytest.mark.parametrize("module", sorted({peer.module for peer in PEERS.values()}))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import attrs
 import pytest
+import tyro
 
 import funcnn as fn
 from funcnn import InputError
@@ -94,8 +95,16 @@ def test_train_may_be_left_out(whole, tmp_path):
     assert read_run(tmp_path / "run").digest == read_run(whole).digest
 
 
-OPTION_OF = {"": "--rate FLOAT The learning rate. (default: 0.1)", "resume ": "--epochs", "reproduce ": "--tolerance"}
-OPTION_OF |= {"sweep ": "--vary", "compare ": "RUN...", "export ": "RUN Its folder, or a model in it. (required)"}
+OPTION_OF = {
+    "": "--rate FLOAT The learning rate. (default: 0.1)",
+    "resume ": "RUN The folder of the run. (required)",
+    "reproduce ": "--tolerance",
+}
+OPTION_OF |= {
+    "sweep ": "--vary",
+    "compare ": "RUN... The folders of runs, or folders that contain them. (required)",
+    "export ": "RUN Its folder, or a model in it. (required)",
+}
 
 
 @pytest.mark.parametrize(("verb", "option"), OPTION_OF.items())
@@ -110,7 +119,7 @@ def test_every_verb_has_help(capsys, verb, option):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("trian", "Unrecognized options: trian"),
+        ("trian", "expected an option or a verb, train, resume, reproduce, sweep, compare, export, got trian"),
         ("--colour red", "Unrecognized options: --colour, red"),
         ("--vary width 1", "Unrecognized options: --vary, width, 1"),
         ("--width x", "Error parsing --width: invalid literal for int()"),
@@ -158,6 +167,19 @@ def test_what_does_not_fit_is_refused_in_one_line_before_anything_is_loaded(whol
 def test_a_finished_run_has_nothing_left_to_do(whole, capsys):
     assert command("resume", whole) == 0
     assert capsys.readouterr().out == f"nothing to do: the run in {whole} is finished\n"
+
+
+def test_a_finished_run_whose_config_was_edited_is_refused(folder, capsys):
+    config = folder / "config.json"
+    config.write_text(config.read_text().replace('"seed": 0', '"seed": 1'))
+    assert command("resume", folder) == 1
+    assert "expected a checkpoint of this config and key, got that of another run" in refusal(capsys)
+
+
+def test_help_is_the_same_where_a_run_is_named(whole, capsys):
+    assert command("resume", "--help") == command("resume", whole, "--help") == 0
+    told = capsys.readouterr().out
+    assert told == 2 * told[: len(told) // 2]
 
 
 def test_a_run_is_made_longer_to_the_bytes_of_one_that_was_asked_for_at_once(folder, tmp_path):
@@ -281,6 +303,12 @@ def test_a_config_of_any_fields_is_recorded_resumed_and_reproduced(tmp_path, con
     plan = read_run(tmp_path / "run").plan
     assert (plan.experiment, plan.version, plan.config) == ("mine", 3, recorded)
     assert command("resume", tmp_path / "run", **how) == command("reproduce", tmp_path / "run", **how) == 0
+
+
+def test_a_field_may_be_positional(tmp_path):
+    config = a_class(width=(tyro.conf.Positional[int], {"default": 1}), seed=(int, {"default": 0}))
+    assert command(3, "--out", tmp_path / "run", of=quick, config=config) == 0
+    assert read_run(tmp_path / "run").config == {"width": 3, "seed": 0}
 
 
 def test_a_field_without_a_default_must_be_told(capsys):

@@ -160,7 +160,7 @@ def test_runs_are_found_below_folders_or_refused(runs, tmp_path, capsys):
 
     (tmp_path / "empty").mkdir()
     assert compare(f"{tmp_path}/empty") == 1
-    assert "expected the folder of a run, or one that holds such, got no config.json in it" in capsys.readouterr().err
+    assert "a run, or one that contains runs, got no config.json in it" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
         compare()
     assert "RUN...: expected at least one folder, got none" in capsys.readouterr().err

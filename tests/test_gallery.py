@@ -136,6 +136,13 @@ def test_the_list_names_every_module_that_can_be_run():
     assert lists == [[*QUICK], ["benchmark", "predict", "published"]]
 
 
+def test_whoever_reads_the_list_may_go():
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-m", "experiments"], cwd=FOLDER.parent, **pipes) as process:
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait(timeout=60)) == ("", 141)
+
+
 @pytest.mark.parametrize("columns", [60, 80, 200])
 def test_the_list_fits_its_terminal(columns):
     lines = gallery.listing(columns).splitlines()

@@ -2,6 +2,9 @@
 
 import math
 import shutil
+import sys
+import warnings
+from types import SimpleNamespace
 
 import attrs
 import numpy as np
@@ -220,3 +223,18 @@ def test_what_is_printed_is_what_is_asked_for_and_a_resumed_run_has_its_heading(
     assert [line.split()[0] for line in printed[4:]] == ["3", "4"]
     mine = {"show": lambda progress, first: f"{progress.history[-1]['epoch']} {first}"}
     assert shown(capsys, adversarial(epochs=6), tmp_path / "run", **mine)[2:] == ["5 True", "6 False"]
+
+
+def test_a_notebook_without_widgets_gets_no_warning(tmp_path, monkeypatch):
+    """The bar is one of text there."""
+    for name in ("tqdm.auto", "tqdm.autonotebook", "tqdm.notebook"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    monkeypatch.setitem(sys.modules, "ipykernel.zmqshell", SimpleNamespace())  # how tqdm knows a notebook
+    kernel = SimpleNamespace(config={"IPKernelApp": {}})
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: kernel, version_info=(9, 0)))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        carried_out(regression(), tmp_path / "run")
+    assert [str(each.message) for each in caught] == []
+    assert sys.modules["tqdm.auto"].tqdm.__module__ == "tqdm.asyncio"

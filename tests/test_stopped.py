@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from funcnn.runs import Options, folder as files, read_run, stream
-from funcnn.runs.signals import ENDINGS, orderly, uninterrupted
+from funcnn.runs.endings import ENDINGS, orderly, uninterrupted
 from funcnn.runs.stream import beginning
 from tests.kills import QUICK, Command, main
 from tests.scripts import PIPES, begun, ended, ran, written

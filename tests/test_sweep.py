@@ -24,7 +24,7 @@ from experiments import mnist
 from experiments.digits import load_data
 from funcnn.data import write_image
 from funcnn.runs import main, sweep as sweeping
-from funcnn.runs.sweep import configs
+from funcnn.runs.grid import configs
 from tests.scripts import begun, called, ended, python, written
 from tests.small_experiments import assert_same, by_hand, carried_out, regression
 
@@ -202,6 +202,13 @@ def test_a_script_that_workers_cannot_import_is_told(wave):
     assert end.returncode == 1
     text = "error: sweep: expected processes that start, got Nanny failed to start.; call main below `if"
     assert end.stderr.splitlines()[-1].startswith(text)
+
+
+def test_a_run_that_raises_is_one_line_without_the_traceback_that_dask_logs(wave):
+    end = ended(wave, "sweep", "--width", 10**11, "--seeds", 0, "--workers", 1, "--out", "raises")
+    assert end.returncode == 1
+    (line,) = end.stderr.splitlines()
+    assert line.startswith("error: seed=0: MemoryError: Unable to allocate")
 
 
 def test_a_killed_workers_run_is_repeated_and_a_script_imports_its_experiment(wave, of_one_worker, tmp_path):

@@ -21,15 +21,16 @@ from experiments.benchmark.tables import Results, disagreements, seconds, text
 from experiments.benchmark.workloads import GROWTH, INSTALLED_SIZE, NAMES
 from funcnn.errors import is_count, is_real, is_size, require
 from funcnn.runs import folder as files
-from funcnn.runs.command import guarded
+from funcnn.runs.endings import guarded
 from funcnn.runs.environment import environment
 from funcnn.runs.figures import write_png
+from funcnn.runs.options import COUNT
 from funcnn.runs.plan import read_json, structured, write_json
 
 PEERS_STAND_ON = ("jax", "jaxlib", "optax", "torch", "scikit-learn", "scipy", "keras")
 
 TUNING = ("GLIBC_", "JAX_", "KERAS_", "MALLOC_", "MKL_", "OMP_", "OPENBLAS_", "TORCH", "XLA_")
-"""How the names of variables begin that tools read."""
+"""Prefixes of the environment variables that tools read."""
 
 
 @attrs.frozen
@@ -37,19 +38,19 @@ class Command:
     """Measure funcnn and its peers on the same work, in turn, and compare them.
 
     Attributes:
-        workloads: What is run, instead of all.
-        peers: Who takes part, instead of all.
-        repeats: How many rounds.
-        threads: How many each process has, instead of one per core.
+        workloads: The workloads to run, instead of all.
+        peers: The peers that take part, instead of all.
+        repeats: The number of rounds.
+        threads: The threads of each process, instead of one per core.
         growth: Measure how time and memory grow, once, at the end.
         out: The folder of the results, instead of runs/benchmark-DATE-TIME.
-        dataset: Whose training samples; of mnist_5k there are few, for a trial.
+        dataset: The data set of the training samples; mnist_5k has few, for a trial.
         draw: Print the tables and draw the pictures of this benchmark.json again, and run nothing.
     """
 
     workloads: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...")] = NAMES
     peers: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...")] = tuple(PEERS)
-    repeats: int = 5
+    repeats: int = attrs.field(default=5, validator=COUNT)
     threads: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     growth: bool = True
     out: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
@@ -60,14 +61,13 @@ class Command:
         for option, given, known in (("--workloads", self.workloads, NAMES), ("--peers", self.peers, tuple(PEERS))):
             unknown = [name for name in given if name not in known]
             require(not unknown, option, f"some of {', '.join(known)}", ", ".join(unknown))
-        require(is_count(self.repeats), "--repeats", "a positive whole number", self.repeats)
         cores = len(contest.available_cores())
         fits = self.threads is None or (is_count(self.threads) and self.threads <= cores)
         require(fits, "--threads", f"a whole number from 1 to {cores}, the cores here", self.threads)
 
 
 def benchmark(command: Command) -> int:
-    """Carry it out, or read it again; gives the exit status."""
+    """Run the benchmark, or read its results again; returns the exit status."""
     if command.draw is not None:
         return show(read(command.draw), command.draw.parent)
     data = fn.load_dataset(command.dataset)
@@ -77,7 +77,7 @@ def benchmark(command: Command) -> int:
     require(bool(plan or sized), "--peers", "some that take part in the workloads", ", ".join(command.peers))
     cores = len(contest.available_cores())
     threads = command.threads or cores
-    surroundings: dict[str, Any] = {  # what changes speed, beside the environment of any run
+    surroundings: dict[str, Any] = {  # what changes speed, beside a run's environment
         **environment({"train": data.train, "test": data.test}, Path(__file__)),
         "peers": {name: next((one.version for one in distributions(name=name)), None) for name in PEERS_STAND_ON},
         "variables": {name: value for name, value in sorted(os.environ.items()) if name.startswith(TUNING)},
@@ -96,16 +96,16 @@ def benchmark(command: Command) -> int:
                 results = attrs.evolve(results, measurements=(*results.measurements, measurement))
                 write_json(out / "benchmark.json", results)
                 if bar.disable:  # no terminal
-                    told = measurement.status or f"{seconds([measurement]):.3g} s"
+                    result = measurement.status or f"{seconds([measurement]):.3g} s"
                     place = f"round {1 + measurement.round}: {measurement.workload}, {measurement.peer}"
-                    print(f"{place}: {told}", file=sys.stderr)
-    finally:  # the tables of what there is, whatever stopped it
+                    print(f"{place}: {result}", file=sys.stderr)
+    finally:  # even if it was stopped
         status = show(results, out)
     return status
 
 
 def show(results: Results, out: Path) -> int:
-    """Print the tables and draw the pictures; 1 if peers that should agree do not, or one failed."""
+    """Print the tables and draw the pictures; returns 1 if a peer failed or disagrees, else 0."""
     print(text(results))
     for name, draw in {"ratios.png": pictures.ratios, "growth.png": pictures.growth}.items():
         if (figure := draw(results.measurements)) is not None:
@@ -119,7 +119,7 @@ def read(path: Path) -> Results:
     """The results in a file.
 
     Raises:
-        InputError: It holds none.
+        InputError: The file has no valid results.
     """
     results = structured(str(path), read_json(path), Results)
     environment = results.environment

@@ -1,6 +1,6 @@
 """Measures one peer on one workload: ``python -m experiments.benchmark.child FOLDER/WORKLOAD PEER SAMPLES``.
 
-The process imports what its peer needs and nothing else. It prints one line of JSON.
+The process imports only what its peer needs. It prints one line of JSON.
 """
 
 import gc
@@ -21,13 +21,13 @@ from experiments.benchmark.workloads import Task, workload_of
 PARAMS, INPUTS, TARGETS, ORDERS = "params.npz", "inputs.npy", "targets.npy", "orders.npy"
 
 BEGINNING = 5
-"""How many steps' losses are told one by one."""
+"""The number of steps whose losses are recorded one by one."""
 
 
 def measure(folder: Path, name: str, samples: int) -> dict[str, Any]:
-    """An epoch a row of the orders, each timed but the first, in which all happens that happens once.
+    """Run an epoch for each row of the orders, and time all but the first, which includes all that happens once.
 
-    The memory of training is the peak while the epochs are timed, less what the imports and the samples took.
+    The memory of training is the peak while the epochs are timed, minus the memory of imports and samples.
     """
     peer, workload = PEERS[name], workload_of(folder.name, samples)
     module: Any = importlib.import_module(f"experiments.benchmark.peers.{peer.module}")
@@ -37,19 +37,19 @@ def measure(folder: Path, name: str, samples: int) -> dict[str, Any]:
     first, *orders = np.load(folder / ORDERS)
     modes = [peer.mode] if peer.mode else []
     del inputs  # the peer has them, or a copy
-    gc.collect()  # what held them for the copying lets them go
+    gc.collect()  # frees what the copying still holds
     before = memory("VmRSS")
     ready = module.inference(task) if workload.kind == "inference" else module.training(task, *modes)
-    losses, beginning = told(task, ready.run(first), targets)
+    losses, beginning = losses_of(task, ready.run(first), targets)
     peak_at_first = memory("VmHWM")
-    with suppress(OSError):  # where it is refused, the peak stays that of the whole life
+    with suppress(OSError):  # resets the peak; otherwise it includes the time before
         Path("/proc/self/clear_refs").write_text("5")
     seconds = []
     for order in orders:
         start = time.perf_counter()
         value = ready.run(order)
         seconds.append(time.perf_counter() - start)
-        losses += told(task, value, targets)[0]
+        losses += losses_of(task, value, targets)[0]
         del value  # outputs are large
     peak = memory("VmHWM")
     return {
@@ -64,14 +64,14 @@ def measure(folder: Path, name: str, samples: int) -> dict[str, Any]:
 
 
 def first_rows(path: Path, count: int) -> Any:
-    """The first rows of a file; the others are not read, and take no memory.
+    """The first rows of a file; the others are not read.
 
-    They begin at a multiple of 64 bytes, as :func:`funcnn.load_dataset` has them: JAX need not copy them.
+    They begin at a multiple of 64 bytes, as in :func:`funcnn.load_dataset`, so that JAX need not copy them.
     """
     stored = np.load(path, mmap_mode="r")  # for its header
     shape = (count, *stored.shape[1:])
     size = math.prod(shape) * stored.itemsize
-    buffer = np.empty(size + 64, np.uint8)  # as funcnn.arrays does, which a peer's process need not import
+    buffer = np.empty(size + 64, np.uint8)  # as in funcnn.arrays, which a peer's process need not import
     start = -buffer.ctypes.data % 64
     with path.open("rb") as file:
         file.seek(stored.offset)
@@ -80,8 +80,8 @@ def first_rows(path: Path, count: int) -> Any:
     return buffer[start : start + size].view(stored.dtype).reshape(shape)
 
 
-def told(task: Task, value: Any, targets: Any) -> tuple[list[float], list[float]]:
-    """The mean of an epoch's losses, if there are any, and those of its first steps; of outputs, the rate of errors.
+def losses_of(task: Task, value: Any, targets: Any) -> tuple[list[float], list[float]]:
+    """The mean of an epoch's losses, if there are any, and those of its first steps; for inference, the error rate.
 
     Raises:
         ValueError: Some batches have no loss.
@@ -99,7 +99,7 @@ def told(task: Task, value: Any, targets: Any) -> tuple[list[float], list[float]
 
 
 def memory(name: str) -> int | None:
-    """The bytes of VmRSS, what the process has now, or VmHWM, the most it had; None where Linux does not tell."""
+    """The bytes of VmRSS, the present memory, or VmHWM, its peak; None on other systems than Linux."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""All peers on all workloads in turn, round after round, each measurement in a process of its own."""
+"""All peers on all workloads, round after round, each measurement in a process of its own."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from funcnn import tree
 
 TIMED_EPOCHS = 3
 TIME_LIMIT = 900
-"""The seconds after which a process has failed."""
+"""A process that takes more seconds has failed."""
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,18 +33,18 @@ GROWING = ("funcnn", "funcnn-jax-epoch", "torch-fused", "floor")
 
 @attrs.frozen
 class Measurement:
-    """What one process told.
+    """The result of one process.
 
     Attributes:
         workload: Its name.
         peer: Its name.
         round: Counts from 0.
-        seconds: Of every timed epoch, or until the first step was done.
-        losses: Of every epoch, the first included.
-        beginning: The losses of the first steps, where they are told.
-        peak: The most memory that the process had, in bytes.
-        added: The most that it had while epochs were timed, less what it had with imports and samples alone.
-        program: What a compiled program takes, where its peer tells.
+        seconds: The times of the timed epochs, or the time until the first step was done.
+        losses: The losses of all epochs, with the first.
+        beginning: The losses of the first steps, if the peer gives them.
+        peak: The peak memory of the process, in bytes.
+        added: The peak while epochs were timed, minus the memory of imports and samples.
+        program: The bytes of a compiled program, if the peer gives them.
         params: The bytes of the params.
         failure: The last line of a process that failed.
     """
@@ -63,7 +63,7 @@ class Measurement:
 
     @property
     def status(self) -> str:
-        """How its process failed, in short; empty if it did not."""
+        """How the process failed, in short; empty if it did not."""
         not_installed = self.failure.startswith("ModuleNotFoundError")
         return "not installed" if not_installed else "failed" if self.failure else ""
 
@@ -71,9 +71,10 @@ class Measurement:
 def plan_of(
     workloads: Sequence[str], peers: Sequence[str], repeats: int, growth: Sequence[str] = ()
 ) -> list[tuple[int, str, str]]:
-    """The round, the workload and the peer of each measurement, in their order.
+    """The round, the workload and the peer of each measurement, in order.
 
-    Round after round, each begun at another place, so that nobody always follows the same; and once what grows.
+    Each round begins at another place, so that no peer always follows the same one. The growing workloads come once, at
+    the end.
     """
     once = [
         (name, peer)
@@ -89,20 +90,20 @@ def plan_of(
 def measured(
     plan: Iterable[tuple[int, str, str]], train: fn.Batch, scratch: Path, threads: int
 ) -> Iterator[Measurement]:
-    """The measurements of the plan, as they end; what has failed once is not tried again."""
+    """The measurements of the plan, as they end; after a failure, that peer is not tried on that workload again."""
     np.save(scratch / child.INPUTS, train.inputs)
     np.save(scratch / child.TARGETS, train.targets)
     failed: set[tuple[str, str]] = set()
     for number, name, peer in plan:
         if (name, peer) not in failed:
-            told = told_by_process(scratch / name, peer, len(train.inputs), threads)
-            if "failure" in told:
+            result = in_process(scratch / name, peer, len(train.inputs), threads)
+            if "failure" in result:
                 failed.add((name, peer))
-            yield Measurement(name, peer, number, **told)
+            yield Measurement(name, peer, number, **result)
 
 
 def prepare(folder: Path, samples: int) -> None:
-    """Write what a workload begins with, if it is not there: its params, and the orders of its epochs."""
+    """Write the first params of a workload and the orders of its epochs, if they are not there."""
     if not folder.exists():
         folder.mkdir()
         workload = workload_of(folder.name, samples)
@@ -111,8 +112,8 @@ def prepare(folder: Path, samples: int) -> None:
         np.save(folder / child.ORDERS, [key.permutation(workload.samples) for key in keys])
 
 
-def told_by_process(folder: Path, peer: str, samples: int, threads: int) -> dict[str, Any]:
-    """The fields of a measurement that a process of its own tells, or its failure."""
+def in_process(folder: Path, peer: str, samples: int, threads: int) -> dict[str, Any]:
+    """The fields of a measurement that a process of its own prints, or its failure."""
     if folder.name == START_UP:
         script = ["-c", FIRST_STEPS[peer]]
     else:
@@ -120,24 +121,23 @@ def told_by_process(folder: Path, peer: str, samples: int, threads: int) -> dict
         script = ["-m", child.__name__, str(folder), peer, str(samples)]
     limits = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
     how: Any = {"cwd": ROOT, "env": {**os.environ, **limits}, "capture_output": True, "text": True, "check": True}
-    told: dict[str, Any]
     try:
         with on_cores(threads):
             ended = subprocess.run([sys.executable, *script, str(time.time())], timeout=TIME_LIMIT, **how)
-        told = json.loads(ended.stdout.splitlines()[-1])
+        result: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+        return result
     except subprocess.CalledProcessError as error:
         lines = [f"exit status {error.returncode}", *filter(str.strip, error.stderr.splitlines())]
-        told = {"failure": next((line for line in reversed(lines) if "Error: " in line), lines[-1])}
+        return {"failure": next((line for line in reversed(lines) if "Error: " in line), lines[-1])}
     except (IndexError, json.JSONDecodeError):
-        told = {"failure": "its last line is no measurement"}
+        return {"failure": "its last line is no measurement"}
     except subprocess.TimeoutExpired:
-        told = {"failure": f"not done after {TIME_LIMIT} seconds"}
-    return told
+        return {"failure": f"not done after {TIME_LIMIT} seconds"}
 
 
 @contextmanager
 def on_cores(count: int) -> Iterator[None]:
-    """Processes that start inside have the first so many cores, where the system can tell them."""
+    """Processes that start inside have the first ``count`` cores, if the system can set them."""
     before, allow = available_cores(), getattr(os, "sched_setaffinity", lambda process, cores: None)
     allow(0, before[:count])
     try:
@@ -147,5 +147,5 @@ def on_cores(count: int) -> Iterator[None]:
 
 
 def available_cores() -> list[int]:
-    """The numbers of those that this process may use."""
+    """The numbers of the cores that this process may use."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [*range(os.cpu_count() or 1)]

@@ -1,6 +1,6 @@
-"""A script a tool, as a user would write it: a network and a batch of noise, one training step, and the time it took.
+"""A script for each tool, as a user would write it: a network, a batch of noise, one training step, and its time.
 
-They are strings, since a process that imported more than its tool would be slower for it.
+They are strings, so that a process imports its tool only.
 """
 
 from collections.abc import Mapping
@@ -82,4 +82,4 @@ FIRST_STEPS: Mapping[str, str] = {
     peer: f"import sys, time\n{step}\nprint(f'{{{{\"seconds\": [{{time.time() - float(sys.argv[1])}}]}}}}')"
     for peer, step in _STEPS.items()
 }
-"""By peer, the script, which is told when its process was started, and prints the seconds since then as JSON."""
+"""The script of each peer; its argument is the start time of its process, and it prints the seconds since as JSON."""

@@ -1,4 +1,4 @@
-"""What a tool takes on the disk, with all that it requires."""
+"""The size of an installed tool with all its requirements."""
 
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, distribution
@@ -11,9 +11,9 @@ import funcnn
 
 
 def installed_bytes(requirements: Iterable[str]) -> int | None:
-    """The bytes of all installed files; None where one of the tools or what it requires is not installed.
+    """The bytes of all installed files; None if a tool or a requirement is not installed.
 
-    Of funcnn, which may be a clone, the package's folder counts; compiled Python counts nowhere.
+    For funcnn, which may be a clone, only the package's folder counts. Compiled Python does not count.
     """
     files: list[Path] = []
     try:
@@ -27,7 +27,7 @@ def installed_bytes(requirements: Iterable[str]) -> int | None:
 
 
 def closure(requirement: str) -> set[str]:
-    """The names of the distributions that installing ``requirement`` brings here, itself among them.
+    """The names of the distributions that installing ``requirement`` brings, with its own.
 
     >>> "numpy" in closure("funcnn"), "matplotlib" in closure("funcnn")
     (True, False)

@@ -1,4 +1,4 @@
-"""The results drawn: every peer's time beside funcnn's, and how time and memory grow."""
+"""Pictures of the results: each peer's time beside funcnn's, and the growth of time and memory."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,7 +24,7 @@ LOOKS: Mapping[str, Any] = {
 
 
 def ratios(measurements: Sequence[Measurement]) -> Figure | None:
-    """For each workload of training, the time of each peer as a multiple of funcnn's on NumPy, with its spread."""
+    """For each training workload, the time of each peer as a multiple of funcnn's on NumPy, with its range."""
     tables = {name: by_peer(measurements, name) for name, work in WORKLOADS.items() if work.kind in TRAINING}
     drawn = {name: table for name, table in tables.items() if table.get("funcnn")}
     if not drawn:
@@ -46,7 +46,7 @@ def ratios(measurements: Sequence[Measurement]) -> Figure | None:
 
 
 def growth(measurements: Sequence[Measurement]) -> Figure | None:
-    """Seconds of a step and memory of training against what grows, all logarithmic."""
+    """Seconds of a step and memory of training against each size that grows, on logarithmic axes."""
     if not any(measurement.workload in GROWTH for measurement in measurements):
         return None
     sizes = groupby(lambda name: name.partition("=")[0], GROWTH)
@@ -74,13 +74,13 @@ def growth(measurements: Sequence[Measurement]) -> Figure | None:
 
 
 def _draw_ratios(axes: Axes, table: Mapping[str, Sequence[Measurement]], peers: Sequence[str]) -> None:
-    told: Any = {"textcoords": "offset points", "va": "center", "fontsize": 7, "bbox": {"color": "white", "pad": 0.3}}
+    label: Any = {"textcoords": "offset points", "va": "center", "fontsize": 7, "bbox": {"color": "white", "pad": 0.3}}
     for place, peer in enumerate(peers):
         if found := ratio(table.get(peer, ()), table["funcnn"]):
             colour = BLUE if peer.startswith("funcnn") else "#808080" if peer == "floor" else ORANGE
             axes.plot([found.low, found.high], [place, place], color=colour, linewidth=2.5, alpha=0.5)
             axes.plot(found.value, place, "o", color=colour, markersize=4)
-            axes.annotate(f"{found.value:.2f}", (found.high, place), (4, 0), **told)
+            axes.annotate(f"{found.value:.2f}", (found.high, place), (4, 0), **label)
     axes.axvline(1.0, color="black", linewidth=0.8)
     axes.set(xscale="log", yticks=range(len(peers)), yticklabels=peers, ylim=(len(peers) - 0.5, -0.5))
     axes.margins(x=0.2)

@@ -1,4 +1,4 @@
-"""The results as text: a Markdown table a workload, and what is wrong with them."""
+"""The results as text: a Markdown table for each workload, and the faults."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -14,7 +14,7 @@ from experiments.benchmark.peers import PEERS, TRAINING
 from experiments.benchmark.workloads import INSTALLED_SIZE, START_UP, WORKLOADS
 
 REFERENCES = (("funcnn", "funcnn"), ("compiled funcnn", "funcnn-jax-epoch"), ("compiled funcnn", "funcnn-jax"))
-"""Whom the peers are compared with, where it takes part: how it is called, and its name."""
+"""The peers to compare with, if they take part: title and name."""
 
 _TORCH = ("torch-eager", "torch-foreach", "torch-fused", "torch-compile")
 
@@ -25,10 +25,10 @@ IN_SHORT: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "compiled funcnn / JAX + Optax": ("funcnn-jax-epoch", ("jax-optax-step", "jax-optax-scan")),
     "compiled funcnn / floor": ("funcnn-jax-epoch", ("floor",)),
 }
-"""What one wants to know first: a peer, and others of which the fastest is taken."""
+"""The first table: by title, a peer and others; the fastest of these is compared."""
 
 AGREEMENT, OWN_BATCHES_AGREEMENT = 1e-3, 0.25
-"""How far a loss may be from the first peer's: so much, and so much of it for batches of its own."""
+"""The largest difference of a loss from the first peer's; for a peer with its own batches, relative to that loss."""
 
 HOW_TO_READ = """\
 {processor}, {threads} threads. Seconds are the median; a ratio above 1 says that the peer is faster, and its brackets
@@ -39,13 +39,13 @@ it, and program is what the compiled program alone takes."""
 
 @attrs.frozen
 class Results:
-    """All that a benchmark found.
+    """The results of a benchmark.
 
     Attributes:
         environment: Where it ran.
         settings: The command.
-        measurements: Of the contest and of growth, in the order in which they were made.
-        sizes: The bytes of installed tools, by peer; None for what is not installed.
+        measurements: The measurements of contest and growth, in order.
+        sizes: The bytes of installed tools, by peer; None for a tool that is not installed.
     """
 
     environment: dict[str, Any]
@@ -76,7 +76,7 @@ def seconds(measurements: Sequence[Measurement]) -> float:
 
 
 def ratio(above: Sequence[Measurement], below: Sequence[Measurement]) -> Ratio | None:
-    """Of the seconds of one peer to those of another, over the rounds of both; None if there are none.
+    """The ratio of the seconds of two peers over their common rounds; None if there are none.
 
     >>> print(ratio([Measurement("w", "p", r, (2.0 + r,)) for r in (0, 1)], [Measurement("w", "q", 0, (4.0,))]))
     0.50 [0.50, 0.50]
@@ -90,13 +90,13 @@ def ratio(above: Sequence[Measurement], below: Sequence[Measurement]) -> Ratio |
 
 
 def by_peer(measurements: Sequence[Measurement], workload: str) -> Mapping[str, list[Measurement]]:
-    """The measurements of a workload that were made, by peer in the order of their table; a failed peer has none."""
+    """The measurements of a workload by peer, in the order of PEERS; a failed peer has an empty list."""
     found = groupby(attrgetter("peer"), (m for m in measurements if m.workload == workload))
     return {peer: [m for m in found[peer] if not m.failure] for peer in PEERS if peer in found}
 
 
 def text(results: Results) -> str:
-    """All tables, under their headings, and what is wrong."""
+    """All tables with headings, and the faults."""
     made = results.measurements
     names = [name for name in unique(m.workload for m in made) if name in WORKLOADS]
     installs = {" + ".join(PEERS[peer].installs): size for peer, size in results.sizes.items()}
@@ -119,7 +119,7 @@ def text(results: Results) -> str:
 
 
 def markdown(lines: Sequence[Sequence[str]]) -> str:
-    """A table with its heading, whose columns are aligned as text too: the first to the left, numbers to the right.
+    """A Markdown table whose columns are aligned as text too: the first to the left, the others to the right.
 
     >>> print(markdown([["peer", "seconds"], ["floor", "0.2"]]))
     | peer  | seconds |
@@ -134,10 +134,10 @@ def markdown(lines: Sequence[Sequence[str]]) -> str:
 
 
 def disagreements(measurements: Sequence[Measurement]) -> list[str]:
-    """A line for every peer whose losses are not those of the first: it did other work.
+    """A line for every loss that differs from the first peer's: that peer did other work.
 
-    Compared are the first steps and the epoch; of what grows, only the first steps, since rounding grows with it too:
-    after an epoch, networks of eight layers are 0.01 apart that do the same.
+    The first steps and the epoch are compared; for growing workloads only the first steps, since rounding grows too:
+    after an epoch, equal networks of eight layers are 0.01 apart.
     """
     found = []
     for name in unique(m.workload for m in measurements):
@@ -146,7 +146,7 @@ def disagreements(measurements: Sequence[Measurement]) -> list[str]:
         for peer, measurement in made.items():
             first = made[[*alike, *made][0]]
             allowed = OWN_BATCHES_AGREEMENT * first.losses[0] if PEERS[peer].own_batches else AGREEMENT
-            steps = enumerate(zip(measurement.beginning, first.beginning, strict=False), start=1)  # some tell none
+            steps = enumerate(zip(measurement.beginning, first.beginning, strict=False), start=1)  # some have none
             pairs = {f"step {i}": pair for i, pair in steps}
             if name in WORKLOADS:
                 pairs["epoch 1"] = measurement.losses[0], first.losses[0]
@@ -159,7 +159,7 @@ def disagreements(measurements: Sequence[Measurement]) -> list[str]:
 
 
 def _in_short(measurements: Sequence[Measurement]) -> list[list[str]]:
-    """The ratios that one wants to know first, of the workloads that have any."""
+    """The first table: the ratios of IN_SHORT for the workloads that have any."""
     tables = {name: by_peer(measurements, name) for name, work in WORKLOADS.items() if work.kind in TRAINING}
     rows = [[name, *(_to_the_fastest(made, *pair) for pair in IN_SHORT.values())] for name, made in tables.items()]
     return [["workload", *IN_SHORT], *(row for row in rows if any(row[1:]))]
@@ -171,7 +171,7 @@ def _to_the_fastest(made: Mapping[str, Sequence[Measurement]], peer: str, others
 
 
 def _lines(measurements: Sequence[Measurement], name: str) -> list[list[str]]:
-    """The table of a workload, with its heading; of a peer that was not measured, why."""
+    """The table of a workload with its head; for a peer that was not measured, the reason."""
     made = by_peer(measurements, name)
     columns: dict[str, Callable[[Sequence[Measurement]], Any]] = {
         "seconds": lambda row: f"{seconds(row):.3g}",
@@ -194,6 +194,6 @@ def _lines(measurements: Sequence[Measurement], name: str) -> list[list[str]]:
 
 
 def _in(unit: float | None, *sizes: int | None) -> str:
-    """The median of the sizes that are told, in that unit."""
-    told = [size for size in sizes if size is not None]
-    return f"{median(told) / unit:.1f}" if told and unit else ""
+    """The median of the known sizes, in that unit."""
+    known = [size for size in sizes if size is not None]
+    return f"{median(known) / unit:.1f}" if known and unit else ""

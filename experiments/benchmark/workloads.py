@@ -1,4 +1,4 @@
-"""What is run: the workloads of the contest and of growth; what a peer is given, and what it gives back."""
+"""The workloads of the contest and of growth, and the inputs and outputs of a peer."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,20 +10,20 @@ import numpy as np
 PIXELS, CLASSES = 784, 10
 
 PIECE = 1000
-"""The samples of a piece for inference."""
+"""The samples in a piece for inference."""
 
 
 @attrs.frozen
 class Workload:
-    """Work that every peer does alike, on the digits.
+    """The same work for every peer, on the digits.
 
     Attributes:
         kind: "dense" or "lenet" for an epoch of training such a network, "inference" for the outputs of a dense one,
             "start-up" for all that a script does until its first training step is done.
-        hidden: The widths of the hidden dense layers; they are rectified.
+        hidden: The widths of the hidden dense layers, which are followed by ReLU.
         batch: The batch size.
         optimizer: "adam" with a learning rate of 0.001, or "sgd" with 0.1.
-        samples: How many, from the first on.
+        samples: The number of samples, from the first on.
     """
 
     kind: str = "dense"
@@ -34,7 +34,7 @@ class Workload:
 
     @property
     def steps(self) -> int:
-        """The batches of an epoch, of which the last may be smaller."""
+        """The number of batches in an epoch; the last may be smaller."""
         return -(-self.samples // self.batch)
 
 
@@ -54,7 +54,7 @@ WORKLOADS: Mapping[str, Workload] = {
 }
 
 NAMES = (*WORKLOADS, INSTALLED_SIZE)
-"""All that can be asked for."""
+"""The choices on the command line."""
 
 GROWTH: Mapping[str, Workload] = {
     **{f"width={n}": Workload(hidden=(n, n), samples=12_800) for n in (32, 64, 128, 256, 512, 1024, 2048)},
@@ -65,11 +65,11 @@ GROWTH: Mapping[str, Workload] = {
     },
     **{f"examples={n}": Workload(hidden=(128, 128), samples=n) for n in (1_000, 4_000, 15_000, 60_000)},
 }
-"""By what grows, and how large it is; all else stays as it is."""
+"""Workloads by the size that grows; all else stays the same."""
 
 
 def workload_of(name: str, samples: int) -> Workload:
-    """The workload of that name, on so many samples at most."""
+    """The workload of that name, on at most ``samples`` samples."""
     found = {**WORKLOADS, **GROWTH}[name]
     return attrs.evolve(found, samples=min(found.samples, samples))
 
@@ -80,9 +80,9 @@ class Task:
 
     Attributes:
         workload: What to do.
-        inputs: (samples, 784) float32, as the peer's ``place`` gave them.
-        targets: (samples,) int64, placed too.
-        params_file: The params to begin with.
+        inputs: (samples, 784) float32, where the peer's ``place`` put them.
+        targets: (samples,) int64, in the same place.
+        params_file: The file of the initial params.
     """
 
     workload: Workload
@@ -100,7 +100,7 @@ class Task:
         return [order[i : i + self.workload.batch] for i in range(0, len(order), self.workload.batch)]
 
     def pieces(self) -> list[Any]:
-        """The samples in pieces that stay in the cache, for inference; what works on them is of bounded size."""
+        """The samples in pieces for inference, which fit in the cache."""
         return [self.inputs[i : i + PIECE] for i in range(0, len(self.inputs), PIECE)]
 
 
@@ -109,10 +109,10 @@ class Ready:
     """A peer that is ready.
 
     Attributes:
-        run: ``run(order)`` trains an epoch over the rows in that order, and gives the mean training loss of each batch
-            in turn, as numbers or arrays, or that of the epoch as the only one; for inference, it gives the outputs
-            (samples, 10) as a NumPy array, whatever the order.
-        program: The bytes of the compiled program and what it works on beside the samples, where a peer can tell.
+        run: ``run(order)`` trains an epoch over the rows in that order. It returns the mean training loss of each
+            batch, as numbers or arrays, or one loss for the epoch. For inference it returns the outputs (samples, 10)
+            as a NumPy array, whatever the order.
+        program: The bytes of the compiled program and its memory without the samples, if the peer knows them.
     """
 
     run: Callable[[Any], Any]

@@ -9,8 +9,8 @@ if __name__ == "__main__":
         hint = "the other verbs are those of an experiment: python wave.py train"
         sys.exit(f"error: {InputError('funcnn.runs', 'the verb compare', ' '.join(sys.argv[1:2]) or 'none', hint)}")
     try:
-        from funcnn.runs.command import guarded
         from funcnn.runs.compare import Comparison, compare
+        from funcnn.runs.endings import guarded
     except KeyboardInterrupt:  # they take seconds
         print("interrupted", file=sys.stderr)
         sys.exit(130)

@@ -1,4 +1,4 @@
-"""Sections of a report on a classifier: how it does on test samples, and what it gets wrong."""
+"""Sections of a report on a classifier: its results on test samples, and its mistakes."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,8 +18,8 @@ from funcnn.runs.drawing import drawing_section
 from funcnn.runs.experiment import Section
 from funcnn.runs.sections import figure_section, rendered
 
-_MISTAKES, _UNITS = 24, 64  # how many images there are at most
-_PIECE = 1000  # so many samples are predicted at once, so that memory stays bounded
+_MISTAKES, _UNITS = 24, 64  # the most images of each section
+_PIECE = 1000  # samples to predict at once, so that memory stays bounded
 
 
 def classifier_sections(
@@ -33,17 +33,17 @@ def classifier_sections(
     """The function from params to sections, for ``supervised(..., sections=classifier_sections(model, test))``.
 
     Args:
-        model: Its outputs are logits or probabilities, (batch, classes).
-        test: The samples to judge it on, each of which counts the same. Their inputs are shown as images where they are
-            (height, width), with or without one channel, or flat and square.
+        model: A classifier, with logits or probabilities (batch, classes) as outputs.
+        test: The samples to evaluate it on, with equal weights. Inputs are shown as images if they are (height, width),
+            with or without one channel, or flat and square.
         class_names: The name of each label, instead of its number.
-        scaling: The name of the scaling of the inputs, for a section to draw on; where :func:`drawing_section` refuses
-            the model, the section says why.
-        as_saved: The params that take the inputs of ``test``, for those of a run, as in :func:`supervised`.
+        scaling: The name of the inputs' scaling, for a section to draw on. If :func:`drawing_section` refuses the
+            model, the section says why.
+        as_saved: Maps the params of a run to params for the inputs of ``test``, as in :func:`supervised`.
 
     Raises:
-        InputError: The outputs of the model are not (batch, classes), a label is not one of the classes, or no scaling
-            has this name.
+        InputError: The outputs are not (batch, classes), a label is not one of the classes, or no scaling has this
+            name.
     """
     where = "classifier_sections"
     _, out_shape = shapes_of(model, test.inputs.shape[1:])
@@ -78,7 +78,7 @@ def classifier_sections(
 
         counts, right = matrix.astype(int), np.eye(classes, dtype=bool)
         shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-        strengths = np.where(right, shares, shares / (shares[~right].max() or 1))  # of mistakes, which are few
+        strengths = np.where(right, shares, shares / (shares[~right].max() or 1))  # the few mistakes by their largest
         yield Section("Confusion matrix", rendered("confusion", names, counts, strengths))
         scores = np.stack([metrics.precision(matrix), metrics.recall(matrix), metrics.f1(matrix)], axis=1)
         yield Section("Classes", rendered("classes", names, scores, counts.sum(axis=1)))
@@ -98,7 +98,7 @@ def classifier_sections(
 
 
 def logits_of(model: fn.Layer, params: Params, inputs: Array) -> Float[Array, "samples classes"]:
-    """The outputs as logits, in float64, as sums over all samples follow; distributions give their logarithms.
+    """The outputs as logits in float64, for sums over all samples; of probabilities, the logarithms.
 
     Raises:
         InputError: The outputs are not (batch, classes).
@@ -113,7 +113,7 @@ def logits_of(model: fn.Layer, params: Params, inputs: Array) -> Float[Array, "s
 
 
 def image_shape(in_shape: Shape) -> Shape | None:
-    """Height and width of inputs that are grey images of at least 8 x 8 pixels; ``None`` for others.
+    """Height and width, if inputs are grey images of at least 8 x 8 pixels; otherwise ``None``.
 
     >>> image_shape((784,)), image_shape((28, 20, 1)), image_shape((13,)), image_shape((2, 300))
     ((28, 28), (28, 20), None, None)
@@ -125,7 +125,7 @@ def image_shape(in_shape: Shape) -> Shape | None:
 
 
 def _weights(params: Params, shape: Shape | None) -> Iterator[Section]:
-    """Those of the units with the largest weights, if the first layer with params is dense on images of ``shape``."""
+    """The largest weights as images, if the first layer with params is dense on images of ``shape``."""
     first = next(iter(fn.tree.leaves(params)), None)
     if shape is None or first is None or first.ndim != 2 or len(first) != math.prod(shape):
         return

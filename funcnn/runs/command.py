@@ -1,16 +1,14 @@
 """The command of an experiment: train, resume, reproduce, sweep, compare and export, with options from its config.
 
-A command ends with one line and an exit status, never a traceback for what a user can mend.
+What a user can mend ends a command with one line and an exit status, not with a traceback.
 """
 
 import inspect
-import io
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import attrs
 import tyro
@@ -20,18 +18,16 @@ from funcnn.checkpoint import load
 from funcnn.errors import InputError, require
 from funcnn.runs import folder as files
 from funcnn.runs.compare import Comparison, compare
+from funcnn.runs.endings import exit_status
 from funcnn.runs.experiment import Experiment
-from funcnn.runs.launch import Outcome, plan_of, run
+from funcnn.runs.grid import Grid, configs
+from funcnn.runs.launch import Outcome, run
 from funcnn.runs.options import ALONE, AT_LEAST_0, COUNT, Devices, Options
-from funcnn.runs.plan import read_plan, read_plan_of, structured
+from funcnn.runs.plan import plan_of, read_plan, read_plan_of, structured
 from funcnn.runs.replay import reproduce
-from funcnn.runs.signals import orderly
-from funcnn.runs.stream import ExperimentError, best_epoch
-from funcnn.runs.sweep import Grid, configs, sweep
+from funcnn.runs.stream import best_epoch
 from funcnn.runs.text import Show, numbers, one_line, reason, say
 from funcnn.tree import frozendict
-
-C = TypeVar("C")
 
 VERBS = {
     "train": "a run of the experiment, in a folder of its own; the verb may be left out",
@@ -52,51 +48,55 @@ def main(
     printers: Mapping[str, Show] = frozendict({}),
     arguments: Sequence[str] | None = None,
 ) -> int:
-    """The command of an experiment; gives the exit status.
+    """The command of an experiment; returns the exit status.
 
-    It is 0 for a run that ended well, 1 for one that failed and for what is refused, 2 for bad arguments and 130 for
-    Ctrl-C, TERM and HUP, which save what was learned.
+    It is 0 for a run that ended well, 1 for a run that failed or was refused, 2 for bad arguments, and 130 for Ctrl-C,
+    TERM and HUP, which save what was learned.
 
     Args:
         experiment: A function from a config to an :class:`funcnn.runs.Experiment`.
         config: The attrs class of its configs; its fields become options, and its docstring their help.
-        name: The experiment's name, instead of that of its module.
+        name: The experiment's name, instead of the name of its module.
         version: Raise it where old folders would mean something else: they are refused.
-        printers: Other ways to show an epoch than the table, by name: ``--printer`` chooses.
+        printers: Ways to show an epoch, by name, beside the table; ``--printer`` chooses one.
         arguments: Instead of those of the process.
 
     Raises:
-        InputError: ``experiment`` is no function, or ``config`` no attrs class, or has a field named as a run's option.
+        InputError: ``experiment`` is no function, ``config`` is no attrs class, or a field has the name of an option.
         SystemExit: With 2, for bad arguments.
     """
     require(callable(experiment), "main", "an experiment that is a function of a config", repr(experiment))
     fits = isinstance(config, type) and attrs.has(config)
     require(fits, "main", "a config that is an attrs class", repr(config), "decorate it by @attrs.frozen")
-    taken = {name for kind in (Out, Options, Devices, Grid) for name in _options(kind)} | {"printer", "run"}
+    taken = {name for kind in (Options, Devices, Grid) for name in _options(kind)} | {"printer", "run"}
     clash = sorted(taken & {*_options(config)})
     require(not clash, f"main {config.__name__}", "fields named otherwise than a run's options", ", ".join(clash))
     source, module = _origin(experiment)
     prog = f"python {source.name}" if module == source.stem else f"python -m {module}"
     program = Program(experiment, config, name or module.rpartition(".")[-1], version, prog, source, printers)
     words = list(sys.argv[1:] if arguments is None else arguments)
-    verb = words.pop(0) if words and words[0] in VERBS else "train"
-    return _ended(lambda: getattr(program, verb)(words))
+    verb = words.pop(0) if words and words[0] in VERBS else ""
+    positional = any("Positional" in str(field.type) for field in attrs.fields(attrs.resolve_types(config)))
+    if not verb and words and not words[0].startswith("-") and not positional:
+        return _bad_arguments(InputError(prog, f"an option or a verb, {', '.join(VERBS)}", words[0]))
+    return exit_status(lambda: getattr(program, verb or "train")(words))
 
 
-def guarded(run: Callable[[C], int], kind: type[C], prog: str, arguments: Sequence[str] | None = None) -> int:
-    """What ``run`` gives for the ``kind`` that the command line describes: the exit status of any other command."""
-    return _ended(lambda: run(tyro.cli(kind, prog=prog, args=arguments)))
+def _bad_arguments(error: InputError) -> int:
+    """Print the error; returns the exit status of bad arguments."""
+    say(f"error: {reason(error)}", error=True)
+    return 2
 
 
 def _options(kind: type[Any]) -> Iterator[str]:
-    """The fields of a config, those of the records in it among them, each of which becomes an option."""
+    """The fields of a config and of the records in it, each of which becomes an option."""
     for field in attrs.fields(attrs.resolve_types(kind)):
         nested = isinstance(field.type, type) and attrs.has(field.type)
         yield from _options(field.type) if nested else [field.name]
 
 
 def _origin(experiment: Any) -> tuple[Path, str]:
-    """The file of an experiment and its module, as one starts it; a notebook has no such file."""
+    """The file of an experiment, ``.`` in a notebook, and the name of its module."""
     function = experiment.func if isinstance(experiment, partial) else experiment
     function = function if inspect.isroutine(function) or isinstance(function, type) else type(function)
     try:
@@ -109,48 +109,14 @@ def _origin(experiment: Any) -> tuple[Path, str]:
     return source, spec.name if spec else source.stem if source.is_file() else "experiment"
 
 
-def _ended(run: Callable[[], int]) -> int:
-    """The exit status of what is run: 1 and one line for what is refused or fails, 130 for Ctrl-C, TERM and HUP.
-
-    What the terminal cannot show, such as a file name that is no text, is printed in escapes.
-    """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
-    try:
-        with orderly():
-            status = run()
-        sys.stdout.flush()
-    except BrokenPipeError:  # whoever read what is printed has gone, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except (ExperimentError, InputError, MemoryError, ModuleNotFoundError, OSError) as error:
-        say(f"error: {reason(error)}", error=True)
-        return 1
-    except KeyboardInterrupt:
-        say("interrupted", error=True)
-        return 130
-    return status
-
-
-@attrs.frozen
-class Out:
-    """Where a run goes.
-
-    Attributes:
-        out: The folder of the run, new or empty, instead of runs/NAME-DATE-TIME.
-    """
-
-    out: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
-
-
 @attrs.frozen
 class Again:
-    """How a run is run again.
+    """Options of a run that is run again.
 
     Attributes:
-        tolerance: The largest relative difference to let pass, for a run of another machine.
-        threads: How many threads matrix products may use, if not as many as in the run.
-        devices: How many devices share each batch with the engine jax, if not as many as in the run.
+        tolerance: The largest relative difference to accept, for a run of another machine.
+        threads: How many threads matrix products may use, instead of as many as in the run.
+        devices: How many devices share each batch with the engine jax, instead of as many as in the run.
     """
 
     tolerance: float = attrs.field(default=0.0, validator=AT_LEAST_0)
@@ -158,6 +124,8 @@ class Again:
     devices: int | None = attrs.field(default=None, validator=optional(COUNT))
 
 
+_OUT_HELP = "The folder of the run, new or empty, instead of runs/NAME-DATE-TIME."
+_OUT = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help=_OUT_HELP)], None
 _flat: Any = tyro.conf.OmitArgPrefixes
 _OPTIONS = _flat[Options], Options()
 _DEVICES = _flat[Devices], ALONE
@@ -173,7 +141,7 @@ _MODEL, _FILE = _positional("RUN", "Its folder, or a model in it."), _positional
 
 @attrs.frozen
 class Program:
-    """An experiment as a command; it has a method for each of its verbs, from the words behind it to an exit status."""
+    """An experiment as a command. Each verb is a method, which takes the words after it and returns an exit status."""
 
     experiment: Callable[[Any], Experiment]
     kind: type[Any]
@@ -184,15 +152,15 @@ class Program:
     printers: Mapping[str, Show]
 
     def train(self, words: Sequence[str]) -> int:
-        out = _flat[Out], Out()
-        command = self._parsed("train", words, config=self._config(), place=out, run=_OPTIONS, devices=_DEVICES)
-        if command.place.out is not None and command.devices.leads:
-            files.check_new(command.place.out)  # before data are loaded
-        return self._told(command, command.config, command.place.out, command.run, "begin")
+        command = self._parsed("train", words, config=self._config(), out=_OUT, run=_OPTIONS, devices=_DEVICES)
+        if command.out is not None and command.devices.leads:
+            files.check_new(command.out)  # before data are loaded
+        return self._finished(command, command.config, command.out, command.run, "begin")
 
     def resume(self, words: Sequence[str]) -> int:
+        words = ["--help"] if "--help" in words else words  # without the defaults of a run
         runs = [word for word in words if (Path(word) / "config.json").exists()] or [*words[:1]]
-        known = bool(runs) and not runs[0].startswith("-")  # or else the parser says what is missing
+        known = bool(runs) and not runs[0].startswith("-")  # otherwise the parser says what is missing
         recorded, options = self._recorded(Path(runs[0])) if known else (None, Options())
         command = self._parsed("resume", words, run=_RUN, config=self._config(recorded), devices=_DEVICES)
         if recorded is None:
@@ -204,7 +172,7 @@ class Program:
             elif name not in self._paths():
                 option, hint = f"--{name.replace('_', '-')}", "only --epochs can become more"
                 require(was == value, option, f"{was}, as the run has it", value, hint)
-        return self._told(command, recorded, command.run, options, "resume")
+        return self._finished(command, recorded, command.run, options, "resume")
 
     def reproduce(self, words: Sequence[str]) -> int:
         command = self._parsed("reproduce", words, run=_RUN, again=(_flat[Again], Again()), **self._paths())
@@ -218,15 +186,16 @@ class Program:
         return 0 if verdict.same else 1
 
     def sweep(self, words: Sequence[str]) -> int:
+        from funcnn.runs.sweep import sweep  # Dask, which no other verb needs
+
         command = self._parsed("sweep", words, config=self._config(), grid=(_flat[Grid], Grid()), run=_OPTIONS)
         try:
-            found = configs(command.config, command.grid.vary, command.grid.seeds, f"{self.prog} sweep")
+            runs = configs(command.config, command.grid.vary, command.grid.seeds, f"{self.prog} sweep")
         except InputError as error:
-            say(f"error: {reason(error)}", error=True)
-            return 2
-        made = {name: self._made(config) for name, config in found.items()}
-        plans = {name: plan_of(made[name], self.name, self.version, found[name], command.run) for name in made}
-        return sweep(command.grid, plans, found, partial(self._attempt, command.run))
+            return _bad_arguments(error)
+        made = {name: self._made(config) for name, config in runs.items()}
+        plans = {name: plan_of(made[name], self.name, self.version, runs[name], command.run) for name in made}
+        return sweep(command.grid, plans, runs, partial(self._attempt, command.run))
 
     def compare(self, words: Sequence[str]) -> int:
         return compare(tyro.cli(Comparison, prog=f"{self.prog} compare", args=words))
@@ -242,7 +211,7 @@ class Program:
         return 0
 
     def _parsed(self, verb: str, words: Sequence[str], **fields: tuple[Any, Any]) -> Any:
-        """A record with ``fields``, of which each has a type and a default, from the command line."""
+        """The command line as a record with ``fields``, pairs of a type and a default."""
         text = f"{inspect.getdoc(self.kind) or self.name}".partition("\n\n")[0]
         if verb == "train":
             text = "\n".join([f"{text}\n\nOther verbs:", *(f"  {name:<11}{VERBS[name]}" for name in [*VERBS][1:])])
@@ -253,12 +222,12 @@ class Program:
         return tyro.cli(attrs.make_class(verb, kinds, kw_only=True), prog=prog, args=words, description=text)
 
     def _config(self, default: Any = None) -> tuple[Any, Any]:
-        """The config as a field of a command; one without defaults must be told whole."""
+        """The config as a field of a command; without a default for every option, all options must be given."""
         needed = any(field.default is attrs.NOTHING for field in attrs.fields(self.kind))
         return _flat[self.kind], default or (attrs.NOTHING if needed else self.kind())
 
     def _paths(self) -> dict[str, tuple[Any, Any]]:
-        """The fields of the config that are paths, which may be others on another machine."""
+        """The fields of the config that are paths, which may differ on another machine."""
         kinds = {field.name: field.type for field in attrs.fields(self.kind) if "Path" in str(field.type)}
         return {name: (kind if "None" in str(kind) else kind | None, None) for name, kind in kinds.items()}
 
@@ -275,16 +244,16 @@ class Program:
         return made
 
     def _run(self, config: Any, recorded: Any, folder: Path | None, options: Options, **how: Any) -> Outcome:
-        """The run of a config, which is recorded as ``recorded``."""
+        """Run ``config``, and record it as ``recorded``."""
         known: dict[str, Any] = {"name": self.name, "version": self.version, "source": self.source}
         return run(self._made(config), folder, config=recorded, options=options, **known, **how)
 
     def _attempt(self, options: Options, folder: Path, config: Any) -> str | None:
-        """Carry a run out in a worker; gives what made it fail, if anything did."""
+        """Run a config in a worker, and return the reason if the run fails."""
         return self._run(config, config, folder, options, show=None, wait=True).failure
 
-    def _told(self, command: Any, recorded: Any, folder: Path | None, options: Options, mode: str) -> int:
-        """Run, and say how it ended and what was evaluated when; gives the exit status."""
+    def _finished(self, command: Any, recorded: Any, folder: Path | None, options: Options, mode: str) -> int:
+        """Run, and print how it ended with its last and best numbers; returns the exit status."""
         show = self.printers.get(getattr(command, "printer", "table"), "table")
         how = {"devices": command.devices, "show": show, "mode": mode}
         outcome = self._run(command.config, recorded, folder, options, **how)
@@ -301,7 +270,7 @@ class Program:
 
 
 def _summary(outcome: Outcome) -> str:
-    """What was evaluated last, which epoch is the best, and where all files are."""
+    """The last and the best numbers of a run, and the place of its files."""
     if outcome.progress is None:
         return f"nothing to do: the run in {outcome.folder} is finished"
     plan, progress, lines = read_plan(outcome.folder), outcome.progress, [""]

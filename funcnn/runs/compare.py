@@ -1,4 +1,4 @@
-"""Runs side by side, of any experiments: how their configs differ, what came of each, and their curves."""
+"""Runs of any experiments side by side: the differences of their configs, their results and their curves."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,11 +24,13 @@ class Comparison:
     """Compare runs: a table of their configs and results, and their curves in one picture.
 
     Attributes:
-        runs: The folders of the runs, or folders that hold such.
+        runs: The folders of runs, or folders that contain them.
         out: The picture, a PNG file.
     """
 
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN...")]
+    runs: Annotated[
+        tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN...", help_behavior_hint="(required)")
+    ]
     out: Annotated[Path, tyro.conf.arg(metavar="FILE")] = Path("runs/compare.png")
 
     def __attrs_post_init__(self) -> None:
@@ -37,7 +39,7 @@ class Comparison:
 
 @attrs.frozen(eq=False)
 class Compared:
-    """What is compared of a run, which may have failed before its first epoch ended."""
+    """A run to compare; its history is empty if it failed in its first epoch."""
 
     name: str
     plan: Plan
@@ -45,10 +47,11 @@ class Compared:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """What may change the numbers, beside the seed: the experiment, its config, and what computes it."""
+        """All that may change the numbers except the seed: the experiment, its config, its engine and threads."""
         plan, options = self.plan, self.plan.options
-        told = {"experiment": plan.experiment, "version": plan.version, **dissoc(dict(plan.config), "seed")}
-        return {**told, "engine": options.engine, "threads": options.threads}
+        config = dissoc(dict(plan.config), "seed")
+        computed = {"engine": options.engine, "threads": options.threads}
+        return {"experiment": plan.experiment, "version": plan.version, **config, **computed}
 
     @property
     def seed(self) -> Any:
@@ -57,18 +60,18 @@ class Compared:
 
     @property
     def best(self) -> int | None:
-        """The best epoch, if anything is watched."""
+        """The best epoch, if a column is watched."""
         return best_epoch(self.plan, self.history)
 
     @property
     def numbers(self) -> Mapping[str, float]:
-        """Those of the last epoch by name, and those of the best one."""
+        """The numbers of the last epoch and of the best one, by name."""
         best = self.history[self.best - 1] if self.best else {}
         return {**(self.history[-1] if self.history else {}), **{f"{name} at best": best[name] for name in best}}
 
 
 def compare(comparison: Comparison) -> int:
-    """Print the table and write the picture; gives the exit status."""
+    """Print the table and write the picture; returns the exit status."""
     runs = list(concat(map(read_runs, comparison.runs)))
     say(table(runs))
     figures.write_png(comparison.out, overlay(runs))
@@ -77,25 +80,25 @@ def compare(comparison: Comparison) -> int:
 
 
 def read_runs(folder: Path) -> list[Compared]:
-    """The run in ``folder``, or all runs below it; what a killed writer left is hidden, and none."""
+    """The run in ``folder``, or all runs below it; hidden folders, as killed writers leave them, are skipped."""
     paths = sorted(path.parent for path in folder.rglob("config.json"))
-    found = [path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
-    require(bool(found), str(folder), "the folder of a run, or one that holds such", "no config.json in it")
-    return [Compared(str(path), read_plan(path), files.read_history(path)) for path in found]
+    folders = [path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    require(bool(folders), str(folder), "the folder of a run, or one that contains runs", "no config.json in it")
+    return [Compared(str(path), read_plan(path), files.read_history(path)) for path in folders]
 
 
 def table(runs: Sequence[Compared]) -> str:
-    """A line a run: how its config differs, its seed and its numbers. Where a config has several seeds, a line with the
-    mean and the standard deviation over them (n - 1) comes after its runs.
+    """A line for each run: the differing settings, the seed and the numbers. After the runs of several seeds comes a
+    line with their mean and standard deviation (n - 1).
     """
     names, quantities = _differing(runs), _quantities(runs)
     titles = [*quantities, *(f"{name} at best" for name in quantities)]
     lines = [["run", *(name.replace("_", " ") for name in names), "seed", "epochs done", "best epoch", *titles]]
 
     def cells(*runs: Compared) -> Iterator[str]:
-        found = [run.numbers for run in runs]
+        rows = [run.numbers for run in runs]
         for title in titles:
-            values = [numbers[title] for numbers in found if title in numbers]
+            values = [row[title] for row in rows if title in row]
             if len(runs) > 1:
                 values = [mean(values), stdev(values)] if len(values) > 1 else []
             shown = (number(title.removesuffix(" at best"), value, runs[0].plan.formats) for value in values)
@@ -135,11 +138,11 @@ def _by_config(runs: Sequence[Compared]) -> list[list[Compared]]:
 
 
 def _quantities(runs: Sequence[Compared]) -> list[str]:
-    """The columns to compare: of each run those of what was evaluated, or else of training."""
+    """The columns to compare: those of :func:`evaluated` in any run."""
     return list(unique(concat(evaluated(run.history[0]) for run in runs if run.history)))
 
 
 def _shown(run: Compared, name: str) -> str:
-    """A setting as on the command line; a dash for no numbers."""
+    """A setting as on the command line; a dash for an empty list or a missing one."""
     value = run.settings.get(name, "-")
     return (" ".join(map(str, value)) or "-") if isinstance(value, list | tuple) else str(value)

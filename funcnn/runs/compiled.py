@@ -1,6 +1,6 @@
-"""An experiment, compiled: a function from experiment to experiment, whose step is a program of JAX.
+"""An experiment, compiled: :func:`compiled` maps an experiment to one whose step is a program of JAX.
 
-It computes on one device, on several, or on those of several processes, of one host or of many.
+It runs on one device, on several, or on those of several processes on one host or many.
 """
 
 import hashlib
@@ -31,18 +31,18 @@ SILENCE = 10
 """Seconds without a sign of life after which a process counts as dead."""
 
 WAIT = 300
-"""Seconds for all processes to come, data loaded."""
+"""Seconds in which all processes must arrive with their data."""
 
 
 def compiled(experiment: Experiment, mesh: Mesh) -> Experiment:
-    """The same experiment on the devices of ``mesh``, each of which has its part of every batch.
+    """The same experiment on the devices of ``mesh``; each has its part of every batch.
 
-    With a :class:`funcnn.runs.Table` an epoch is one program, and one for a smaller last batch; without, a step is.
-    Params and state come back as NumPy's, so all else of a run is the same.
+    With a :class:`funcnn.runs.Table` an epoch is one program, and a smaller last batch another; otherwise a step is.
+    Params and state come back as NumPy arrays, so the rest of a run is the same.
 
     Raises:
-        InputError: The devices do not share every batch evenly, or the processes have not the same data. At a call: the
-            step is written for NumPy alone.
+        InputError: The devices do not share every batch evenly, or the processes have different data. Later, in a step:
+            it works on NumPy only.
     """
     if not isinstance(table := experiment.batches, Table):
         check_same("the data", dict(experiment.data))
@@ -73,10 +73,10 @@ def compiled(experiment: Experiment, mesh: Mesh) -> Experiment:
 
 
 def join(devices: Devices) -> Mesh:
-    """The devices to run on, those of all processes where there are several; process 0 says that it waits for them.
+    """The devices to run on; of several processes, those of all. Process 0 prints that it waits for the others.
 
-    JAX asks for no password: whoever reaches the coordinator's port can take part. One whose host is the loopback
-    listens there alone.
+    JAX asks for no password: whoever reaches the coordinator's port can take part. A loopback address is reached from
+    this machine only.
 
     Raises:
         InputError: There are fewer devices than asked for.
@@ -86,8 +86,8 @@ def join(devices: Devices) -> Mesh:
         return first_devices(devices.devices or 1)
     update: Callable[[str, Any], None] = jax.config.update
     update("jax_cpu_collectives_implementation", "gloo")
-    update("jax_enable_preemption_service", False)  # it would take the signal TERM, which ends a run in order
-    update("jax_enable_recoverability", True)  # the loss of a process is an error in Python, not the end of all of them
+    update("jax_enable_preemption_service", False)  # it would handle TERM, which must end the run in order
+    update("jax_enable_recoverability", True)  # a lost process raises in Python instead of aborting the others
     if devices.leads:
         others = f"{devices.processes} processes at {devices.coordinator}"
         print(f"waiting for {others}, at most {WAIT // 60} minutes", file=sys.stderr, flush=True)
@@ -138,7 +138,7 @@ def environment(mesh: Mesh) -> dict[str, Any]:
 
 @contextmanager
 def together() -> Iterator[None]:
-    """What devices do, whose memory may be full, and several processes at once, one of which may be gone.
+    """Around work of devices or several processes: errors of JAX become errors that a run handles.
 
     Raises:
         MemoryError: A device has too little memory.
@@ -150,13 +150,13 @@ def together() -> Iterator[None]:
         reason = str(error).splitlines()[0]
         if reason.startswith("RESOURCE_EXHAUSTED"):
             raise MemoryError(f"a device has too little memory: {reason}") from error
-        if not jax.distributed.is_initialized():  # there is one process
+        if not jax.distributed.is_initialized():  # one process
             raise OSError(f"JAX fails: {reason}") from error
         raise ConnectionError(f"the processes of the run lost each other: {reason}") from error
 
 
 def _is_loopback(address: str) -> bool:
-    """Whether HOST:PORT is reached from this machine alone.
+    """Whether HOST:PORT is reached from this machine only.
 
     >>> [*map(_is_loopback, ("127.0.0.1:1", "localhost:1", "[::1]:1", "10.0.0.1:1", "host:1"))]
     [True, True, True, False, False]

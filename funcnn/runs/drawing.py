@@ -1,7 +1,7 @@
-"""A section of a report to draw on: the page holds the model, and says at once what it takes a drawing for.
+"""A section of a report to draw on: the page holds the model and classifies a drawing at once.
 
-``picture.js`` makes of a drawing what ``funcnn/data/normalize.py`` makes of a picture, ``network.js`` computes the
-model, ``drawing.js`` is the canvas. A test holds the first two equal to what they repeat.
+``drawing.js`` is the canvas. ``picture.js`` repeats ``funcnn/data/normalize.py``, and ``network.js`` the layers; tests
+hold them equal.
 """
 
 import base64
@@ -29,28 +29,31 @@ LAYERS = (
 )
 """The layers that ``network.js`` computes, composed by ``serial`` and ``repeat``."""
 
+SHAPES = ((SIDE * SIDE,), (SIDE, SIDE), (SIDE, SIDE, 1))
+"""The shapes of MNIST's pictures as inputs."""
+
 MOST_BYTES = 1_000_000
-"""The most that the arrays of a model may have; in the page, three bytes take four letters."""
+"""The most bytes of a model's arrays; in the page, three bytes take four letters."""
 
 
 def drawing_section(
     model: fn.Layer, params: Params, in_shape: Shape, scaling: str, class_names: Sequence[str]
 ) -> Section:
-    """A canvas to draw on with mouse, finger or keys, what the model sees of the drawing, and its probabilities.
+    """A canvas to draw on with mouse, finger or keys, the image that the model sees, and its probabilities.
 
     Args:
         model: A classifier of :data:`LAYERS`; its outputs are logits or probabilities.
         params: Its params. In the page matrices have half precision, vectors single precision.
-        in_shape: That of MNIST's pictures, (784,), (28, 28) or (28, 28, 1).
-        scaling: The name of the scaling of the inputs.
+        in_shape: One of :data:`SHAPES`.
+        scaling: The name of the inputs' scaling.
         class_names: The name of each label.
 
     Raises:
-        InputError: A layer that the page does not know, params of another model, those that half precision cannot hold
-            or that are more than :data:`MOST_BYTES`, another shape or scaling, or not as many names as outputs.
+        InputError: The page does not know a layer, the shape or the scaling; the params belong to another model, do not
+            fit in half precision or have more than :data:`MOST_BYTES`; or there are not as many names as outputs.
     """
-    where, shapes = "drawing_section", ((SIDE * SIDE,), (SIDE, SIDE), (SIDE, SIDE, 1))
-    require(in_shape in shapes, where, f"inputs {', '.join(map(str, shapes))}", in_shape)
+    where = "drawing_section"
+    require(in_shape in SHAPES, where, f"inputs {', '.join(map(str, SHAPES))}", in_shape)
     check_scaling(where, scaling)
     _, out_shape = shapes_of(model, in_shape)
     require(out_shape == (len(class_names),), where, f"an output for each of {len(class_names)} names", out_shape)
@@ -59,13 +62,13 @@ def drawing_section(
 
 
 def in_page(model: fn.Layer, params: Params, in_shape: Shape) -> dict[str, Any]:
-    """A model as ``network.js`` takes it: its layers with their settings, and their arrays in base64, in that order.
+    """A model for ``network.js``: its layers with their settings, and their arrays in base64, in the same order.
 
     Raises:
         InputError: As :func:`drawing_section`.
     """
     dtype = next((leaf.dtype for leaf in tree.leaves(params)), np.float32)
-    fn.predict(model, params, np.zeros((1, *in_shape), dtype))  # which refuses params of another model
+    fn.predict(model, params, np.zeros((1, *in_shape), dtype))  # refuses params of another model
     leaves = groupby(lambda leaf: leaf[0].rpartition(".")[0], tree.leaves_with_paths(params))
     layers, arrays = [], b""
     for part in _parts(outline(model, in_shape)):
@@ -77,7 +80,7 @@ def in_page(model: fn.Layer, params: Params, in_shape: Shape) -> dict[str, Any]:
 
 
 def _parts(part: Part) -> Iterator[Part]:
-    """The layers that the page computes one after another."""
+    """The layers that the page computes in sequence."""
     name = part.layer.spec.name if part.layer.spec else ""
     if name in ("serial", "repeat"):
         for inner in part.parts:
@@ -89,15 +92,15 @@ def _parts(part: Part) -> Iterator[Part]:
 
 
 def _settings(part: Part, params: dict[str, Array]) -> dict[str, Any]:
-    """A layer as the page makes it: its arguments without initializers, and the shapes of what it takes and gives."""
-    assert part.layer.spec  # which has a name that is known
+    """A layer for the page: its arguments without initializers, and the shapes of inputs, outputs and params."""
+    assert part.layer.spec  # as _parts checked
     arguments = {name: value for name, value in part.layer.spec.arguments.items() if name not in params}
     shapes = [(name, leaf.shape) for name, leaf in params.items()]  # in the order in which they are read
     return {**arguments, "name": part.layer.spec.name, "shape": part.in_shape, "out": part.out_shape, "params": shapes}
 
 
 def _encoded(where: str, leaf: Array) -> bytes:
-    """The bytes of an array: half precision for matrices and kernels, single precision for vectors, which are few."""
+    """The bytes of an array: half precision for matrices and kernels, single precision for vectors, which are small."""
     with np.errstate(over="ignore"):
         rounded = np.asarray(leaf).astype("<f2" if leaf.ndim > 1 else "<f4")
     require(bool(np.isfinite(rounded).all()), where, "finite numbers up to 65504", "others")

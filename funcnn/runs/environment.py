@@ -1,4 +1,4 @@
-"""Where a run ran: what may change its last bits, or explain that they changed."""
+"""Where a run ran: versions, machine, commit and data, which may change its last bits."""
 
 import hashlib
 import platform
@@ -21,12 +21,12 @@ from funcnn import tree
 LIBRARIES = ("funcnn", "numpy", "optree", "toolz", "attrs", "array-api-compat", "safetensors")
 
 RESUMED = "resumed"
-"""The name, in a recorded environment, of what had changed wherever the run was resumed: a list for each."""
+"""The field of an environment that has a list of changes for each time when the run was resumed elsewhere."""
 
 
 @attrs.frozen
 class Compiler:
-    """What environment.json holds of the engine jax."""
+    """The part of environment.json about the engine jax."""
 
     libraries: Mapping[str, str]
     devices: int
@@ -37,7 +37,7 @@ class Compiler:
 
 @attrs.frozen
 class Environment:
-    """What environment.json holds."""
+    """The content of environment.json."""
 
     python: str
     libraries: Mapping[str, str]
@@ -52,12 +52,12 @@ class Environment:
 
 
 def blas_threads(count: int) -> AbstractContextManager[Any]:
-    """Inside, matrix products use so many threads."""
+    """Inside, matrix products use ``count`` threads."""
     return cast(AbstractContextManager[Any], threadpoolctl.threadpool_limits(count))
 
 
 def environment(data: Mapping[str, Any], source: Path) -> dict[str, Any]:
-    """Versions, machine, BLAS, data and code, as plain data; the threads are those of this moment.
+    """Versions, machine, BLAS with its present number of threads, data and code, as plain data.
 
     Args:
         data: Trees of arrays by name.
@@ -79,7 +79,7 @@ def environment(data: Mapping[str, Any], source: Path) -> dict[str, Any]:
 
 
 def changes(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What differs between two environments, the data first; where a run was resumed does not count.
+    """The differences between two environments, the data first; the field ``resumed`` is left out.
 
     >>> recorded = {"blas": [{"threads": 1}], "resumed": [["python: 3.11 -> 3.12"]]}
     >>> changes(recorded, {"blas": [{"threads": 2}], "data": {"train": "ab12"}})
@@ -88,11 +88,11 @@ def changes(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     before, after = (dict(tree.leaves_with_paths(dissoc(dict(values), RESUMED))) for values in (recorded, now))
     paths = sorted({*before, *after}, key=lambda path: (not path.startswith("data."), path))
     pairs = ((path, before.get(path), after.get(path)) for path in paths)
-    return [f"{path}: {a} -> {b}" for path, a, b in pairs if a != b and repr(a) != repr(b)]  # NaN is as it was
+    return [f"{path}: {a} -> {b}" for path, a, b in pairs if a != b and repr(a) != repr(b)]  # NaN equals NaN
 
 
 def _processor() -> str:
-    """The processor's own name, where Linux tells it."""
+    """The processor's name, from Linux if possible."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -113,11 +113,11 @@ def _code(source: Path) -> dict[str, str]:
 
 
 def commit(source: Path) -> dict[str, Any] | None:
-    """The commit of the repository that holds ``source``, and whether its files are unchanged; it starts ``git``."""
+    """The commit of the repository around ``source``, and whether its work tree is clean; this starts ``git``."""
     folder = source if source.is_dir() else source.parent
 
     def git(*arguments: str) -> str:
-        alone = ("-c", "core.fsmonitor=false")  # or else a repository may name a program to start
+        alone = ("-c", "core.fsmonitor=false")  # otherwise the repository could name a program to start
         command = ["git", *alone, "-C", str(folder), *arguments]
         return subprocess.run(command, capture_output=True, check=True).stdout.decode(errors="replace").strip()
 

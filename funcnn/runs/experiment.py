@@ -1,4 +1,4 @@
-"""What an experiment is: all that a run depends on, as functions and data; :func:`supervised` makes the usual one."""
+"""An experiment: all that a run depends on, as functions and data. :func:`supervised` makes the usual one."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -22,10 +22,10 @@ from funcnn.training import StepMetric, check_metrics, count_rows
 from funcnn.tree import frozendict
 
 Row: TypeAlias = Mapping[str, float]
-"""Numbers by name: what is recorded of a step or an epoch."""
+"""The numbers of a step or an epoch, by name."""
 
 COUNTERS = ("epoch", "step", "samples", "seconds")
-"""The names that every row may have beside those of the experiment."""
+"""Columns of the machinery, whose names no metric can have."""
 
 
 @attrs.frozen
@@ -34,7 +34,7 @@ class Section:
 
     Attributes:
         title: Its heading.
-        html: What stands below it, as HTML.
+        html: Its content.
     """
 
     title: str
@@ -43,11 +43,11 @@ class Section:
 
 @attrs.frozen(eq=False)
 class Table:
-    """Batches that are rows of the same samples, so that an epoch of them can be compiled into one program.
+    """Batches as row numbers of the same samples, so that an epoch can be compiled into one program.
 
     Attributes:
         samples: All samples.
-        rows: ``rows(epoch)``, the batches of that epoch as tables of whole numbers (steps, batch), one after another.
+        rows: ``rows(epoch)``, the batches of that epoch, as tables of row numbers (steps, batch) in sequence.
     """
 
     samples: fn.Batch
@@ -59,7 +59,7 @@ class Table:
 
 
 def one_step(batch: Any) -> Sequence[int]:
-    """A batch is one step, on as many samples as its first array has rows.
+    """The samples in the one step of a batch: the rows of its first array.
 
     >>> one_step(({"left": fn.Key(0).normal((5, 3))}, None))
     (5,)
@@ -103,22 +103,22 @@ class Experiment:
         step: ``step(params, state, batch) -> (params, state)``, pure. The new state has the tree of the old one;
             ``state.metrics`` are the numbers of the step by name.
         batches: ``batches(epoch)``, the batches of that epoch, from 0: a function of the epoch alone. With a
-            :class:`Table` the engine jax compiles an epoch into one program, else a step.
-        epochs: Passes over the batches, at most.
+            :class:`Table` the engine jax compiles an epoch into one program, otherwise a step.
+        epochs: The most passes over the batches.
         evaluate: ``evaluate(params) -> {name: number}``, after every epoch.
-        watch: The column of the history that is least at the best epoch, such as ``"validation/loss"``.
-        patience: After how many epochs without a new best one the run ends, if ever.
-        tolerance: How far a watched number must fall below the least so far to be a new best one, for ``patience``.
-        save: ``save(path, params)`` writes a model; a run calls it with its latest and its best params.
-        describe: ``describe()``, what is printed before a run, such as a table of its model.
-        sections: ``sections(params)``, what the report shows beside curves, config and environment.
-        formats: How numbers are shown, by the last part of their names: ``{"accuracy": ".2%"}``.
-        data: Arrays by name; a run records their digests, and is not resumed with others.
-        summarize: ``summarize(rows of the steps) -> row``, what the history tells of an epoch's steps.
-        sizes: ``sizes(batch)``, the number of samples in each step that ``batch`` is.
+        watch: The column of the history, such as ``"validation/loss"``, that is least at the best epoch.
+        patience: The run ends after so many epochs without a new best.
+        tolerance: A new best, for ``patience``, is below the least so far by more than this.
+        save: ``save(path, params)`` writes a model; a run saves its latest and its best params.
+        describe: ``describe()``, a text to print before a run, such as a table of the model.
+        sections: ``sections(params)``, the parts of the report beside curves, config and environment.
+        formats: Formats of numbers, by the last part of their names: ``{"accuracy": ".2%"}``.
+        data: Arrays by name. A run records their digests and is not resumed with other data.
+        summarize: ``summarize(rows of the steps) -> row``, the numbers of the history for an epoch's steps.
+        sizes: ``sizes(batch)``, the numbers of samples in the steps of ``batch``, which is one step by default.
 
     Raises:
-        InputError: A field of another kind, by its name.
+        InputError: A field has another type; the message names it.
     """
 
     begin: Callable[[], tuple[Params, Any]] = attrs.field(validator=_FUNCTION)
@@ -159,33 +159,33 @@ def supervised(
     class_names: Sequence[str] = (),
     as_saved: Callable[[Params], Params] = identity,
 ) -> Experiment:
-    """The usual experiment: a model learns inputs and targets, in batches shuffled anew for every epoch.
+    """The usual experiment: a model learns targets from inputs, in batches that every epoch shuffles anew.
 
-    Its rows have the loss and ``metrics``, the learning rate and the norm of the gradient; its history has
-    ``train/loss`` and, for each of the batches in ``evaluate``, ``NAME/loss``, and the same of ``metrics``.
+    A row of a step has the loss, ``metrics``, the learning rate and the norm of the gradient. A row of the history has
+    ``train/loss``, ``NAME/loss`` for each batch in ``evaluate``, and ``metrics`` in the same way.
 
     Args:
         model: The model; its inputs may be a tuple of arrays.
-        loss: Its loss.
-        optimizer: It turns gradients into updates.
+        loss: The loss.
+        optimizer: The optimizer.
         train: The samples to learn.
         key: The root of everything random.
         batch_size: Samples in each step; the last batch of an epoch may be smaller.
-        epochs: Passes over the samples, at most.
+        epochs: The most passes over the samples.
         evaluate: Samples to evaluate after every epoch, by name.
         metrics: As :func:`funcnn.train_step` takes them.
         penalty: Added to the loss.
-        watch: The column to watch, instead of ``validation/loss`` if there is one, or else ``train/loss``.
+        watch: The column to watch; by default ``validation/loss`` if there is one, otherwise ``train/loss``.
         patience: As in :class:`Experiment`, like ``tolerance``, ``formats`` and ``sections``.
         tolerance: See above.
         formats: See above.
         sections: See above.
-        scaling: The name of the scaling of the inputs, to save with the model.
+        scaling: The name of the inputs' scaling, to save with the model.
         class_names: The name of each label, to save with the model.
-        as_saved: The params to save with the model for those of a run.
+        as_saved: Maps the params of a run to the params to save.
 
     Raises:
-        InputError: An argument of another kind, or a name that is taken.
+        InputError: An argument has another type, or a name is taken.
     """
     check_key("supervised", key)
     require(is_count(batch_size), "supervised", "a batch_size that is a positive whole number", repr(batch_size))
@@ -198,17 +198,17 @@ def supervised(
         require(fits, "supervised evaluate", "names other than train, without a slash", repr(name))
         count_rows(f"supervised evaluate {name!r}", batch)
     check_metrics("supervised", metrics)
-    told = {"gradient_norm": fn.gradient_norm}
-    if getattr(optimizer, "learning_rate", None) is not None:
-        told = {"learning_rate": fn.learning_rate, **told}
-    step = fn.train_step(model, loss, optimizer, penalty=penalty, metrics={**metrics, **told})
+    has_rate = getattr(optimizer, "learning_rate", None) is not None
+    recorded = {"learning_rate": fn.learning_rate} if has_rate else {}
+    recorded["gradient_norm"] = fn.gradient_norm
+    step = fn.train_step(model, loss, optimizer, penalty=penalty, metrics={**metrics, **recorded})
     of_outputs = valfilter(lambda metric: not isinstance(metric, StepMetric), dict(metrics))
     averaged = {*COUNTERS, *of_outputs, "loss", "penalty"}
     in_shape = _in_shape(train.inputs)
     savable = True
     try:
         to_plain(model)
-    except InputError:  # a layer that holds a function of one's own
+    except InputError:  # a layer holds a function without a spec
         savable = False
 
     def begin() -> tuple[Params, fn.State]:
@@ -220,8 +220,8 @@ def supervised(
 
     def evaluated(params: Params) -> Row:
         params = ready(params) if evaluate else params
-        numbers = {name: fn.evaluate(model, loss, params, each, metrics=of_outputs) for name, each in evaluate.items()}
-        return {f"{name}/{metric}": value for name, found in numbers.items() for metric, value in found.items()}
+        rows = {name: fn.evaluate(model, loss, params, each, metrics=of_outputs) for name, each in evaluate.items()}
+        return {f"{name}/{metric}": value for name, row in rows.items() for metric, value in row.items()}
 
     def save_model(path: Path, params: Params) -> None:
         save(path, model, as_saved(ready(params)), in_shape, scaling=scaling, class_names=class_names)
@@ -258,7 +258,7 @@ def supervised(
 
 
 def check_name(where: str, name: object) -> None:
-    """Raise unless ``name`` can stand at the head of a column."""
+    """Raise unless ``name`` can be the name of a column."""
     fits = isinstance(name, str) and name != "" and name.isprintable() and not set(name) & set(',"')
     require(fits, where, "a name without commas, quotes or line breaks", repr(name))
 

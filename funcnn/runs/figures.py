@@ -1,7 +1,7 @@
-"""Figures of a run as matplotlib figures, inline SVG and PNG data URIs.
+"""Figures of a run with matplotlib, and their output as PNG files, inline SVG and data URIs.
 
-One blue and one orange carry all meaning: training and test, right and wrong, negative and positive. Both are
-middle tones, which read on white and on black.
+One blue and one orange carry all meaning: training and test, right and wrong, negative and positive. Both can be read
+on white and on black.
 """
 
 import base64
@@ -35,7 +35,7 @@ GREY, INK = mpl.colormaps["gray"], mpl.colormaps["gray_r"]
 SIGNED: Colormap = LinearSegmentedColormap.from_list(
     "signed", [(0.0, BLUE), (0.5, BLUE + "00"), (0.5, ORANGE + "00"), (1.0, ORANGE)]
 )
-"""Nothing at the middle, so that zero has the colour of the page."""
+"""Transparent in the middle, so that zero has the colour of the page."""
 
 _LOOKS: Any = frozendict({"": (BLUE, "-"), "train": (BLUE, "--"), "validation": (ORANGE, ":"), "test": (ORANGE, "-")})
 _OTHER_LOOKS = (("#2f9e6e", "-"), ("#9a6bd0", "-"), ("#b08a1e", "-"), ("#c2528b", "-"))
@@ -57,7 +57,7 @@ STYLE: Any = frozendict(
 
 
 def quantities(history: Sequence[Row]) -> dict[str, list[str]]:
-    """The columns of each quantity, which is the last part of their names; counters are no quantities.
+    """The columns of each quantity, which is the last part of their names; counters are left out.
 
     >>> quantities([{"epoch": 1, "train/loss": 0.5, "test/loss": 0.6, "learning_rate": 0.1}])
     {'loss': ['train/loss', 'test/loss'], 'learning_rate': ['learning_rate']}
@@ -69,10 +69,10 @@ def quantities(history: Sequence[Row]) -> dict[str, list[str]]:
 def curves(
     history: Sequence[Row], best: int | None = None, formats: Formats = frozendict({}), only: Collection[str] = ()
 ) -> Figure:
-    """Each quantity, or each of ``only``, against epochs in axes of its own: a line for each group such as train.
+    """Each quantity, or each of ``only``, against epochs in its own axes, with a line for each group, such as train.
 
-    Row i is epoch i + 1, and where a row does not have a column is a gap. The epoch ``best``, from 1, is marked. A
-    quantity whose format ends with % is shown in percent.
+    Row i is epoch i + 1; a missing number is a gap. The epoch ``best``, from 1, is marked. A quantity whose format ends
+    with % is shown in percent.
     """
     columns = quantities(history)
     marker = "o" if len(history) <= 50 else ""  # more would be a smear, and a report of megabytes
@@ -96,14 +96,14 @@ def curves(
 def overlay(
     groups: Mapping[str, Sequence[Sequence[Row]]], names: Sequence[str], formats: Formats = frozendict({})
 ) -> Figure:
-    """Each of the columns ``names`` against epochs in axes of its own: a colour a group, and one legend.
+    """Each column in ``names`` against epochs in its own axes, with a colour for each group, and one legend.
 
-    A group has some histories, such as those of a config's seeds. The line is the mean over those that have a number at
-    an epoch, in a band from the least to the greatest. ``formats`` is as for :func:`curves`.
+    A group is a list of histories, such as those of a config's seeds. Its line is the mean of the numbers at an epoch,
+    its band reaches from the least to the greatest. ``formats`` is as for :func:`curves`.
     """
     few = mpl.color_sequences["tab10"]
     colours = few if len(groups) <= len(few) else mpl.colormaps["viridis"](np.linspace(0, 0.9, len(groups)))
-    labels = [name.encode("utf-8", "backslashreplace").decode() for name in groups]  # paths may be no text
+    labels = [name.encode("utf-8", "backslashreplace").decode() for name in groups]  # paths may not be valid text
     longest = max(map(len, concat(groups.values())), default=0)
     abreast = max(1, min(4, 40 * len(names) // (8 + max(map(len, labels), default=0))))  # 40 letters fit under axes
     lines = -(-len(labels) // abreast) if any(labels) else 0
@@ -123,7 +123,7 @@ def overlay(
 
 
 def reliability_diagram(table: Float[Array, "bins 3"]) -> Figure:
-    """Accuracy against confidence, with one binomial standard error, over the number of samples in each bin."""
+    """Accuracy against confidence with one binomial standard error; below, the number of samples in each bin."""
     bins = np.flatnonzero(table[:, 0])
     weight, confidence, correct = table[bins].T
     accuracy = correct / weight
@@ -141,33 +141,33 @@ def reliability_diagram(table: Float[Array, "bins 3"]) -> Figure:
         below.bar_label(bars, fmt="{:,.0f}", fontsize=7)
         below.set(xlabel="confidence", xlim=(-0.02, 1.02))
         below.set(ylabel="samples (log)", yscale="log", ylim=(0.5, 3 * weight.max()))
-        below.tick_params(axis="y", which="both", left=False, labelleft=False)  # the bars say their numbers
+        below.tick_params(axis="y", which="both", left=False, labelleft=False)  # the bars have labels
         below.grid(visible=False, axis="y")
     return figure
 
 
 def write_png(path: Path, figure: Figure) -> None:
-    """The figure as a file."""
+    """Write the figure as a PNG file."""
     with mpl.rc_context(STYLE), replacing(path) as part:
         figure.savefig(part, format="png")
 
 
 def inline_svg(figure: Figure, name: str) -> str:
-    """The figure as an ``<svg>`` element; black and white become the ink and the paper of the page.
+    """The figure as an ``<svg>`` element; black and white become the text and background colours of the page.
 
-    ``name`` tells its ids from those of another figure.
+    ``name`` keeps its ids apart from those of other figures.
     """
     file = io.StringIO()
     with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
         no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(file, format="svg", transparent=True, metadata=no_metadata)
     text = file.getvalue()
-    text = re.sub(r'<g id="[^"]*"', "<g", text[text.index("<svg") :])  # every figure has the same ones
+    text = re.sub(r'<g id="[^"]*"', "<g", text[text.index("<svg") :])  # every figure has the same ids
     return text.replace("#000000", "currentColor").replace("#ffffff", "var(--paper, white)")
 
 
 def data_uri(image: Shaped[Array, "height width *rgb"], low: float, high: float, colours: Colormap = GREY) -> str:
-    """The image as a PNG inside a URI: numbers from ``low`` to ``high`` run through ``colours``, unless it has some."""
+    """The image as a PNG in a URI. Grey images map numbers from ``low`` to ``high`` to ``colours``."""
     file = io.BytesIO()
     share = np.clip((image - np.float64(low)) / ((high - low) or 1.0), 0, 1)
     imsave(file, colours(share) if share.ndim == 2 else np.nan_to_num(share), format="png")
@@ -177,9 +177,9 @@ def data_uri(image: Shaped[Array, "height width *rgb"], low: float, high: float,
 def _drawn(
     draw: Callable[[Axes, str], None], names: Sequence[str], epochs: int, formats: Formats, height: float = 2.5
 ) -> Figure:
-    """A figure with axes against epochs for each name, at most four side by side; ``draw(axes, name)`` fills them."""
+    """A figure with axes against epochs for each name, at most four in a row; ``draw(axes, name)`` fills them."""
     columns, rows = max(1, min(len(names), 4)), max(1, -(-len(names) // 4))
-    with mpl.rc_context({**STYLE, "text.parse_math": False}):  # a dollar sign in a name is a dollar sign
+    with mpl.rc_context({**STYLE, "text.parse_math": False}):  # a dollar sign in a name stays one
         figure = Figure(figsize=(3.2 * columns, height * rows), layout="constrained", dpi=150)
         between = MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]).tick_values(1, max(epochs, 2))
         apart = (int(tick) for tick in between if 1 + epochs / 8 < tick < epochs - epochs / 8)
@@ -200,6 +200,6 @@ def _drawn(
 
 
 def _column(history: Sequence[Row], name: str, epochs: int) -> Float[Array, " epochs"]:
-    """The numbers of a column over so many epochs; NaN, which is not drawn, for those that are missing or infinite."""
+    """A column over ``epochs`` epochs; missing and infinite numbers are NaN, which is not drawn."""
     values = np.array([row.get(name, np.nan) for row in history] + [np.nan] * (epochs - len(history)), np.float64)
     return np.where(np.isfinite(values), values, np.nan)

@@ -1,17 +1,17 @@
 """The folder of a run: every file in it is whole at any moment, whatever ends the run.
 
-    config.json               the experiment's name and version, the config, how it runs, and when it ends
+    config.json               the plan: the experiment's name and version, its config, options and limits
     environment.json          versions, machine, BLAS, commit, data
-    steps.csv, history.csv    a step, an epoch a row
-    checkpoint.safetensors    where the run stands: params and state, and the hash of which run it is
+    steps.csv, history.csv    a row for each step, for each epoch
+    checkpoint.safetensors    params and state, the numbers of steps and epochs, and the hash of plan and keys
     model.safetensors         the last good model, if the experiment saves one
     best.safetensors          the model after the epoch at which the watched column is least
     history.png, report.html  pictures
     digest.txt                the SHA-256 of params and history; the last file that a run writes
     .lock                     held by the process that runs here
 
-Rows come before the checkpoint that counts them, so the rows that a killed run left beyond its checkpoint are cut off.
-A folder is data: nothing that it names is imported or executed, and a file that is damaged is refused by its name.
+Rows are written before the checkpoint that counts them; on resuming, the rows after the checkpoint are cut off.
+A folder is data: nothing that it names is imported or executed. A damaged file is refused by its name.
 """
 
 import errno
@@ -28,6 +28,7 @@ from typing import Any
 import attrs
 import numpy as np
 from filelock import FileLock, Timeout
+from toolz import dissoc
 
 from funcnn import tree
 from funcnn.checkpoint import load_tree, savable_leaves, save_tree
@@ -49,10 +50,10 @@ class Run:
 
     Attributes:
         plan: What ran.
-        history: The finished epochs, a list of numbers for each column.
-        steps: The recorded steps, the same.
+        history: The finished epochs: a list of numbers for each column.
+        steps: The recorded steps: the same.
         environment: Where it ran.
-        digest: The SHA-256 of params and history that it ended with, if it did.
+        digest: The SHA-256 of params and history, if the run has ended.
     """
 
     plan: Plan
@@ -71,7 +72,7 @@ def read_run(folder: str | Path) -> Run:
     """The run in ``folder``, whatever its experiment; nothing that it names is imported.
 
     Raises:
-        InputError: The folder holds none, or a file is damaged.
+        InputError: The folder has no run, or a file is damaged.
     """
     folder = Path(folder)
     plan, tables = read_plan(folder), (read_history(folder), read_steps(folder))
@@ -80,7 +81,7 @@ def read_run(folder: str | Path) -> Run:
 
 
 def create(out: Path | None, name: str) -> Path:
-    """The run's folder, new or empty; without ``out`` it is ``runs/NAME-DATE-TIME``."""
+    """Create the folder ``out``, or ``runs/NAME-DATE-TIME`` without one; an empty folder may be there already."""
     try:
         if out is None:
             return _new(Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}")
@@ -93,14 +94,14 @@ def create(out: Path | None, name: str) -> Path:
 
 
 def check_new(out: Path) -> None:
-    """Raise unless ``out`` is a folder that is new or empty, but for what a run left that was killed as it began."""
+    """Raise unless ``out`` is a new or empty folder; what a run left that was killed as it began does not count."""
     names = [path.name for path in out.iterdir()] if out.is_dir() else []
     fits = not out.exists() or (out.is_dir() and all(name == ".lock" or is_leftover(name) for name in names))
     require(fits, "--out", "a folder that is new or empty", out, "name another one, or resume this one")
 
 
 def locked(folder: Path, *, wait: bool = False) -> AbstractContextManager[Any]:
-    """Inside, no other process runs in the folder; the lock ends with the process that holds it, however that ends."""
+    """Inside, no other process runs in the folder. The system frees the lock when its process ends in any way."""
     try:
         return FileLock(folder / ".lock", fallback_to_soft=False).acquire(timeout=-1 if wait else 0)
     except Timeout:
@@ -113,13 +114,13 @@ def locked(folder: Path, *, wait: bool = False) -> AbstractContextManager[Any]:
 
 
 def read_environment(folder: Path) -> dict[str, Any]:
-    """Where the run ran; empty where there is no file."""
+    """Where the run ran; empty if there is no file."""
     path = folder / "environment.json"
     if not path.exists():
         return {}
-    found = read_json(path)
-    structured(str(path), found, Environment)
-    return dict(found)
+    values = read_json(path)
+    structured(str(path), values, Environment)
+    return dict(values)
 
 
 def read_history(folder: Path) -> Sequence[Row]:
@@ -138,7 +139,7 @@ def read_steps(folder: Path) -> Sequence[Row]:
 
 
 def read_digest(folder: Path) -> str | None:
-    """The digest that the run ended with, if it did."""
+    """The digest of a run that has ended, else ``None``."""
     path = folder / "digest.txt"
     if not path.exists():
         return None
@@ -148,15 +149,15 @@ def read_digest(folder: Path) -> str | None:
 
 
 def is_complete(folder: Path, plan: Plan) -> bool:
-    """Whether the run in the folder has ended as it should; one that failed has its files too, but not all epochs."""
+    """Whether the run in the folder has ended well. A failed run has a digest too, but not all epochs."""
     return read_digest(folder) is not None and has_ended(plan, read_history(folder))
 
 
 def read_progress(folder: Path, first: Progress) -> tuple[Progress, Sequence[Row]]:
-    """Where the run in ``folder`` stands, at ``first`` without a checkpoint, and all rows of the steps up to there.
+    """The progress at the checkpoint in ``folder``, or ``first`` if there is none; and the rows of all steps before it.
 
     Raises:
-        InputError: A file is damaged, or the checkpoint is that of another run: of another config, or another key.
+        InputError: A file is damaged, or the checkpoint belongs to a run of another config or key.
     """
     path, steps = folder / "checkpoint.safetensors", read_steps(folder)
     if not path.exists():
@@ -176,19 +177,19 @@ def read_progress(folder: Path, first: Progress) -> tuple[Progress, Sequence[Row
         names = ["step", "samples", *kept["state"].metrics]
         expected = f"the columns {', '.join(sorted(names))}"
         require({*names} == {*rows[0]}, str(folder / "steps.csv"), expected, sorted(rows[0]))
-        rows = [frozendict({name: row[name] for name in names}) for row in rows]  # the order of the steps to come
-    latest = ends[-1] if len(rows) > ends[-1] else ends[-2]  # where the latest epoch begins
+        rows = [frozendict({name: row[name] for name in names}) for row in rows]  # in the order of later rows
+    latest = ends[-1] if len(rows) > ends[-1] else ends[-2]  # the latest epoch begins there
     return Progress(kept["params"], kept["state"], history, rows[latest:], len(rows)), rows
 
 
 def recorder(folder: Path, experiment: Experiment, first: Progress) -> tuple[Progress, Callable[[Progress], None]]:
-    """Where the run in ``folder`` stands, and the function that writes where it stands later."""
+    """The progress at the checkpoint in ``folder``, and the function that records a later one there."""
     savable_leaves("", {"params": first.params, "state": first.state})
     start, rows = read_progress(folder, first)
     identity = _identity(folder, first)
     recorded = start.step
     if (folder / "steps.csv").exists():
-        write_rows(folder / "steps.csv", rows)  # without others, or half a one, beyond the checkpoint
+        write_rows(folder / "steps.csv", rows)  # cuts off what stands after the checkpoint
 
     def record(progress: Progress) -> None:
         nonlocal recorded
@@ -203,23 +204,23 @@ def recorder(folder: Path, experiment: Experiment, first: Progress) -> tuple[Pro
 
 
 def write_digest(folder: Path, progress: Progress) -> None:
-    """What two runs that are the same have in common."""
+    """Write the digest, which equal runs share."""
     with replacing(folder / "digest.txt") as part:
         part.write_text(digest(progress) + "\n")
 
 
 def digest(progress: Progress) -> str:
-    """The SHA-256 of params and history; the seconds, which differ from run to run, are left out."""
+    """The SHA-256 of params and history, without the seconds, which differ from run to run."""
     sha = hashlib.sha256()
     for path, leaf in tree.leaves_with_paths(progress.params):
         sha.update(path.encode() + np.asarray(leaf).tobytes())
     for row in progress.history:
-        sha.update(repr({name: value for name, value in row.items() if name != "seconds"}).encode())
+        sha.update(repr(dissoc(dict(row), "seconds")).encode())
     return sha.hexdigest()
 
 
 def _new(path: Path, number: int = 1) -> Path:
-    """A new folder; runs that begin in the same second are numbered."""
+    """Create a folder; runs that begin in the same second are numbered."""
     folder = path if number == 1 else path.with_name(f"{path.name}-{number}")
     try:
         folder.mkdir(parents=True)
@@ -229,17 +230,16 @@ def _new(path: Path, number: int = 1) -> Path:
 
 
 def _kept(progress: Progress, identity: str) -> dict[str, Any]:
-    """What a checkpoint holds."""
+    """The tree of a checkpoint."""
     counts = {"epochs": len(progress.history), "steps": progress.step}
     return {"params": progress.params, "state": progress.state, **counts, "run": identity}
 
 
 def _identity(folder: Path, first: Progress) -> str:
-    """The SHA-256 of what tells the run in ``folder`` from others: what config.json has, but for what may change when
-    a run is resumed, and the keys that the run begins with.
+    """The SHA-256 of what no other run has: the keys of the first progress, and config.json without all that may change
+    when a run is resumed.
     """
     values = attrs.asdict(read_plan(folder)) if (folder / "config.json").exists() else {"config": {}}
-    plan = {name: value for name, value in values.items() if name not in ("epochs", "formats", "step")}
-    plan["config"] = {name: value for name, value in values["config"].items() if name != "epochs"}
+    plan = {**dissoc(values, "epochs", "formats", "step"), "config": dissoc(values["config"], "epochs")}
     keys = [repr(leaf) for leaf in tree.leaves({"params": first.params, "state": first.state}) if isinstance(leaf, Key)]
     return hashlib.sha256(json.dumps([plan, keys], sort_keys=True).encode()).hexdigest()

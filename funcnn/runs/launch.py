@@ -1,39 +1,36 @@
-"""One run in its folder: begun, resumed, refused, or nothing to do; recorded on the way, and left with all its files.
+"""One run in its folder: begun, resumed or refused, then recorded on the way, and ended with all its files.
 
-:func:`_found` is the one place that decides which of these it is.
+:func:`_action` alone decides whether a run begins, is resumed, or has nothing left to do.
 """
 
-import json
 import math
-import re
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import attrs
-from tqdm.auto import tqdm
 
 from funcnn.arrays import keep_freed_memory
 from funcnn.errors import InputError, require
 from funcnn.files import remove_leftovers
 from funcnn.runs import folder as files
+from funcnn.runs.endings import uninterrupted
 from funcnn.runs.environment import RESUMED, blas_threads, changes, commit, environment
 from funcnn.runs.experiment import Experiment, Table
 from funcnn.runs.figures import curves, write_png
 from funcnn.runs.options import ALONE, Devices, Options
-from funcnn.runs.plan import CONVERTER, Plan, read_plan, read_plan_of, write_json
+from funcnn.runs.plan import CONVERTER, Plan, plan_of, read_plan, read_plan_of, write_json
 from funcnn.runs.report import write_report
-from funcnn.runs.signals import uninterrupted
 from funcnn.runs.stream import ExperimentError, Progress, beginning, best_epoch, called, stream
 from funcnn.runs.text import Show, say, table
-from funcnn.training import TrainStep
 
 Mode: TypeAlias = Literal["begin", "resume", "either"]
-"""What a folder is to be: new or empty, that of a run, or whichever it is."""
+"""What the folder must be: new or empty, the folder of a run, or either of them."""
 
 _PROCESS = threading.Lock()
-"""The threads of BLAS and the settings of matplotlib belong to the whole process, so it has one run at a time."""
+"""A process has one run at a time: the threads of BLAS and the settings of matplotlib belong to all of it."""
 
 
 @attrs.frozen(eq=False)
@@ -42,10 +39,10 @@ class Outcome:
 
     Attributes:
         folder: Its folder.
-        progress: The last good progress; ``None`` where there was nothing to do.
-        interrupted: Whether Ctrl-C ended it, or in a command TERM or HUP.
-        failure: What stopped it early, if anything did.
-        error: What a function of the experiment raised, if that is it.
+        progress: The last good progress; ``None`` if there was nothing to do.
+        interrupted: Whether Ctrl-C ended it; in a command, TERM or HUP too.
+        failure: What stopped it early, or ``None``.
+        error: The error behind ``failure``, if a function of the experiment raised it.
     """
 
     folder: Path
@@ -53,21 +50,6 @@ class Outcome:
     interrupted: bool = False
     failure: str | None = None
     error: Exception | None = None
-
-
-def plan_of(experiment: Experiment, name: str, version: int, config: Any, options: Options) -> Plan:
-    """What config.json holds of a run; ``config`` is an attrs record or plain data."""
-    hint = "give what your function makes of a config: experiment(Config())"
-    require(isinstance(experiment, Experiment), name, "an Experiment", repr(experiment), hint)
-    try:
-        plain = {} if config is None else json.loads(CONVERTER.dumps(config))
-    except (TypeError, ValueError) as error:
-        raise InputError("config", "an attrs record or a mapping of plain data", repr(config), str(error)) from error
-    require(isinstance(plain, dict), "config", "an attrs record or a mapping of plain data", repr(config))
-    limits = {field: getattr(experiment, field) for field in ("epochs", "watch", "patience", "tolerance")}
-    parts = ("model", "loss", "optimizer", "penalty") if isinstance(experiment.step, TrainStep) else ()
-    step = {part: re.sub(" at 0x[0-9a-f]+", "", repr(getattr(experiment.step, part))) for part in parts}
-    return Plan(name, version, plain, options, formats=dict(experiment.formats), step=step, **limits)
 
 
 def run(
@@ -84,61 +66,62 @@ def run(
     source: str | Path = ".",
     wait: bool = False,
 ) -> Outcome:
-    """Carry ``experiment`` out in ``folder``, from where the folder stands; all that it leaves is there.
+    """Run ``experiment`` in ``folder``: begin it there, or resume it from the last checkpoint.
 
-    An interrupt and a loss that is not finite end the run with what was learned saved. What is saved has params that
-    are known to give a finite loss.
+    An interrupt or a loss that is not finite ends the run, after what was learned is saved. The saved params are known
+    to give a finite loss.
 
     Args:
         experiment: What runs.
         folder: The folder of the run, instead of ``runs/NAME-DATE-TIME``.
-        name: The experiment's name; a folder of another one is refused, and of another ``version``.
-        version: Raise it where old folders would mean something else.
-        config: What the experiment was made of, to be recorded: an attrs record or plain data.
+        name: The experiment's name; the folder of another experiment is refused.
+        version: The experiment's version; raise it when old folders would mean something else: they are refused.
+        config: The config of the experiment, to be recorded: an attrs record or plain data.
         options: Engine, threads and checkpoints.
-        devices: What the engine jax runs on.
+        devices: The devices of the engine jax.
         show: The text of an epoch, instead of a line of a table; ``None`` shows nothing.
-        mode: Whether the folder must be new, or that of a run.
+        mode: Whether the folder must be new, or the folder of a run.
         source: A file or folder of the experiment's code, for its commit.
-        wait: Wait while another process runs there, instead of refusing.
+        wait: Wait while another process runs in the folder, instead of refusing.
 
     Raises:
-        InputError: The folder is another run's, damaged or busy; the devices do not fit.
+        InputError: The folder has another run, is damaged or busy; or the devices do not fit.
         ExperimentError: A function of the experiment raises; what was learned before is saved.
         OSError: A file cannot be written; what was recorded before is whole.
     """
     plan = plan_of(experiment, name, version, config, options)
     path = None if folder is None else Path(folder)
-    found = _found(path, plan, mode) if devices.leads or mode == "resume" else "begin"
-    if found == "nothing to do":
-        return Outcome(path or Path(), None)
+    action = _action(path, plan, mode) if devices.leads or mode == "resume" else "begin"
+    if path and action == "nothing to do":
+        files.read_progress(path, beginning(experiment))  # refuses a config that was edited since
+        return Outcome(path, None)
     experiment, where = engine(_telling(experiment), plan, devices)
     if devices.leads and show is not None and (text := experiment.describe()):
         say(f"{text}\n")
-    first = beginning(experiment)  # which may be too large for this machine
+    first = beginning(experiment)  # before anything is written: it may be too large for this machine
     keep_freed_memory()
     if not devices.leads:
-        start = files.read_progress(path, first)[0] if path and found == "resume" else first
+        start = files.read_progress(path, first)[0] if path and action == "resume" else first
         _check_start(plan, start)
         with blas_threads(options.threads):
             return _followed(Path(), experiment, start, lambda progress: None, options.checkpoint_every)
-    path = files.create(path, name) if found == "begin" or path is None else path
+    path = files.create(path, name) if action == "begin" or path is None else path
     with _PROCESS, files.locked(path, wait=wait), blas_threads(options.threads):
-        if _found(path, plan, "either") == "nothing to do":  # by another process, for which this one has waited
+        if _action(path, plan, "either") == "nothing to do":  # this process has waited for another, which finished it
             return Outcome(path, None)
         now = {**environment(experiment.data, Path(source)), "git": commit(Path(source)), **where}
         return _carried_out(path, experiment, plan, first, now, table(experiment.formats) if show == "table" else show)
 
 
 def engine(experiment: Experiment, plan: Plan, devices: Devices) -> tuple[Experiment, Mapping[str, Any]]:
-    """The experiment as the engine of ``plan`` computes it, and what its environment has beside the rest.
+    """The experiment as the engine of ``plan`` computes it, and the engine's part of the recorded environment.
 
-    Where there are several processes, it waits for them.
+    If there are several processes, this waits for all of them.
     """
     if plan.options.engine == "numpy":
         require(devices == ALONE, "--engine", "jax for --devices and --processes", plan.options.engine)
         return experiment, {}
-    import funcnn.jax  # noqa: F401  # takes a second; where JAX is missing it says what to install
+    import funcnn.jax  # noqa: F401  # first: if JAX is missing, it says what to install
     from funcnn.runs import compiled
 
     fits = devices.processes == 1 or plan.patience is None or (plan.watch or "").startswith("train/")
@@ -150,7 +133,7 @@ def engine(experiment: Experiment, plan: Plan, devices: Devices) -> tuple[Experi
 
 
 def _telling(experiment: Experiment) -> Experiment:
-    """The experiment whose functions beside the stream tell where they raise, as those within it do."""
+    """The experiment, with the name of the function in the errors of those that the stream does not call."""
     save = experiment.save
     return attrs.evolve(
         experiment,
@@ -160,10 +143,11 @@ def _telling(experiment: Experiment) -> Experiment:
     )
 
 
-def _found(folder: Path | None, plan: Plan, mode: Mode) -> Literal["begin", "resume", "nothing to do"]:
-    """Whether the run that ``plan`` describes begins in ``folder``, is resumed there, or has ended.
+def _action(folder: Path | None, plan: Plan, mode: Mode) -> Literal["begin", "resume", "nothing to do"]:
+    """Whether the run of ``plan`` begins in ``folder``, is resumed there, or has ended.
 
-    A folder that is not what ``mode`` says, or has another run, is refused.
+    Raises:
+        InputError: The folder is not what ``mode`` says, or has another run.
     """
     require(folder is not None or mode != "resume", "run", "the folder of a run to resume", "none")
     if folder is None or mode == "begin" or (mode == "either" and not (folder / "config.json").exists()):
@@ -182,7 +166,7 @@ def _found(folder: Path | None, plan: Plan, mode: Mode) -> Literal["begin", "res
 
 
 def _check_start(plan: Plan, start: Progress) -> None:
-    """Raise unless all processes of a run begin at the same checkpoint."""
+    """Raise unless all processes of the run start from the same checkpoint."""
     if plan.options.engine == "jax":
         from funcnn.runs.compiled import check_same
 
@@ -192,16 +176,16 @@ def _check_start(plan: Plan, start: Progress) -> None:
 def _carried_out(
     folder: Path, experiment: Experiment, plan: Plan, first: Progress, now: Mapping[str, Any], show: Show | None
 ) -> Outcome:
-    """Run from where the folder stands to the end, and leave all files there."""
+    """Run from the last checkpoint in the folder to the end, and write all files."""
     remove_leftovers(folder)
     if not (folder / "config.json").exists():
         write_json(folder / "config.json", plan)
     _write_environment(folder, now)
     start, record = files.recorder(folder, experiment, first)
     _check_start(plan, start)
-    if read_plan(folder) != plan:  # which has more epochs
+    if read_plan(folder) != plan:  # the new plan has more epochs
         write_json(folder / "config.json", plan)
-    (folder / "digest.txt").unlink(missing_ok=True)  # not before: where resuming is refused, it stands
+    (folder / "digest.txt").unlink(missing_ok=True)  # only now: if resuming is refused, it stays
     shown = len(start.history)
 
     def on_progress(progress: Progress) -> None:
@@ -215,7 +199,7 @@ def _carried_out(
         outcome = _followed(folder, experiment, start, on_progress, plan.options.checkpoint_every)
         with uninterrupted():
             _leave(folder, experiment, plan, first, outcome)
-    except BrokenPipeError:  # whoever reads what is printed has gone
+    except BrokenPipeError:  # the reader of the output has gone
         raise
     except OSError as error:
         raise OSError(f"{error}; what was recorded before is whole, and can be resumed: {folder}") from error
@@ -225,7 +209,7 @@ def _carried_out(
 
 
 def _write_environment(folder: Path, now: Mapping[str, Any]) -> None:
-    """Where the run runs; of one that is resumed, what has changed is added, once. Other data are refused."""
+    """Write the environment. If the run is resumed, refuse other data and add what else changed, each change once."""
     path = folder / "environment.json"
     if not path.exists():
         write_json(path, now)
@@ -240,9 +224,9 @@ def _write_environment(folder: Path, now: Mapping[str, Any]) -> None:
 def _followed(
     folder: Path, experiment: Experiment, start: Progress, record: Callable[[Progress], None], every: int
 ) -> Outcome:
-    """Follow the stream and ``record`` it after every epoch, and within them after every so many steps.
+    """Follow the stream; ``record`` the progress after every epoch, and every ``every`` steps within one.
 
-    What is recorded or comes back has params that are known to give finite losses.
+    Recorded and returned params are known to give finite losses.
     """
     good = latest = start
     recorded = start.step
@@ -264,7 +248,7 @@ def _followed(
 
 
 def _failure(experiment: Experiment, progress: Progress, known: Progress) -> str | None:
-    """What is not finite, if anything: a loss, which is a number whose name ends so, or what is watched."""
+    """The first number after ``known`` that is not finite, among losses (names that end so) and the watched column."""
     for row in (*progress.steps_after(known.step), *progress.history[len(known.history) :]):
         for name, value in row.items():
             if (name.endswith("loss") or name == experiment.watch) and not math.isfinite(value):
@@ -274,10 +258,13 @@ def _failure(experiment: Experiment, progress: Progress, known: Progress) -> str
 
 
 def _with_bar(experiment: Experiment) -> Callable[[int], Iterable[Any]]:
-    """The batches of an epoch, with a progress bar where there is a terminal or a notebook."""
+    """The batches of an epoch, with a progress bar in a terminal or a notebook."""
     table = experiment.batches
     if threading.current_thread() is not threading.main_thread():
-        return table  # one of many runs that share a terminal
+        return table  # runs in other threads share one terminal
+
+    with warnings.catch_warnings(action="ignore"):  # it tells of a notebook without ipywidgets, and shows text there
+        from tqdm.auto import tqdm
 
     def batches(epoch: int) -> Iterable[Any]:
         total = sum(map(len, table.rows(epoch))) if isinstance(table, Table) else None
@@ -289,13 +276,13 @@ def _with_bar(experiment: Experiment) -> Callable[[int], Iterable[Any]]:
 
 
 def _leave(folder: Path, experiment: Experiment, plan: Plan, first: Progress, outcome: Outcome) -> None:
-    """Record what was learned last, and leave the files that a run ends with.
+    """Record the last progress if the run ended early, and write the files that a run ends with.
 
-    The digest comes last, so where it stands nothing is missing.
+    The digest is written last: if it is there, nothing is missing.
     """
     progress = outcome.progress or first
     try:
-        if outcome.interrupted or outcome.failure:  # which may have stopped the recorder halfway
+        if outcome.interrupted or outcome.failure:  # the recorder may have been stopped halfway
             files.recorder(folder, experiment, first)[1](progress)
         if outcome.error is not None and progress.step == 0:
             return
@@ -306,5 +293,5 @@ def _leave(folder: Path, experiment: Experiment, plan: Plan, first: Progress, ou
         write_report(folder / "report.html", experiment, plan, progress, files.read_environment(folder))
         files.write_digest(folder, progress)
     except (ExperimentError, InputError):
-        if outcome.error is None:  # or else that is the one to raise
+        if outcome.error is None:  # otherwise the caller raises that one
             raise

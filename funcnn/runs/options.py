@@ -1,4 +1,4 @@
-"""How a run is carried out, whatever its experiment: what computes it, and on which devices of which processes."""
+"""Options of a run that do not depend on its experiment: the engine, its threads, and devices and processes."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,7 +12,7 @@ from funcnn.errors import is_count, is_real, require
 
 
 def checked(expected: str, fits: Callable[[Any], bool]) -> Callable[[Any, Any, Any], None]:
-    """The validator of an option: raise unless its value fits.
+    """A validator that raises, naming the option, unless its value fits.
 
     >>> Options(checkpoint_every=0)
     Traceback (most recent call last):
@@ -20,8 +20,8 @@ def checked(expected: str, fits: Callable[[Any], bool]) -> Callable[[Any, Any, A
     """
 
     def check(options: Any, attribute: Any, value: Any) -> None:
-        found = list(value) if isinstance(value, tuple) else value
-        require(fits(value), f"--{attribute.name.replace('_', '-')}", expected, found)
+        shown = list(value) if isinstance(value, tuple) else value
+        require(fits(value), f"--{attribute.name.replace('_', '-')}", expected, shown)
 
     return check
 
@@ -32,12 +32,12 @@ AT_LEAST_0 = checked("a number of at least 0", partial(is_real, low=0))
 
 @attrs.frozen
 class Options:
-    """How a run is carried out, whatever its experiment.
+    """Options of any run.
 
     Attributes:
         engine: What computes: numpy, or jax, which compiles the same step (takes the extra jax).
         threads: How many threads matrix products of numpy may use; the last bits of results change with it.
-        checkpoint_every: Write a checkpoint after so many steps, beside the one after every epoch; the engine jax
+        checkpoint_every: Write a checkpoint every so many steps, beside the one after every epoch; the engine jax
             computes an epoch in one piece.
     """
 
@@ -48,14 +48,14 @@ class Options:
 
 @attrs.frozen
 class Devices:
-    """Where a run with the engine jax is computed; each device has an equal part of every batch.
+    """Devices and processes of the engine jax; each device has an equal part of every batch.
 
     Attributes:
-        devices: How many devices of this process share the work: 1, or all there are if there are several processes.
-        coordinator: Where process 0 of several is reached. All are started with the same command but for --process,
-            and process 0 alone writes the folder of the run. There is no password: keep it off open networks.
-        process: Which of the processes this is, from 0.
-        processes: How many processes there are.
+        devices: How many devices of this process share the work; 1 by default, all with several processes.
+        coordinator: The address of process 0 of several. Start all with the same command except for --process; only
+            process 0 writes the folder of the run. There is no password: keep it off open networks.
+        process: The number of this process, from 0.
+        processes: The number of processes.
     """
 
     devices: int | None = attrs.field(default=None, validator=optional(COUNT))
@@ -77,9 +77,9 @@ class Devices:
 
     @property
     def leads(self) -> bool:
-        """Whether it is this process that writes files and prints."""
+        """Whether this process writes files and prints."""
         return self.process == 0
 
 
 ALONE = Devices()
-"""One device of one process."""
+"""The default: one device of one process."""

@@ -1,4 +1,4 @@
-"""The plan of a run, and how its JSON files are read: as records, of which every field is validated."""
+"""The plan of a run, and its JSON files, read as records whose fields are all validated."""
 
 import json
 import re
@@ -15,12 +15,14 @@ from cattrs.v import format_exception
 from funcnn.errors import InputError, require
 from funcnn.files import replacing
 from funcnn.reading import read_as_is
+from funcnn.runs.experiment import Experiment
 from funcnn.runs.options import Options
+from funcnn.training import TrainStep
 
 T = TypeVar("T")
 
 DEEPEST = 100
-"""How deep a JSON file of a run may be nested."""
+"""The greatest depth of a run's JSON file."""
 
 
 def _check_formats(plan: Any, attribute: Any, formats: Mapping[str, str]) -> None:
@@ -31,19 +33,19 @@ def _check_formats(plan: Any, attribute: Any, formats: Mapping[str, str]) -> Non
 
 @attrs.frozen
 class Plan:
-    """What config.json holds.
+    """The content of config.json.
 
     Attributes:
         experiment: The experiment's name.
         version: Its version.
         config: Its config as plain data.
-        options: How the run is carried out.
+        options: Engine, threads and checkpoints.
         epochs: As in :class:`funcnn.runs.Experiment`, like the next four.
-        watch: The column that decides which epoch is the best.
+        watch: The watched column.
         patience: When the run ends early.
-        tolerance: What counts as better.
+        tolerance: What counts as a new best.
         formats: How numbers are shown.
-        step: The parts of a :class:`funcnn.TrainStep` by name. A run of more epochs must have the same.
+        step: The parts of a :class:`funcnn.TrainStep` by name; a resumed run must have the same.
     """
 
     experiment: str
@@ -58,15 +60,30 @@ class Plan:
     step: Mapping[str, str]
 
 
+def plan_of(experiment: Experiment, name: str, version: int, config: Any, options: Options) -> Plan:
+    """The plan of a run; ``config`` is an attrs record or plain data."""
+    hint = "give what your function makes of a config: experiment(Config())"
+    require(isinstance(experiment, Experiment), name, "an Experiment", repr(experiment), hint)
+    try:
+        plain = {} if config is None else json.loads(CONVERTER.dumps(config))
+    except (TypeError, ValueError) as error:
+        raise InputError("config", "an attrs record or a mapping of plain data", repr(config), str(error)) from error
+    require(isinstance(plain, dict), "config", "an attrs record or a mapping of plain data", repr(config))
+    limits = {field: getattr(experiment, field) for field in ("epochs", "watch", "patience", "tolerance")}
+    parts = ("model", "loss", "optimizer", "penalty") if isinstance(experiment.step, TrainStep) else ()
+    step = {part: re.sub(" at 0x[0-9a-f]+", "", repr(getattr(experiment.step, part))) for part in parts}
+    return Plan(name, version, plain, options, formats=dict(experiment.formats), step=step, **limits)
+
+
 def read_plan(folder: Path) -> Plan:
-    """What runs in the folder."""
+    """The plan of the run in ``folder``."""
     path = folder / "config.json"
     require(path.exists(), str(folder), "the folder of a run", "no config.json in it")
     return structured(str(path), read_json(path), Plan)
 
 
 def read_plan_of(folder: Path, name: str, version: int, hint: str) -> Plan:
-    """What runs in the folder, which must be an experiment of that name and version."""
+    """The plan of the run in ``folder``, which must be of an experiment of that name and version."""
     plan = read_plan(folder)
     expected, found = f"a run of {name} version {version}", f"one of {plan.experiment} version {plan.version}"
     require((plan.experiment, plan.version) == (name, version), str(folder), expected, found, hint)
@@ -77,7 +94,7 @@ CONVERTER = make_converter(forbid_extra_keys=True)
 
 
 def _exact(value: Any, kind: Any) -> Any:
-    """A value of exactly this kind: cattrs would make a text of a number, and a number of a text."""
+    """The value, if it has exactly this type: cattrs would convert text to numbers and back."""
     if type(value) is kind or (kind is float and type(value) is int):
         return kind(value)
     raise TypeError(f"{reprlib.repr(value)} is no {kind.__name__}")
@@ -88,13 +105,13 @@ for _kind in (bool, int, float, str):
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Any attrs record or plain data."""
+    """Write an attrs record or plain data."""
     with replacing(path) as part:
         part.write_text(CONVERTER.dumps(values, indent=2) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Plain data, at most :data:`DEEPEST` deep.
+    """The plain data in a file, at most :data:`DEEPEST` deep.
 
     Raises:
         InputError: The file cannot be read, is not JSON, or is deeper.
@@ -109,17 +126,17 @@ def read_json(path: Path) -> Any:
 
 
 def structured(where: str, values: Any, kind: type[T]) -> T:
-    """The record of ``kind`` that plain data describe.
+    """Plain data as a record of ``kind``.
 
     Raises:
-        InputError: Fields are missing, unknown, or of another kind; all are listed, each with its path.
+        InputError: Fields are missing, unknown or have another type; the message lists all of them with their paths.
     """
     known = ", ".join(field.name for field in attrs.fields(kind))  # type: ignore[arg-type]
     expected = f"an object with the fields {known}, as this version writes it"
     require(isinstance(values, Mapping), where, expected, type(values).__name__)
     try:
         return CONVERTER.structure(values, kind)
-    except Exception as error:  # whatever a wrong value causes
+    except Exception as error:  # a wrong value can cause any error
         faults = "; ".join(transform_error(error, format_exception=_fault))
         raise InputError(where, expected, faults) from error
 

@@ -1,4 +1,4 @@
-"""A recorded run, run again: whether it is the same, or where it differs first and by how much. Nothing is written."""
+"""A recorded run, run again: it is the same, or it differs first at some step. Nothing is written."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -21,12 +21,12 @@ from funcnn.runs.stream import beginning, has_ended, stream
 
 @attrs.frozen
 class Verdict:
-    """Whether a run was the recorded one.
+    """The result of :func:`reproduce`.
 
     Attributes:
-        same: Whether it was.
-        text: That in words, or the first difference.
-        changes: What is not as it was in its environment.
+        same: Whether the new run is the recorded one.
+        text: The result in words, with the first difference.
+        changes: The changes of the environment.
     """
 
     same: bool
@@ -71,16 +71,16 @@ def reproduce(
 
 
 def differences(recorded: Sequence[Row], now: Sequence[Row], *, counter: str) -> Iterator[tuple[float, str]]:
-    """Where steps or epochs tell different numbers, as relative differences and in words; the seconds may.
+    """The differences between rows, except of the seconds: each as a relative difference and in words.
 
-    A relative difference is one over the larger magnitude; infinite where a number is missing or not finite.
+    A difference is relative to the larger magnitude, and infinite if a number is missing or not finite.
 
     >>> print(*differences([{"step": 3, "loss": 2.0}], [{"step": 3, "loss": 2.5}], counter="step"))
     (0.2, 'step 3: loss was 2.0, is 2.5, a relative difference of 0.2')
     """
     for before, after in zip(recorded, now, strict=False):
         for name in {**before, **after}:
-            if name != "seconds" and repr(before.get(name)) != repr(after.get(name)):  # to the last bit; NaN is as NaN
+            if name != "seconds" and repr(before.get(name)) != repr(after.get(name)):  # to the last bit; NaN equals NaN
                 a, b = before.get(name, math.nan), after.get(name, math.nan)
                 relative = abs(a - b) / (max(abs(a), abs(b)) or 1.0) if math.isfinite(a - b) else math.inf
                 values = f"was {before.get(name)}, is {after.get(name)}, a relative difference of {relative:.2g}"
@@ -88,7 +88,7 @@ def differences(recorded: Sequence[Row], now: Sequence[Row], *, counter: str) ->
 
 
 def _verdict(experiment: Experiment, folder: Path, tolerance: float) -> tuple[bool, str]:
-    """Whether a new run is the recorded one, in words; it goes no further than to a difference beyond ``tolerance``."""
+    """Whether a new run is the recorded one, and that in words; it stops at a difference above ``tolerance``."""
     steps, history, digest = files.read_steps(folder), files.read_history(folder), files.read_digest(folder)
     require(bool(steps), str(folder), "a run with at least one recorded step", "none")
     progress, largest, where = beginning(experiment), -1.0, ""
@@ -107,12 +107,12 @@ def _verdict(experiment: Experiment, folder: Path, tolerance: float) -> tuple[bo
     if progress.step < len(steps) or (finished and not has_ended(experiment, progress.history)):
         goes_on = "goes on" if progress.step == len(steps) else f"ends after {progress.step}"
         return False, f"differs: the recorded run ends after {len(steps)} steps, the new one {goes_on}"
-    told = f"{len(steps)} steps, {len(history)} epochs" + ("" if finished else " of a run that did not finish")
+    length = f"{len(steps)} steps, {len(history)} epochs" + ("" if finished else " of a run that did not finish")
     if where:
-        return True, f"the same within a relative difference of {tolerance}: {told}; the largest is at {where}"
+        return True, f"the same within a relative difference of {tolerance}: {length}; the largest is at {where}"
     now = files.digest(progress)
     if now == digest:
-        return True, f"identical, bit for bit: {told}, and the params"
+        return True, f"identical, bit for bit: {length}, and the params"
     if finished and digest:
         return False, f"differs in no step, but the digest of params and history was {digest}, is {now}"
-    return True, f"the same numbers: {told}; what params it came to was not recorded"
+    return True, f"the same numbers: {length}; what params it came to was not recorded"

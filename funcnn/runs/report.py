@@ -1,4 +1,4 @@
-"""The report of a run, whatever its experiment: one HTML file that holds all it shows, and fetches nothing."""
+"""The report of a run: one HTML file, which loads nothing from elsewhere."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,17 +18,16 @@ from funcnn.runs.text import evaluated, number
 def write_report(
     path: Path, experiment: Experiment, plan: Plan, progress: Progress, environment: Mapping[str, Any]
 ) -> None:
-    """Show what came of a run: its last numbers, its curves, and the sections of its experiment, whose HTML is trusted.
+    """Write the last numbers, the curves, and the sections of the experiment, whose HTML is trusted.
 
-    The file is replaced by a whole new one; what is no text stands there in escapes. The history may be empty;
-    ``environment`` is plain data, nested as one likes.
+    Invalid text is escaped. The history may be empty; ``environment`` is plain data, nested in any way.
 
     Raises:
-        InputError: The history does not have the column that is watched.
+        InputError: The history does not have the watched column.
     """
     history, best = progress.history, best_epoch(plan, progress.history)
     drawn = {name: figures.curves(history, best, plan.formats, [name]) for name in figures.quantities(history)}
-    names = evaluated(history[-1])[:7] if history else []  # with the best as many as are taken in at a glance
+    names = evaluated(history[-1])[:7] if history else []  # with the best, as many as one sees at a glance
     tiles = [(name, number(name, history[-1][name], plan.formats), "") for name in names]
     if best and plan.watch:
         least = number(plan.watch, history[best - 1][plan.watch], plan.formats)

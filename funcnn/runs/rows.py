@@ -1,4 +1,4 @@
-"""Rows in CSV files: whole, numbered and bit for bit, whatever ended the run that wrote them."""
+"""Rows in CSV files, which are read back numbered and bit for bit, even if the run was killed while it wrote."""
 
 import csv
 import os
@@ -13,13 +13,13 @@ from funcnn.tree import frozendict
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
-    """A whole new file, whose columns are the names of the rows."""
+    """Write a new file, whose columns are the names of the rows."""
     with replacing(path) as part:
         append_rows(part, rows)
 
 
 def append_rows(path: Path, rows: Sequence[Row]) -> None:
-    """More rows, on the disk before anything that counts them."""
+    """Append rows; they are on the disk when this returns."""
     with path.open("a", newline="", encoding="utf-8") as file:
         head = rows[:1] if file.tell() == 0 else []
         csv.writer(file).writerows([*head, *(row.values() for row in rows)])
@@ -28,14 +28,15 @@ def append_rows(path: Path, rows: Sequence[Row]) -> None:
 
 
 def read_rows(path: Path, counter: str, *counts: str) -> Sequence[Row]:
-    """The whole rows of a file, numbered by ``counter`` from 1; none where there is no file.
+    """The rows of a file, numbered by ``counter`` from 1; none if there is no file.
 
-    A killed run can leave half a row at the end. Anything else that this module does not write is refused.
+    A killed run can leave half a row at the end, which is dropped. Anything else that :func:`write_rows` does not write
+    is refused.
 
     Args:
         path: The file.
         counter: The column that numbers the rows.
-        counts: Other columns that must be there, of positive whole numbers.
+        counts: Other columns that must be there and have positive whole numbers.
     """
     if not path.exists():
         return ()
@@ -61,7 +62,7 @@ def read_rows(path: Path, counter: str, *counts: str) -> Sequence[Row]:
 
 
 def _number(cell: str) -> float:
-    """The whole number or the float in a cell."""
+    """A cell as a whole number or a float."""
     if not cell.isdecimal():
         return float(cell)
     if not is_size(number := int(cell)):

@@ -1,4 +1,4 @@
-"""Sections of a report, for what an experiment gives as its ``sections``: figures, images and text as escaped HTML."""
+"""Sections that an experiment can add to its report: figures, images and text as escaped HTML."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ TEMPLATES = jinja2.Environment(
 
 
 def figure_section(title: str, figure: Figure, note: str = "") -> Section:
-    """A matplotlib figure, made without pyplot; black and white in it become the ink and the paper of the page."""
+    """A matplotlib figure, made without pyplot; black and white become the text and background colours of the page."""
     svg = figures.inline_svg(figure, f"section {title}")
     return Section(title, rendered("figure", title, svg, figure.get_figwidth(), note))
 
@@ -31,11 +31,11 @@ def figure_section(title: str, figure: Figure, note: str = "") -> Section:
 def images_section(title: str, images: Iterable[Array], note: str = "", captions: Sequence[str] = ()) -> Section:
     """A grid of images.
 
-    Each is (height, width), or (height, width, 3) for red, green and blue. Integers run from 0 to 255, others from the
-    least to the greatest number in all images.
+    Each is (height, width), or (height, width, 3) for red, green and blue. Integers range from 0 to 255, other numbers
+    from the least to the greatest in all images.
 
     Raises:
-        InputError: An image of another shape, or not as many captions as images.
+        InputError: An image has another shape, or there are not as many captions as images.
     """
     arrays = [np.asarray(image) for image in images]
     for index, array in enumerate(arrays):
@@ -53,10 +53,10 @@ def images_section(title: str, images: Iterable[Array], note: str = "", captions
 
 
 def text_section(title: str, text: str) -> Section:
-    """Text as it is, in a monospaced font; if a line is too long for the page, the whole text is set smaller."""
+    """Text in a monospaced font, which is smaller if a line is too long for the page."""
     return Section(title, rendered("text", text))
 
 
 def rendered(macro: str, *values: Any) -> str:
-    """The HTML that a macro of ``sections.html.jinja`` makes of ``values``."""
+    """The HTML of a macro in ``sections.html.jinja``, called with ``values``."""
     return str(getattr(TEMPLATES.get_template("sections.html.jinja").module, macro)(*values))

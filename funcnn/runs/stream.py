@@ -1,6 +1,6 @@
-"""A run as a stream of values: what stands after each step follows from what stood before it.
+"""A run as a stream of values: each follows from the one before it alone.
 
-A run that goes on from any value of its stream is the run that never stopped, bit for bit. Nothing is written here.
+A run that is resumed from any value of its stream is, bit for bit, the run that never stopped. Nothing is written here.
 """
 
 import math
@@ -23,19 +23,19 @@ T = TypeVar("T")
 
 
 class ExperimentError(RuntimeError):
-    """What a function of an experiment raised, with its name and place; the cause is the exception itself."""
+    """An error in a function of an experiment, with its name and place; the cause is the original error."""
 
 
 @attrs.frozen(eq=False)
 class Progress:
-    """Where a run stands: all that it needs to go on.
+    """All that a run needs to be resumed.
 
     Attributes:
         params: The params.
         state: The state of the experiment's step.
         history: A row for each finished epoch.
-        rows: A row for each step of the latest epoch; a stream adds those after ``step`` later.
-        step: How many steps are finished.
+        rows: A row for each step of the latest epoch. A stream adds later steps to the same list.
+        step: The number of finished steps.
     """
 
     params: Params
@@ -46,7 +46,7 @@ class Progress:
 
     @property
     def within_epoch(self) -> int:
-        """How many steps of an epoch that is not over are finished."""
+        """The number of finished steps in the epoch that is not over."""
         return self.step - (int(self.history[-1]["step"]) if self.history else 0)
 
     def steps_after(self, step: int) -> Sequence[Row]:
@@ -56,20 +56,20 @@ class Progress:
 
 
 def beginning(experiment: Experiment) -> Progress:
-    """Before the first step."""
+    """The progress before the first step."""
     params, state = _pair("begin", experiment.begin)
     return Progress(params, _plain(state, _columns("begin", state)))
 
 
 def stream(experiment: Experiment, start: Progress | None = None) -> Iterator[Progress]:
-    """The progress after every remaining step, and once more after every epoch, with its row in the history.
+    """The progress after every remaining step, and again after every epoch, with the new row of the history.
 
     Args:
         experiment: What runs.
-        start: Where to go on; its beginning unless told.
+        start: Where to go on; the beginning by default.
 
     Raises:
-        InputError: A batch is missing, or a step changes the tree of params or state or measures no numbers.
+        InputError: A batch is missing; a step changes the tree of params or state; or a metric is no number.
         ExperimentError: A function of the experiment raises.
 
     >>> import funcnn as fn, numpy as np
@@ -88,9 +88,9 @@ def stream(experiment: Experiment, start: Progress | None = None) -> Iterator[Pr
 
 
 def has_ended(limits: Any, history: Sequence[Row]) -> bool:
-    """Whether all epochs are done, or none of the latest ``patience`` improved on all before it.
+    """Whether all epochs are done, or the latest ``patience`` epochs brought no new best.
 
-    ``limits`` is an experiment, or whatever has its ``epochs``, ``watch``, ``patience`` and ``tolerance``.
+    ``limits`` is an experiment or a plan: it has ``epochs``, ``watch``, ``patience`` and ``tolerance``.
     """
     waited = 0
     if history and limits.patience is not None and limits.watch is not None:
@@ -102,10 +102,10 @@ def has_ended(limits: Any, history: Sequence[Row]) -> bool:
 
 
 def watched(watch: str, history: Sequence[Row]) -> list[float]:
-    """The column to watch.
+    """The watched column.
 
     Raises:
-        InputError: There is none of that name.
+        InputError: There is no column of that name.
     """
     for row in history:
         require(watch in row, "watch", f"one of the columns {', '.join(row)}", repr(watch))
@@ -113,9 +113,9 @@ def watched(watch: str, history: Sequence[Row]) -> list[float]:
 
 
 def best_epoch(limits: Any, history: Sequence[Row]) -> int | None:
-    """The epoch, from 1, at which what is watched is least; of equal ones the first. ``None`` if nothing is watched.
+    """The first epoch, from 1, with the least number in the watched column; ``None`` if no column is watched.
 
-    A number that is no number is above all others.
+    NaN counts as the greatest number.
     """
     if limits.watch is None or not history:
         return None
@@ -124,13 +124,13 @@ def best_epoch(limits: Any, history: Sequence[Row]) -> int | None:
 
 
 def _epoch(experiment: Experiment, start: Progress) -> Iterator[Progress]:
-    """One epoch, or what is left of it."""
+    """The rest of the epoch that ``start`` is in."""
     began, number, history = time.perf_counter(), len(start.history), start.history
     params, state, done = start.params, start.state, start.step
     rows = [*start.steps_after(done - start.within_epoch)]
     for batch, sizes in _left(experiment, number, start.within_epoch):
         where, before = f"step {done + 1}", {"params": params, "state": state}
-        with np.errstate(all="ignore"):  # the metrics tell of overflow and NaN
+        with np.errstate(all="ignore"):  # overflow and NaN show in the metrics
             params, state = _pair(where, experiment.step, params, state, batch)
         columns = _columns(where, state, len(sizes), [*before["state"].metrics])
         state = _plain(state, columns)
@@ -156,7 +156,7 @@ def _epoch(experiment: Experiment, start: Progress) -> Iterator[Progress]:
 
 
 def _left(experiment: Experiment, epoch: int, taken: int) -> Iterator[tuple[Any, Sequence[int]]]:
-    """The batches of an epoch after its first ``taken`` steps, and the samples in each of their steps."""
+    """The batches of an epoch after its first ``taken`` steps, each with the numbers of samples in its steps."""
     batches = called(f"batches({epoch})", lambda: iter(experiment.batches(epoch)))
     skipped, end = 0, object()
     while (batch := called(f"batches({epoch})", next, batches, end)) is not end:
@@ -169,12 +169,12 @@ def _left(experiment: Experiment, epoch: int, taken: int) -> Iterator[tuple[Any,
             skipped += len(sizes)
             hint = "the steps before it were taken in other batches, or by another engine"
             require(skipped <= taken, f"batches({epoch})", f"a batch that begins at step {taken}", "none", hint)
-    found = f"{skipped} that end before it"
-    require(skipped >= taken, f"batches({epoch})", f"the {taken} steps that were taken, as before", found)
+    expected = f"the {taken} steps that were taken, as before"
+    require(skipped >= taken, f"batches({epoch})", expected, f"{skipped} that end before it")
 
 
 def called(where: str, function: Callable[..., T], *args: Any) -> T:
-    """What ``function`` gives; a refusal and any other error of it name ``where``."""
+    """The result of ``function``; its errors name ``where``. Errors of the system pass as they are."""
     try:
         return function(*args)
     except InputError as error:
@@ -188,7 +188,7 @@ def called(where: str, function: Callable[..., T], *args: Any) -> T:
 
 
 def _pair(where: str, function: Callable[..., Any], *args: Any) -> tuple[Params, Any]:
-    """The params and state that ``function`` gives."""
+    """The params and state that ``function`` returns."""
     pair = called(where, function, *args)
     fits = isinstance(pair, tuple | list) and len(pair) == 2
     require(fits, where, "params and state", f"{len(pair)} values" if isinstance(pair, tuple) else repr(pair))
@@ -196,7 +196,7 @@ def _pair(where: str, function: Callable[..., Any], *args: Any) -> tuple[Params,
 
 
 def _plain(state: Any, columns: Mapping[str, list[float]]) -> Any:
-    """The state, an attrs record or a named tuple, with the metrics of its latest step as floats that stay."""
+    """The state (an attrs record or a named tuple) with the latest step's metrics as a frozendict of floats."""
     fits = type(state.metrics) is frozendict and [*state.metrics] == [*columns]
     if fits and all(type(value) is float for value in state.metrics.values()):
         return state
@@ -205,7 +205,7 @@ def _plain(state: Any, columns: Mapping[str, list[float]]) -> Any:
 
 
 def _columns(where: str, state: Any, steps: int = 1, names: Sequence[str] | None = None) -> dict[str, list[float]]:
-    """The numbers of each metric, one for every step, in the order of ``names``, those of the state before."""
+    """A number a step for each metric, in the order of ``names``, the metrics of the state before."""
     metrics: Any = getattr(state, "metrics", None)
     if names is None or not isinstance(metrics, Mapping):
         _numbers(f"{where}: the state's metrics", metrics, steps)
@@ -217,7 +217,7 @@ def _columns(where: str, state: Any, steps: int = 1, names: Sequence[str] | None
 
 
 def _column(where: str, value: Any, steps: int) -> list[float]:
-    """One number for every step."""
+    """A value as one number for each step."""
     if type(value) is float and steps == 1:
         return [value]
     try:
@@ -232,7 +232,7 @@ def _column(where: str, value: Any, steps: int) -> list[float]:
 
 
 def _numbers(where: str, row: Any, steps: int = 1) -> dict[str, float]:
-    """The latest number of each name, once the names can be those of columns."""
+    """The latest number of each name; a name that no column can have is refused."""
     require(isinstance(row, Mapping), where, "numbers by name", repr(row))
     for name in row:
         check_name(where, name)
@@ -241,9 +241,9 @@ def _numbers(where: str, row: Any, steps: int = 1) -> dict[str, float]:
 
 
 def _check_tree(before: Any, after: Any) -> None:
-    """Raise unless a step keeps the tree, shapes and dtypes of params and state, as saving and loading need."""
-    found = [f"{path} was {was}, is {is_now}" for path, was, is_now in tree.unlike(before, after)]
+    """Raise unless a step keeps the tree, shapes and dtypes of params and state; checkpoints need them."""
+    changed = [f"{path} was {was}, is {is_now}" for path, was, is_now in tree.unlike(before, after)]
     hint = "give the first state every leaf that later ones have, NaN for what is not measured yet"
-    require(not found, "the first step", "params and state with the tree that they had", "; ".join(found), hint)
+    require(not changed, "the first step", "params and state with the tree that they had", "; ".join(changed), hint)
     same = tree.same_structure(before, after)
     require(same, "the first step", "params and state of the same records, tuples and dicts", "others")

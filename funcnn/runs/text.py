@@ -1,4 +1,4 @@
-"""Text for a terminal: a line an epoch, numbers in the format of their names, and names without control characters."""
+"""Text for a terminal: numbers in their formats, a line for each epoch, and names without control characters."""
 
 import math
 import sys
@@ -11,7 +11,7 @@ from funcnn.runs.experiment import COUNTERS, Row
 from funcnn.runs.stream import Progress
 
 Show = Callable[[Progress, bool], str]
-"""``show(progress, first)``, the text for the latest epoch, which is the first one that is shown or not."""
+"""``show(progress, first)``, the text for the latest epoch; ``first`` says whether it is the first one shown."""
 
 _FORMATS = {"loss": ".4f", "learning_rate": ".3g", "gradient_norm": ".3g", "seconds": ".2f", "epoch": "d", "step": "d"}
 
@@ -29,12 +29,12 @@ def number(name: str, value: float, formats: Mapping[str, str]) -> str:
 
 
 def numbers(row: Row, formats: Mapping[str, str]) -> str:
-    """What was evaluated of an epoch, or else what was seen in training, on one line."""
+    """The numbers of :func:`evaluated` on one line."""
     return ", ".join(f"{name} {number(name, row[name], formats)}" for name in evaluated(row))
 
 
 def evaluated(row: Row) -> list[str]:
-    """The names of what was evaluated of an epoch, or else of what was seen in training.
+    """The names of an epoch's evaluated numbers, or if there are none, of those from training.
 
     >>> evaluated({"epoch": 1, "train/loss": 0.5, "test/loss": 0.6, "learning_rate": 0.1, "seconds": 2.0})
     ['test/loss']
@@ -44,13 +44,13 @@ def evaluated(row: Row) -> list[str]:
 
 
 def table(formats: Mapping[str, str]) -> Show:
-    """One line an epoch; above the first stand the names of the columns, the part before a slash above its columns."""
+    """A line for each epoch. The first has a head of two lines: groups, such as train, above the names of columns."""
 
     def show(progress: Progress, first: bool) -> str:
         row = progress.history[-1]
         groups = groupby(lambda name: name.rpartition("/")[0], [name for name in row if "/" in name]).values()
         others = ([name] for name in row if "/" not in name and name not in COUNTERS)
-        spans = [["epoch"], *groups, *others, ["seconds"]]  # the names of columns that share what stands above
+        spans = [["epoch"], *groups, *others, ["seconds"]]  # columns that share the line above
         heads = {name: _head(name) for name in concat(spans)}
         widths = {name: max(8, len(below), 0 if "/" in name else len(above)) for name, (above, below) in heads.items()}
         line = " ".join(number(name, row[name], formats).rjust(width) for name, width in widths.items())
@@ -64,7 +64,7 @@ def table(formats: Mapping[str, str]) -> Show:
 
 
 def one_line(text: object) -> str:
-    """Text without its line breaks, and with escapes for control characters.
+    """Text on one line, with escapes for control characters.
 
     >>> one_line("shapes differ:\\n\\n  (2,) and (3,)")
     'shapes differ: (2,) and (3,)'
@@ -73,7 +73,7 @@ def one_line(text: object) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """What an error says, on one line.
+    """The message of an error, on one line.
 
     >>> reason(ValueError("no\\nnumber")), reason(MemoryError()), reason(TimeoutError())
     ('no number', 'out of memory', 'TimeoutError')
@@ -82,18 +82,18 @@ def reason(error: BaseException) -> str:
 
 
 def say(text: str, *, error: bool = False) -> None:
-    """Print text, in which names may stand that come from anywhere; all that a run or a command prints goes here."""
+    """Print text with escapes for control characters; runs and commands print everything by this function."""
     print(printable(text), file=sys.stderr if error else sys.stdout, flush=True)
 
 
 def columns(lines: Sequence[Sequence[str]]) -> str:
-    """Lines of cells, each column as wide as it must be."""
+    """Lines of cells as text with aligned columns."""
     lines = [[*map(one_line, line)] for line in lines]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
 def _head(name: str) -> tuple[str, str]:
-    """What stands above a column and below that: its group and the rest, or its last word below the others."""
+    """The two lines of a column's head: its group and the rest, or all words but the last, and the last."""
     above, mark, below = name.rpartition("/" if "/" in name else "_")
     return (above if mark == "/" else above.replace("_", " ")), below.replace("_", " ")

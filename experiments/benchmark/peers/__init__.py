@@ -1,10 +1,10 @@
-"""Who takes part. A peer is a row here and a file beside this one, which has
+"""The peers. A peer is a row here and a file beside this one, which has what its row needs of
 
-    place(array)            the samples where the peer wants them, before anything is measured; NumPy's without it
-    training(task, mode)    what trains, ready; without a mode where the row has none
-    inference(task)         what predicts, ready, with the task's pieces
+    place(array)            puts the samples where the peer wants them, before anything is measured; optional
+    training(task, mode)    a Ready that trains; without ``mode`` if the row has none
+    inference(task)         a Ready that predicts the task's pieces
 
-as far as its row says. A tool that starts up is also a script in :mod:`experiments.benchmark.first_steps`.
+A tool with the workload "start-up" also has a script in :mod:`experiments.benchmark.first_steps`.
 """
 
 from collections.abc import Mapping
@@ -21,10 +21,10 @@ class Peer:
 
     Attributes:
         module: The file.
-        mode: What the file does in several ways.
+        mode: The way in which the file trains, if it has several.
         does: The kinds of workloads.
         installs: The requirements whose installed size counts.
-        own_batches: Whether it shuffles for itself, so that its loss is only about that of the others.
+        own_batches: Whether it shuffles for itself, so that its loss is only close to the others'.
     """
 
     module: str

@@ -1,4 +1,4 @@
-"""No training: only the matrix products of its steps, into arrays that are there already."""
+"""The floor: only the matrix products of training steps, into preallocated arrays."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ def values_of(weights: list[Any], rows: int) -> list[Any]:
 
 
 def forward(weights: list[Any], x: Any, values: list[Any]) -> None:
-    """The outputs of every layer, neither shifted nor rectified."""
+    """The outputs of every layer, without biases and ReLU."""
     for w, y in zip(weights, values, strict=True):
         x = np.matmul(x, w, out=y)
 

@@ -16,7 +16,7 @@ place = xla.place
 
 
 def training(task: Task, mode: str) -> Ready:
-    """With one dispatch a step or an epoch; it begins as on NumPy, but on the device, and lets go what was copied."""
+    """One dispatch for each step or each epoch; the params are those of NumPy, copied to the device."""
     step, params, state = beginning(task.workload)
     carry = funcnn.jax.to_jax((params, state))
     del params, state

@@ -38,7 +38,7 @@ def lenet(params: Any, x: Any) -> Any:
 
 
 def training(task: Task, mode: str) -> Ready:
-    """With one dispatch a step, or a scan."""
+    """One dispatch for each step, or a scan."""
     network = lenet if task.workload.kind == "lenet" else perceptron
     optimizer = {"sgd": optax.sgd(0.1), "adam": optax.adam(1e-3)}[task.workload.optimizer]
 

@@ -9,7 +9,7 @@ from experiments.benchmark.workloads import CLASSES, Ready, Task
 
 
 def classifier_of(task: Task) -> Any:
-    """A classifier with the params to begin with, which it takes after its first step only."""
+    """A classifier with the initial params, which it accepts only after its first step."""
     workload = task.workload
     classifier = MLPClassifier(
         workload.hidden,

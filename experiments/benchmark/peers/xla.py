@@ -1,4 +1,4 @@
-"""What the peers on JAX have in common: where samples are, the loops, and what a compiled program takes."""
+"""The common parts of the peers on JAX: the place of samples, the loops, and the size of a compiled program."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -18,8 +18,8 @@ def place(array: Any) -> Any:
 def training(task: Task, mode: str, run: Callable[..., Any], jitted: Any, carry: Any) -> Ready:
     """``run(carry, ...) -> (carry, losses)``, dispatched for each step or for each epoch.
 
-    With mode "step" it is given the inputs and targets of a batch, which come from the host; or else all inputs and
-    targets, which stay on the device, and the rows of each batch (steps, batch). ``jitted`` is the same program.
+    With mode "step" its arguments are the inputs and targets of a batch, which come from the host; otherwise all inputs
+    and targets, which stay on the device, and the rows of each batch (steps, batch). ``jitted`` is the same program.
     """
     inputs, targets = np.asarray(task.inputs), np.asarray(task.targets)  # views
 
@@ -32,11 +32,11 @@ def training(task: Task, mode: str, run: Callable[..., Any], jitted: Any, carry:
 
     def epoch(order: Any) -> Any:
         nonlocal carry
-        told = []
+        results = []
         for arguments in dispatches(order):
             carry, losses = run(carry, *arguments)
-            told.append(losses)
-        return jax.device_get(told)
+            results.append(losses)
+        return jax.device_get(results)
 
     def program() -> int:
         resident = () if mode == "step" else (task.inputs, task.targets)
@@ -57,7 +57,7 @@ def inference(task: Task, outputs: Callable[[Any, Any], Any], params: Any) -> Re
 
 
 def program_bytes(jitted: Any, *arguments: Any, resident: Any = ()) -> int:
-    """The bytes of arguments, results and what is between, each counted once, without those of ``resident``."""
-    told = jitted.lower(*arguments).compile().memory_analysis()
-    used = told.argument_size_in_bytes + told.output_size_in_bytes + told.temp_size_in_bytes
-    return int(used - told.alias_size_in_bytes - sum(array.nbytes for array in jax.tree.leaves(resident)))
+    """The bytes of arguments, results and temporaries, each counted once, without those of ``resident``."""
+    found = jitted.lower(*arguments).compile().memory_analysis()
+    used = found.argument_size_in_bytes + found.output_size_in_bytes + found.temp_size_in_bytes
+    return int(used - found.alias_size_in_bytes - sum(array.nbytes for array in jax.tree.leaves(resident)))
