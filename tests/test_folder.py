@@ -161,7 +161,7 @@ def test_a_commit_is_known_whatever_the_files_beside_it_are_called(tmp_path):
     assert commit(tmp_path)["clean"] is False
 
 
-def test_the_code_of_a_script_is_what_is_loaded_from_its_folder(tmp_path, monkeypatch):
+def test_the_code_of_a_script_covers_the_modules_of_its_folder(tmp_path, monkeypatch):
     for name in ("loaded", "other"):
         (tmp_path / f"{name}.py").write_text("RATE = 0.1")
     monkeypatch.syspath_prepend(tmp_path)
@@ -173,7 +173,7 @@ def test_the_code_of_a_script_is_what_is_loaded_from_its_folder(tmp_path, monkey
     assert change.startswith("code.loaded.py: ")
 
 
-def test_the_code_of_a_package_is_what_is_loaded_of_all_of_it():
+def test_the_code_of_a_package_covers_all_its_loaded_modules():
     of_the_runs = environment({}, Path(files.__file__))["code"]
     assert {"runs/folder.py", "keys.py"} < {*of_the_runs}
 

@@ -17,7 +17,7 @@ from funcnn.runs import main, read_run
 from funcnn.runs.stream import stream
 from funcnn.testing import check_experiment
 from tests.onnx_table import difference, served
-from tests.scripts import ran
+from tests.scripts import PIPES, python, ran
 
 QUICK = {
     "autoencoder": "--hidden 4 --code 2 --batch-size 1000",
@@ -137,8 +137,7 @@ def test_the_list_names_every_module_that_can_be_run():
 
 
 def test_whoever_reads_the_list_may_go():
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, "-m", "experiments"], cwd=FOLDER.parent, **pipes) as process:
+    with python("-m", "experiments", cwd=FOLDER.parent, **PIPES) as process:
         process.stdout.close()
         assert (process.stderr.read(), process.wait(timeout=60)) == ("", 141)
 
