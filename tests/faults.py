@@ -1,10 +1,10 @@
-"""The table of faults: what every writer leaves when a system call fails, of which ``tests.injection`` knows all.
+"""The table of faults: what every writer leaves behind when a system call fails. ``tests.injection`` lists the calls.
 
 python -m tests.faults
 
-Each call fails at each time that the writer makes it, with each error. Then the file is the old one or the new one,
-whole; nothing stands beside it, no descriptor is open, and the error was raised unless the file is the new one. The
-writer, called again, writes the new file.
+Each call fails at each of its uses by the writer, with each error. After that, the file is the whole old one or the
+whole new one, no other file is beside it, and no descriptor is open. The writer raises the error unless the file is the
+new one. Called again, it writes the new file.
 """
 
 import atexit

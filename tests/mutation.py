@@ -1,9 +1,10 @@
-"""Mutation testing: ``python tests/mutation.py run`` is ``mutmut run``, with three things more.
+"""Mutation testing: ``python tests/mutation.py run`` is ``mutmut run`` with three additions.
 
-mutmut leaves decorated functions out, which here are all the constructors: the ``@described`` ones are let in, without
-the defaults of their arguments, which ``described`` has filled in before a mutant sees them. What runs already while
-the tests are collected, as constructors in the tables do, runs again for each of its mutants, and a test whose row
-names it, or what calls it, is its test too. And at the end stand the figures of each module.
+1. mutmut skips decorated functions, so it would skip every constructor. Here it mutates the ``@described`` ones, except
+   the defaults of their arguments, which ``described`` fills in before a mutant sees them.
+2. Code that runs while tests are collected, such as the constructors in the tables, runs again for each of its mutants.
+   The tests of such a function are also those whose row names it or one of its callers.
+3. At the end it prints the figures of each module.
 """
 
 import gc
@@ -17,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 LIGHT = {"FUNCNN_EXAMPLES": "3", "OPENBLAS_NUM_THREADS": "1"}
-"""The laws on three cases each: a mutant that only the fourth would catch counts as a survivor."""
+"""Each law runs on three cases: a mutant that only a fourth case would catch counts as a survivor."""
 
 OUTCOMES = {0: "survived", 1: "killed", 3: "killed", 255: "at import", -24: "timeout", 24: "timeout", 152: "timeout"}
-"""What the exit code of pytest means: "at import", the tables of parts cannot be built, so that not one test is run."""
+"""What the exit code of pytest means. "At import": the tables of parts cannot be built, so no test runs."""
 
 
 def main() -> None:
@@ -38,7 +39,7 @@ def main() -> None:
 
 
 def figures(folder: Path) -> str:
-    """How many mutants of each module met which end."""
+    """The number of mutants of each module by outcome."""
     whole, rows = Counter[str](), []
     for path in sorted(folder.rglob("*.meta")):
         codes = json.loads(path.read_text())["exit_code_by_key"].values()

@@ -173,7 +173,7 @@ def functions() -> dict[str, Callable[..., Any]]:
     registered = {
         name: made
         for name, made in constructors().items()  # among which those of doctests may be
-        if made.__module__.startswith("funcnn.") and hasattr(sys.modules[made.__module__], name)
+        if made.__module__.startswith("funcnn.") and name in getattr(sys.modules[made.__module__], "__all__", ())
     }
     return {name: function for name, function in {**exported, **registered}.items() if name not in WITHOUT}
 
