@@ -23,8 +23,8 @@ from tests import catalogue
 HEAD = """\
 # The catalogue
 
-Every part of funcnn, with what it computes, its source and its laws, which the tests check. The numbers of the laws refer
-to the list above each table. `python -m tests.docs > docs/catalogue.md` writes this page.
+Every part of funcnn, with what it computes, its source and its laws, which the tests check. The numbers of the laws
+refer to the list above each table. `python -m tests.docs > docs/catalogue.md` writes this page.
 """
 
 
