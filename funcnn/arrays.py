@@ -6,7 +6,6 @@ NumPy, on JAX under ``jit`` and on torch tensors. Every check raises ``InputErro
 
 import ctypes
 import functools
-import math
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any, TypeAlias
@@ -58,18 +57,6 @@ def readonly(x: Any) -> Any:
         x = x.view()
         x.setflags(write=False)
     return x
-
-
-def aligned_empty(shape: Shape, dtype: Any) -> Array:
-    """An uninitialized NumPy array that begins at a multiple of 64 bytes, so ``jax.device_put`` need not copy it.
-
-    >>> aligned_empty((3, 5), np.float32).ctypes.data % 64
-    0
-    """
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    buffer = np.empty(size + 64, np.uint8)
-    start = -buffer.ctypes.data % 64
-    return buffer[start : start + size].view(dtype).reshape(shape)
 
 
 def number(x: Any) -> Any:

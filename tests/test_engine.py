@@ -12,7 +12,6 @@ import pytest
 import funcnn as fn
 import funcnn.jax
 from funcnn import Batch, InputError, Key, tree
-from funcnn.arrays import aligned_empty
 from funcnn.jax import (
     compiled,
     epoch,
@@ -20,6 +19,7 @@ from funcnn.jax import (
     jax_key,
     on_device,
     over_seeds,
+    replicated,
     scanned,
     sharded,
     to_jax,
@@ -160,8 +160,10 @@ def test_many_seeds_are_one_program():
 
 
 def aligned(array):
-    """A copy that JAX could take as it is."""
-    copy = aligned_empty(array.shape, array.dtype)
+    """A copy at a multiple of 64 bytes, whose memory JAX could use as its own."""
+    memory = np.empty(array.nbytes + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    copy = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
     copy[...] = array
     return copy
 
@@ -182,12 +184,33 @@ def test_arguments_of_numpy_are_not_used_up(engine):
     assert tree.equal((params, samples), before)
 
 
-@pytest.mark.parametrize("move", [to_jax, on_device])
-def test_what_is_on_the_device_does_not_follow_numpy(move):
-    mine = aligned(np.ones((4, 4), np.float32))
-    there = move((mine,))
+def taken_by(engine):
+    """``x`` as a compiled step of the engine has seen it in its batch."""
+    step = ENGINES[engine](lambda params, state, batch: (batch.inputs * 1, state))
+    return lambda x: step(jax.numpy.zeros(x.shape), jax.numpy.zeros(()), fn.Batch(x, x[:, 0]))[0]
+
+
+TAKERS = {
+    "to_jax": to_jax,
+    "on_device": on_device,
+    "replicated": lambda x: replicated(x, first_devices(1)),
+    "compiled": taken_by("compiled"),
+    "sharded": taken_by("sharded"),
+    "planted: jax.jit": jax.jit(lambda x: x * 1),
+    "planted: jax.numpy.array": jax.numpy.array,
+}
+
+
+@pytest.mark.parametrize("taker", TAKERS)
+def test_what_is_written_to_numpy_after_a_call_changes_nothing_on_the_device(taker):
+    take, mine = TAKERS[taker], aligned(np.ones((4, 4), np.float32))
+    take(mine)  # compiles
+    slow = jax.jit(lambda x: jax.lax.fori_loop(0, 200, lambda i, x: x @ x / 300, x))
+    busy = [slow(jax.numpy.ones((300, 300))) for _ in range(8)]
+    taken = take(mine)
     mine[...] = 2
-    assert np.array_equal(there[0], np.ones((4, 4)))
+    assert np.array_equal(taken, np.ones((4, 4))) != taker.startswith("planted")
+    jax.block_until_ready(busy)
 
 
 SCRIPT = """

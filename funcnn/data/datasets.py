@@ -15,7 +15,7 @@ import attrs
 import numpy as np
 
 from funcnn import tree
-from funcnn.arrays import Array, aligned_empty, check_array
+from funcnn.arrays import Array, check_array
 from funcnn.data.idx import parse_idx
 from funcnn.data.sources import DATA_DIR_VARIABLE, FILES, MOST_BYTES, SOURCES, downloaded, verified
 from funcnn.errors import InputError, is_one_of, require
@@ -116,8 +116,7 @@ def scale(pixels: Array, scaling: str) -> Array:
     check_scaling("scale", scaling)
     offset, divisor = SCALINGS[scaling]
     flat = pixels.reshape(len(pixels), math.prod(pixels.shape[1:]))
-    inputs = aligned_empty(flat.shape, np.float32)
-    np.subtract(flat, np.float32(offset), out=inputs)
+    inputs: Array = (flat - np.float32(offset)).astype(np.float32, copy=False)
     inputs /= divisor
     return inputs
 

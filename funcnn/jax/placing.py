@@ -107,17 +107,25 @@ def layout_on(mesh: Mesh, *axes: Any) -> NamedSharding:
 
 
 def placed(leaf: Any, layout: NamedSharding | None = None) -> Array:
-    """The array in ``layout``, where every process brings the part of its devices; without one, on one device."""
-    if layout is None:  # in its own memory: others may write to NumPy's array
-        return jax.numpy.array(leaf) if isinstance(leaf, np.ndarray) else jax.device_put(leaf)
-    if layout.is_fully_addressable or getattr(leaf, "sharding", None) == layout:
-        return jax.device_put(leaf, layout)
-    return jax.make_array_from_callback(leaf.shape, layout, lambda index: leaf[index])
+    """The array in ``layout``, where every process brings the part of its devices; without one, on one device.
+
+    A NumPy array is copied before this returns. JAX would read its memory later, or keep it, and so see what the caller
+    writes there next; ``jax.jit`` does the same with its NumPy arguments, and ``jax.numpy.array`` too.
+    """
+    own = leaf.copy() if isinstance(leaf, np.ndarray) else leaf
+    if layout is None or layout.is_fully_addressable or getattr(leaf, "sharding", None) == layout:
+        return jax.device_put(own, layout)
+    return jax.make_array_from_callback(own.shape, layout, lambda index: own[index])
 
 
 def keyed(leaf: Any) -> Any:
     """A :class:`Key` as a :class:`JaxKey`; any other leaf as it is."""
     return jax_key(leaf) if isinstance(leaf, Key) else leaf
+
+
+def owned(leaf: Any) -> Any:
+    """The leaf of a batch as a program may read it after the caller has changed it: see :func:`placed`."""
+    return placed(leaf) if isinstance(leaf, np.ndarray) else keyed(leaf)
 
 
 @on_node

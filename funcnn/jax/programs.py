@@ -16,7 +16,7 @@ from funcnn.arrays import Array, release_freed_memory
 from funcnn.data.batches import row_tables
 from funcnn.errors import InputError, is_count, require
 from funcnn.jax.keys import JaxKey, jax_key
-from funcnn.jax.placing import check_shared, keyed, layout_on, on_device, own_device, placed, replicated
+from funcnn.jax.placing import check_shared, layout_on, on_device, own_device, owned, placed, replicated
 from funcnn.keys import Key
 from funcnn.layer import Params
 from funcnn.training import Batch, State, Step, count_rows
@@ -30,13 +30,13 @@ Measured: TypeAlias = tuple[Params, State, Mapping[str, Any]]
 def compiled(step: Step) -> Step:
     """``step``, compiled for each shape of batch; the new params and state take the memory of the old ones.
 
-    So a call uses up its JAX arrays: keep what it returns. NumPy arrays are copied, and stay as they are. A batch may
-    be any tree; a :class:`Key` in it becomes a :class:`JaxKey`.
+    So a call uses up its JAX arrays: keep what it returns. NumPy arrays are copied, so you may write to them after a
+    call. A batch may be any tree; a :class:`Key` in it becomes a :class:`JaxKey`.
     """
     program = _program(step, None, None)
 
     def call(params: Params, state: Any, batch: Any) -> tuple[Params, Any]:
-        return program(params, state, tree.map(keyed, batch))
+        return program(params, state, tree.map(owned, batch))
 
     return call
 
