@@ -5,6 +5,7 @@ they make. A new one joins by itself; where an argument has a name that is not i
 """
 
 import inspect
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import attrs
 import numpy as np
+import pytest
 
 import funcnn as fn
 from funcnn import InputError, tree
@@ -226,14 +228,25 @@ def rows_of_optimizer(optimizer: fn.Optimizer) -> list[Row]:
     return [Row(f"{optimizer!r}.{f.__name__}", f, {"w": params["w"]}) for f in (init, update)]
 
 
+PLACES = {name.rpartition(".")[2] for name in (*functions(), *dir(fn), *dir(fn.metrics))}
+PLACES |= {"an optimizer", "an activation"}
+"""The words with which the place in a message begins."""
+
+
+def names_a_part(error: InputError) -> bool:
+    """Whether the place in the message, or the innermost of several, begins with a public name."""
+    word = re.match(r"(an )?\w*", error.where.rpartition("] ")[2])
+    return word is not None and word[0] in PLACES
+
+
 def outcome(row: Row, name: str, value: Any, expected: str) -> str:
-    """What becomes of a bad argument: right, refused, foreign (another exception) or silent."""
+    """What becomes of a bad argument: right, refused, nowhere (no place), foreign (another exception) or silent."""
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             result = row.call(**{name: value})
-    except InputError:
-        return "silent" if expected == "same" else "refused"
+    except InputError as error:
+        return "silent" if expected == "same" else "refused" if names_a_part(error) else f"nowhere: {error}"
     except Exception as error:
         return f"foreign {type(error).__name__}: {error}"[:150]
     return "right" if expected == "either" or same_result(result, row.call()) else "silent"
@@ -268,6 +281,7 @@ def test_bad_inputs_end_in_a_right_result_or_in_our_error():
     silent = [name for name, found in table if found == "silent"]
     foreign = [f"{name}: {found}" for name, found in table if found.startswith("foreign")]
     assert not silent
+    assert [f"{name}: {found}" for name, found in table if found.startswith("nowhere")] == []
     assert len(foreign) <= 0.01 * len(table), "\n".join(foreign)
 
 
@@ -275,3 +289,11 @@ def test_a_function_that_takes_anything_is_found():
     row = Row("wrong", lambda x: np.asarray(x, float), {"x": np.ones(3)})
     assert outcome(row, "x", [1.0, 2.0], "refused") == "silent"
     assert outcome(row, "x", "text", "refused").startswith("foreign ValueError")
+
+
+@pytest.mark.parametrize(("where", "found"), [("serial[1] dense(2)", "refused"), ("None", "nowhere: None: expected")])
+def test_a_message_without_a_public_name_is_found(where, found):
+    def refuse(x: Any) -> None:
+        raise InputError(where, "anything", x)
+
+    assert outcome(Row("wrong", refuse, {"x": np.ones(3)}), "x", None, "refused").startswith(found)
