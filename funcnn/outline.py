@@ -34,8 +34,9 @@ class Part:
     parts: tuple["Part", ...]
 
     def innermost(self) -> list["Part"]:
-        """The parts without parts."""
-        return [leaf for part in self.parts for leaf in part.innermost()] if self.parts else [self]
+        """The parts without parts; one that applies a cell to each position, as ``recurrent`` does, is whole."""
+        whole = any(part.path == self.path and part.in_shape != self.in_shape for part in self.parts)
+        return [self] if whole or not self.parts else [leaf for part in self.parts for leaf in part.innermost()]
 
 
 def outline(layer: Layer, in_shape: Shapes) -> Part:
@@ -67,7 +68,7 @@ def outline(layer: Layer, in_shape: Shapes) -> Part:
 
 
 def summary(layer: Layer, in_shape: Shapes) -> str:
-    """A table of the innermost layers: path of the params, output shape and number of parameters.
+    """A table of the layers that do not only contain others: path of the params, output shape, number of parameters.
 
     Raises:
         InputError: The shapes do not fit.

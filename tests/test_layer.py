@@ -37,6 +37,8 @@ def test_summary_lists_the_innermost_layers():
         "3 dense(10)                 (10,)             10,010",
         "total                                        795,010",
     ]
+    sequences = fn.summary(fn.serial(fn.recurrent(fn.gru(), 12), fn.global_avg_pool()), (24, 1)).splitlines()
+    assert sequences[1].split() == ["0", "recurrent(gru(),", "12)", "(24,", "12)", "540"]
     assert fn.summary(fn.dense(2), (3,)).splitlines()[1].split() == ["dense(2)", "(2,)", "8"]
     assert fn.summary(fn.embedding(5, 3), (2,)).splitlines()[1].split()[-1] == "15"
     assert fn.summary(fn.dense(2), (np.int64(3),)).splitlines()[-1].split() == ["total", "8"]
