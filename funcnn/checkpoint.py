@@ -185,7 +185,11 @@ def _dtypes(arrays: Mapping[str, Array]) -> list[str]:
 
 def _native(leaf: Array) -> Array:
     """The array in C order and in the machine's byte order, as the file holds it."""
-    array = np.asarray(leaf, order="C")
+    return _in_native_order(np.asarray(leaf, order="C"))
+
+
+def _in_native_order(array: Array) -> Array:
+    """The array in the machine's byte order; it is copied only if it has another: some arrays take no memory."""
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
@@ -238,7 +242,7 @@ def _check(where: str, template: Any, arrays: Mapping[str, Array]) -> None:
 def _restored(where: str, template: Any, arrays: Mapping[str, Array], others: Mapping[str, Any]) -> Any:
     """A tree like ``template``, from the arrays and the other leaves by path."""
     leaves = {
-        name: leaf.astype(leaf.dtype.newbyteorder("="), copy=False) if isinstance(leaf, np.ndarray) else leaf
+        name: _in_native_order(leaf) if isinstance(leaf, np.ndarray) else leaf
         for name, leaf in tree.leaves_with_paths(template)
     }
     _check(where, {name: leaf for name, leaf in leaves.items() if hasattr(leaf, "dtype")}, arrays)

@@ -25,8 +25,8 @@ A checker can be wrong too. So the tests plant faults: parts that are wrong on p
 the planted faults that it catches. Every law has at least one. `python -m tests.planted > docs/laws.md` writes this
 page: it runs every checker on its faults. The tests run them again and compare the result with this page.
 
-Mutation testing made 5,429 small changes to the code, and the tests noticed 98.8 % of them (`CONTRIBUTING.md` has the
-table).
+Mutation testing made 5,429 small changes to the code of an earlier commit, and the tests noticed 98.8 % of them
+(`CONTRIBUTING.md` has the table).
 """
 
 CHECKERS = {

@@ -66,12 +66,12 @@ def measure(folder: Path, name: str, samples: int) -> dict[str, Any]:
 def first_rows(path: Path, count: int) -> Any:
     """The first rows of a file; the others are not read.
 
-    They begin at a multiple of 64 bytes, as in :func:`funcnn.load_dataset`, so that JAX need not copy them.
+    They begin at a multiple of 64 bytes, so that JAX need not copy them; nobody writes to them later.
     """
     stored = np.load(path, mmap_mode="r")  # for its header
     shape = (count, *stored.shape[1:])
     size = math.prod(shape) * stored.itemsize
-    buffer = np.empty(size + 64, np.uint8)  # as in funcnn.arrays, which a peer's process need not import
+    buffer = np.empty(size + 64, np.uint8)
     start = -buffer.ctypes.data % 64
     with path.open("rb") as file:
         file.seek(stored.offset)

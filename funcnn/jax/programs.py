@@ -117,7 +117,7 @@ def epoch(step: Step, batch_size: int, mesh: Mesh | None = None) -> Callable[[Pa
         tables = row_tables(key, count_rows("epoch", samples), batch_size)
         for rows in tables:
             check_shared("epoch", mesh, rows.shape[1])
-        metrics = []
+        samples, metrics = replicated(samples, mesh), []  # once for all tables
         for rows in tables:
             params, state, measured = scan(params, state, samples, rows.astype(np.int32))
             metrics.append(measured)

@@ -136,7 +136,6 @@ def stages(name: str, layers: Sequence[Layer], params: Any, mode: Mode) -> list[
     check_params(name, params, tuple)
     if len(params) != len(layers):
         raise InputError(name, f"the params of {len(layers)} layers", f"those of {len(params)}", UNPACK)
-
     return [
         partial(_stage, name, i, layer.forward, own, mode.at(i))
         for i, (layer, own) in enumerate(zip(layers, params, strict=True))

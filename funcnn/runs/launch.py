@@ -81,7 +81,7 @@ def run(
         devices: The devices of the engine jax.
         show: The text of an epoch, instead of a line of a table; ``None`` shows nothing.
         mode: Whether the folder must be new, or the folder of a run.
-        source: A file or folder of the experiment's code, for its commit.
+        source: A file or folder of the experiment's code, whose commit and digests are recorded.
         wait: Wait while another process runs in the folder, instead of refusing.
 
     Raises:
