@@ -139,6 +139,17 @@ def test_adam_equals_its_chain():
         assert (state.step, state.learning_rate) == (moments.step, rate.learning_rate)
 
 
+@pytest.mark.parametrize("make", [fn.adam, fn.nadam, fn.rmsprop, fn.adagrad, fn.lion])
+@pytest.mark.parametrize("shape", [(1100, 1000), (1_100_000,), (2, 550_000)], ids=str)
+def test_a_large_array_is_updated_as_its_two_halves(make, shape):
+    optimizer, params = make(0.01), Key(0).normal(shape)
+    halves = tuple(np.split(params, 2))
+    whole = list(followed(optimizer, params, draws(params, 2)))
+    apart = followed(optimizer, halves, [tuple(np.split(grads, 2)) for grads in draws(params, 2)])
+    for (updates, _), (parts, _) in zip(whole, apart, strict=True):
+        assert updates.tobytes() == np.concatenate(parts).tobytes()
+
+
 def test_a_small_gradient_is_not_clipped():
     grads = {"w": Key(0).normal((3, 4)), "b": Key(1).normal((4,))}
     norm = float(fn.global_norm(grads))

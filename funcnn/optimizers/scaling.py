@@ -5,10 +5,19 @@ from operator import attrgetter
 from typing import Any, Literal, TypeAlias
 
 from funcnn import tree
-from funcnn.arrays import Array, namespace
+from funcnn.arrays import Array, namespace, written
 from funcnn.errors import is_one_of, is_real, require
 from funcnn.layer import Params
-from funcnn.optimizers.base import Optimizer, Updates, advance, by_leaf, check_floating_leaves, check_unit, start_like
+from funcnn.optimizers.base import (
+    Optimizer,
+    Updates,
+    advance,
+    by_leaf,
+    check_floating_leaves,
+    check_unit,
+    in_pieces,
+    start_like,
+)
 from funcnn.schedules import Rate, as_schedule
 from funcnn.spec import described
 from funcnn.special import one_minus_power
@@ -88,7 +97,7 @@ def scale_by_lion(beta1: float = 0.9, beta2: float = 0.99) -> Optimizer:
     def rule(g: Array, m: Array) -> tuple[Array, Array]:
         return namespace(g).sign(beta1 * m + (1 - beta1) * g), beta2 * m + (1 - beta2) * g
 
-    return _by_velocity(rule)
+    return _by_velocity(in_pieces(rule))
 
 
 @described
@@ -161,17 +170,19 @@ def adam_direction(
         ahead = nesterov and beta1 * one_minus_power(beta1, step) / one_minus_power(beta1, step + 1)
 
         def rule(g: Array, m: Array, v: Array) -> tuple[Array, Array, Array]:
+            xp = namespace(g)
             m = beta1 * m
             m += g
+            square = g * g
             v = beta2 * v
-            v += g * g
-            divisor = namespace(v).sqrt(v)
+            v += square
+            divisor = written(square, xp.sqrt, v)
             divisor += floor
-            update = (ahead * m + g if nesterov else m) / divisor
+            update = written(divisor, xp.divide, ahead * m + g if nesterov else m, divisor)
             update *= scale
             return update, m, v
 
-        updates, sums, squares = advance(rule, grads, state.sums, state.squares)
+        updates, sums, squares = advance(in_pieces(rule), grads, state.sums, state.squares)
         return updates, AdamState(step, rate, sums, squares)
 
     return Optimizer(init, update, schedule and _latest_rate)
@@ -189,7 +200,7 @@ def _by_squares(where: str, start: float, old: float, new: float, eps: float, pl
         return g / (sqrt(v + eps) if placement == "inside" else sqrt(v) + eps), v
 
     def update(grads: Updates, state: SquaresState, params: Params) -> tuple[Updates, SquaresState]:
-        updates, nu = advance(rule, grads, state.nu)
+        updates, nu = advance(in_pieces(rule), grads, state.nu)
         return updates, SquaresState(nu)
 
     return Optimizer(lambda params: SquaresState(tree.map(lambda zeros: zeros + start, start_like(params))), update)
