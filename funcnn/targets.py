@@ -95,7 +95,7 @@ def distributions(where: str, outputs: Array, targets: Targets) -> Array:
     hits = targets[:, None] == xp.arange(classes)
     if not isinstance(hits, np.ndarray) or np.count_nonzero(hits) != batch:  # faster than checking every label
         check_labels(where, targets, classes)
-    return xp.astype(hits, outputs.dtype)
+    return xp.asarray(hits, dtype=outputs.dtype)  # a microsecond less than xp.astype
 
 
 def check_labels(where: str, targets: Array, classes: int) -> None:

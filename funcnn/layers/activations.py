@@ -192,7 +192,7 @@ def _relu(x: Array) -> Array:
 
 
 def _relu_slope(y: Array) -> Array:
-    return namespace(y).astype(y > 0, y.dtype)
+    return namespace(y).asarray(y > 0, dtype=y.dtype)
 
 
 def _scaled_elu(alpha: float, scale: float) -> Layer:
