@@ -26,7 +26,7 @@ _LONGEST = 44  # letters; a longer line is cut, and a tooltip has all of it
 _BLUE = "#3b82c4"
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Drawing:
     """SVG within (0, 0) and (width, height)."""
 

@@ -37,7 +37,7 @@ def _are_versions(value: object) -> bool:
 _checked = partial(validator, "header {}")
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class ModelHeader:
     """The header of a saved model; :class:`funcnn.SavedModel` explains the fields."""
 
@@ -49,7 +49,7 @@ class ModelHeader:
     versions: dict[str, str] = attrs.field(validator=_checked("versions by name", _are_versions))
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class TreeHeader:
     """The header of a saved tree: its leaves that are not arrays, by path; a key is an object."""
 

@@ -13,7 +13,7 @@ from funcnn.spec import map_parts
 __all__ = ["summary"]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Part:
     """A layer at its place in a model.
 

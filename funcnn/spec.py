@@ -120,7 +120,7 @@ def described(constructor: Callable[P, D]) -> Callable[P, D]:
     >>> to_plain(doubled(None))
     {'name': 'doubled', 'arguments': {'schedule': None, 'times': 1}}
     """
-    name, module, signature = constructor.__name__, constructor.__module__, inspect.signature(constructor)
+    name, module = constructor.__name__, constructor.__module__
     other = _CONSTRUCTORS.get(name, constructor).__module__
     twice = "__main__" in (other, module) and not other.startswith("funcnn.")  # a script that is imported, too
     fits = other == module or twice
@@ -129,7 +129,7 @@ def described(constructor: Callable[P, D]) -> Callable[P, D]:
     @functools.wraps(constructor)
     def construct(*args: P.args, **kwargs: P.kwargs) -> D:
         try:
-            bound = signature.bind(*args, **kwargs)
+            bound = _signature(constructor).bind(*args, **kwargs)
         except TypeError as error:
             raise TypeError(f"{name}(): {error}") from None
         bound.apply_defaults()

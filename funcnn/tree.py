@@ -24,6 +24,8 @@ from funcnn.nodes import Flatten, Unflatten, frozendict as frozendict, on_node, 
 
 _NAMESPACE, _CONSTANT = "funcnn", "constant"
 
+_AS_VIEW = attrs.Converter(readonly)  # one for all: attrs looks up its signature for each new one
+
 T = TypeVar("T")
 
 
@@ -36,7 +38,7 @@ def _as_views(cls: type, fields: list[Any]) -> list[Any]:
     for field in fields:
         if field.converter is not None:
             raise TypeError(f"{cls.__name__}.{field.name}: a record's field has no converter, it is mapped over")
-    return [field.evolve(converter=readonly, repr=shown) for field in fields]
+    return [field.evolve(converter=_AS_VIEW) for field in fields]
 
 
 @dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(attrs.field,))
@@ -56,10 +58,16 @@ def record(cls: type[T]) -> type[T]:
     >>> doubled.left
     array([2., 2.])
     """
-    frozen: Any = attrs.frozen(cls, eq=False, field_transformer=_as_views)
+    frozen: Any = attrs.frozen(cls, eq=False, repr=False, field_transformer=_as_views)
+    frozen.__repr__ = _repr  # compiled for each class, it took a fifth of import funcnn
     frozen._repr_html_ = lambda node: table(cls.__name__, node)
     register(frozen)
     return frozen  # type: ignore[no-any-return]
+
+
+def _repr(node: Any) -> str:
+    fields = (f"{field.name}={shown(getattr(node, field.name))}" for field in attrs.fields(type(node)))
+    return f"{type(node).__qualname__.rpartition('>.')[2]}({', '.join(fields)})"
 
 
 class _Text(str):

@@ -29,7 +29,7 @@ _BATCH_LAST_FROM = 16
 """The smallest batch for :func:`batch_last`; with 8 images the plain sum is as fast."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Windows:
     """The windows of an image: their height and width, the steps between them, and the padding of the image."""
 
