@@ -31,7 +31,10 @@ class Initializer(DescribedFunction):
         check_dtype(repr(self), dtype)
         if isinstance(key, ShapeKey):
             return key.normal(shape, dtype)  # which takes no memory, while the function may make an array of its own
-        values = self.function(key, shape, dtype)
+        try:
+            values = self.function(key, shape, dtype)
+        except InputError as error:  # of fans
+            raise error.within(repr(self)) from None
         return values if values.dtype == dtype else namespace(values).astype(values, dtype)  # NumPy widens bfloat16
 
 

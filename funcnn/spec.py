@@ -109,7 +109,8 @@ def described(constructor: Callable[P, D]) -> Callable[P, D]:
     dicts become tuples of pairs.
 
     Raises:
-        InputError: Another module has registered the name already.
+        InputError: Another module has registered the name already. At a call: the constructor raises it, with the name
+            in front of the place.
         TypeError: At a call: the arguments do not fit, or the result is not a :class:`Described`.
 
     >>> @described
@@ -134,7 +135,10 @@ def described(constructor: Callable[P, D]) -> Callable[P, D]:
             raise TypeError(f"{name}(): {error}") from None
         bound.apply_defaults()
         bound.arguments.update({parameter: _frozen(value) for parameter, value in bound.arguments.items()})
-        made = constructor(*bound.args, **bound.kwargs)
+        try:
+            made = constructor(*bound.args, **bound.kwargs)
+        except InputError as error:  # perhaps of a constructor that this one calls
+            raise (error if error.where.startswith(name) else error.within(name)) from None
         if not isinstance(made, Described):
             raise TypeError(f"{name}(): @described makes layers, losses and the like, not {made!r}")
         parts = 1 + max(count_parts(tuple(bound.arguments.values())), made.spec.parts if made.spec else 0)

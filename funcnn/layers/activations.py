@@ -38,7 +38,7 @@ def elementwise(f: Callable[[Array], Array], df: Callable[[Array], Array], *, of
     (array([9.]), ((), array([6.])))
     """
     require(is_one_of(of, ("x", "y")), "elementwise", "of to be 'x' or 'y'", repr(of))
-    return _activation("an activation", f, partial(_times_slope, df), of)
+    return _elementwise("elementwise()", f, df, of)
 
 
 @described
@@ -49,7 +49,7 @@ def relu() -> Layer:
     >>> fn.predict(relu(), (), np.array([-1.0, 2.0]))
     array([0., 2.])
     """
-    return elementwise(_relu, _relu_slope, of="y")
+    return _elementwise("relu()", _relu, _relu_slope, of="y")
 
 
 @described
@@ -58,20 +58,22 @@ def leaky_relu(slope: float = 0.01) -> Layer:
     require(is_real(slope, low=0, below=1), "leaky_relu", "a slope in [0, 1)", repr(slope))
     if slope == 0:  # 0 times infinity is not a number
         return relu()
-    return elementwise(lambda x: namespace(x).maximum(x, slope * x), lambda x: slope + (1 - slope) * _relu_slope(x))
+    return _elementwise(
+        "leaky_relu()", lambda x: namespace(x).maximum(x, slope * x), lambda x: slope + (1 - slope) * _relu_slope(x)
+    )
 
 
 @described
 def elu(alpha: float = 1.0) -> Layer:
     """y = x where x > 0, else alpha (exp(x) - 1) (Clevert et al. 2016)."""
     require(is_real(alpha) and alpha > 0, "elu", "an alpha above 0", repr(alpha))
-    return _scaled_elu(alpha, 1.0)
+    return _scaled_elu("elu()", alpha, 1.0)
 
 
 @described
 def selu() -> Layer:
     """y = scale elu(x, alpha) with the constants that keep mean and variance (Klambauer et al. 2017)."""
-    return _scaled_elu(alpha=1.6732632423543772, scale=1.0507009873554805)
+    return _scaled_elu("selu()", alpha=1.6732632423543772, scale=1.0507009873554805)
 
 
 @described
@@ -83,7 +85,8 @@ def gelu(approximate: bool = False) -> Layer:
     """
     require(isinstance(approximate, bool), "gelu", "True or False for approximate", repr(approximate))
     if not approximate:
-        return elementwise(
+        return _elementwise(
+            "gelu()",
             lambda x: _times_tail(x, special.normal_cdf(x)),
             lambda x: special.normal_cdf(x) + special.within(x) * special.normal_pdf(x),
         )
@@ -97,7 +100,7 @@ def gelu(approximate: bool = False) -> Layer:
         s = tail(u)
         return s + u * s * (1 - s) * 2 * scale * (1 + 3 * cube * u * u)
 
-    return elementwise(lambda x: _times_tail(x, tail(special.within(x))), df)
+    return _elementwise("gelu()", lambda x: _times_tail(x, tail(special.within(x))), df)
 
 
 @described
@@ -108,13 +111,13 @@ def silu() -> Layer:
         s = special.sigmoid(x)
         return s + special.within(x) * s * (1 - s)
 
-    return elementwise(lambda x: _times_tail(x, special.sigmoid(x)), df)
+    return _elementwise("silu()", lambda x: _times_tail(x, special.sigmoid(x)), df)
 
 
 @described
 def softplus() -> Layer:
     """y = log(1 + exp(x)), a smooth ReLU (Dugas et al. 2001)."""
-    return elementwise(special.softplus, special.sigmoid)
+    return _elementwise("softplus()", special.softplus, special.sigmoid)
 
 
 @described
@@ -123,13 +126,13 @@ def sigmoid() -> Layer:
 
     To train a binary classifier, leave it out and use a loss on the logits.
     """
-    return elementwise(special.sigmoid, lambda y: y * (1 - y), of="y")
+    return _elementwise("sigmoid()", special.sigmoid, lambda y: y * (1 - y), of="y")
 
 
 @described
 def tanh() -> Layer:
     """y = tanh(x)."""
-    return elementwise(lambda x: namespace(x).tanh(x), lambda y: 1 - y * y, of="y")
+    return _elementwise("tanh()", lambda x: namespace(x).tanh(x), lambda y: 1 - y * y, of="y")
 
 
 @described
@@ -150,6 +153,13 @@ def softmax() -> Layer:
 def log_softmax() -> Layer:
     """y_i = x_i - log sum_j exp(x_j) over the last axis: log probabilities that do not underflow."""
     return _activation("log_softmax()", special.log_softmax, _log_softmax_vjp, "y")
+
+
+def _elementwise(
+    where: str, f: Callable[[Array], Array], df: Callable[[Array], Array], of: Literal["x", "y"] = "x"
+) -> Layer:
+    """y = f(x), dx = dy df(residual)."""
+    return _activation(where, f, partial(_times_slope, df), of)
 
 
 def _activation(
@@ -195,7 +205,7 @@ def _relu_slope(y: Array) -> Array:
     return namespace(y).asarray(y > 0, dtype=y.dtype)
 
 
-def _scaled_elu(alpha: float, scale: float) -> Layer:
+def _scaled_elu(where: str, alpha: float, scale: float) -> Layer:
     def f(x: Array) -> Array:
         xp = namespace(x)
         return scale * (xp.maximum(x, 0) + alpha * xp.expm1(xp.minimum(x, 0)))
@@ -205,7 +215,7 @@ def _scaled_elu(alpha: float, scale: float) -> Layer:
         positive = _relu_slope(y)
         return scale * positive + (1 - positive) * (namespace(y).minimum(y, 0) + scale * alpha)
 
-    return elementwise(f, df, of="y")
+    return _elementwise(where, f, df, of="y")
 
 
 def _times_tail(x: Array, tail: Array) -> Array:

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from funcnn.annotations import Float
-from funcnn.arrays import Array, Shape, Shapes, as_dtype_of, check_array, check_floating, namespace
+from funcnn.arrays import Array, Shape, Shapes, as_dtype_of, check_array, check_floating, check_like, namespace
 from funcnn.errors import InputError, is_count, is_one_of, require
 from funcnn.initializers import Initializer, check_initializer, glorot_uniform, normal
 from funcnn.keys import Key
@@ -84,6 +84,7 @@ def attention(heads: int, causal: bool = False, weights: Initializer = glorot_un
         if x.ndim != 3 or (of_positions is not None and of_positions.shape != x.shape[:2]):
             expected = "inputs (batch, length, features), or a tuple of them and weights (batch, length)"
             raise InputError(where, expected, (x.shape, getattr(of_positions, "shape", None)))
+        check_like(where, x, params.inputs.weights)
         readable = _readable(x, of_positions, causal)
         projected, _ = dense_forward(params.inputs, x, INFERENCE)
         queries, keys, values = _split_heads(projected, 3 * heads, 3)

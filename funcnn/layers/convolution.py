@@ -76,7 +76,7 @@ def conv2d(
 
     def forward(params: Conv2dParams, x: X, mode: Mode) -> tuple[Y, tuple[X, Array | None]]:
         """The residuals are x and its patches, or None for patches that are too large to keep."""
-        xp = _check_inputs(where, params, x)
+        xp = _check_inputs(where, params, x, "height", "width")
         rows = rows_or(windows, x, features)
         patches, kernel = rows.patches(x), banded(params.weights, windows, rows)
         columns = patches.shape[2] * kernel.shape[3] // features
@@ -130,19 +130,19 @@ def conv1d(
     require(isinstance(causal, bool), "conv1d", "True or False for causal", repr(causal))
     both = {"weights": weights, "biases": biases}
     of_rows = conv2d(features, (1, kernel), stride=(1, stride), padding="valid" if causal else padding, **both)
+    where = f"conv1d({features}, {kernel})"
     before = kernel - 1 if causal else 0
 
     def init(key: Key, in_shape: Shape, *, dtype: Any = np.float32) -> tuple[Conv2dParams, Shape]:
-        check_init("conv1d", key, in_shape, dtype)
-        require(len(in_shape) == 2, "conv1d", "inputs (batch, length, in)", repr(in_shape))
+        check_init(where, key, in_shape, dtype)
+        require(len(in_shape) == 2, where, "inputs (batch, length, in)", repr(in_shape))
         length, channels = in_shape
         params, (_, *out_shape) = of_rows.init(key, (1, before + length, channels), dtype=dtype)
         return params, tuple(out_shape)
 
     def forward(params: Conv2dParams, x: Float[Array, "batch length in"], mode: Mode) -> tuple[Array, Any]:
-        check_array("conv1d", "inputs", x)
-        require(x.ndim == 3, "conv1d", "inputs (batch, length, in)", x.shape)
-        row = namespace(x).expand_dims(padded(x, 1, before, 0), axis=1)
+        xp = _check_inputs(where, params, x, "length")
+        row = xp.expand_dims(padded(x, 1, before, 0), axis=1)
         y, residuals = of_rows.forward(params, row, mode)
         return y[:, 0, ...], residuals
 
@@ -197,7 +197,7 @@ def conv2d_transpose(
     def forward(params: Conv2dParams, x: X, mode: Mode) -> tuple[Y, X]:
         """The residual is x."""
         del mode  # deterministic
-        xp = _check_inputs(where, params, x)
+        xp = _check_inputs(where, params, x, "height", "width")
         return windows.spread(x, xp.moveaxis(params.weights, 2, 3), grown(x.shape[1:3])) + params.biases, x
 
     def vjp(params: Conv2dParams, residuals: X, dy: Y, *, need_dx: bool = True) -> tuple[Conv2dParams, X | None]:
@@ -233,11 +233,11 @@ def _over_images(dy: Array) -> Array:
     return xp.sum(xp.sum(dy, axis=0), axis=(0, 1))
 
 
-def _check_inputs(where: str, params: Any, x: Any) -> ModuleType:
+def _check_inputs(where: str, params: Any, x: Any, *axes: str) -> ModuleType:
     """Raise unless params and inputs fit; gives the namespace of ``x``."""
     check_params(where, params, Conv2dParams)
     check_array(where, "inputs", x)
     channels = params.weights.shape[2]
-    if x.ndim != 4 or x.shape[3] != channels:
-        raise InputError(where, f"inputs (batch, height, width, {channels})", x.shape)
+    if x.ndim != len(axes) + 2 or x.shape[-1] != channels:
+        raise InputError(where, f"inputs (batch, {', '.join(axes)}, {channels})", x.shape)
     return check_like(where, x, params.weights)

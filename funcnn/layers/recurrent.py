@@ -7,7 +7,7 @@ import numpy as np
 
 from funcnn import special, tree
 from funcnn.annotations import Float
-from funcnn.arrays import Array, Shape, Shapes, check_floating, namespace, number
+from funcnn.arrays import Array, Shape, Shapes, check_dtype, check_floating, namespace, number
 from funcnn.errors import is_count, require
 from funcnn.initializers import Initializer, check_initializer, glorot_uniform
 from funcnn.keys import Key, check_key
@@ -108,6 +108,7 @@ def gru(weights: Initializer = glorot_uniform()) -> Layer:
 
     def init(key: Key, in_shape: Shapes, *, dtype: Any = np.float32) -> tuple[GRUParams, Shape]:
         check_key("gru()", key)
+        check_dtype("gru()", dtype)
         fits = isinstance(in_shape, tuple | list) and [len(np.atleast_1d(part)) for part in in_shape] == [1, 1]
         require(fits, "gru()", "inputs (batch, in) and a state (batch, features)", repr(in_shape))
         x, h = in_shape

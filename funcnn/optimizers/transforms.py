@@ -76,7 +76,7 @@ def add_decayed_weights(rate: float, mask: str = "*") -> Optimizer:
 
     Before a rule, it is the gradient of the l2 penalty rate |params|^2 / 2; after a rule, decoupled weight decay.
     """
-    require(is_real(rate, low=0), "add_decayed_weights", "a rate of at least 0", repr(rate))
+    require(is_real(rate, low=0), "add_decayed_weights", "a rate of decay of at least 0", repr(rate))
     return _masked("add_decayed_weights", mask, lambda g, param: g + rate * param)
 
 

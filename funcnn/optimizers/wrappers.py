@@ -79,9 +79,9 @@ def accumulate(optimizer: Optimizer, times: int) -> Optimizer:
     require(is_count(times), "accumulate", "times to be a positive whole number", repr(times))
 
     def update(grads: Updates, state: AccumulationState, params: Params) -> tuple[Updates, AccumulationState]:
-        count, nothing = state.count + 1, zeros_like(grads)
+        count = state.count + 1
         _, total = advance(lambda g, total: (g, total + g), grads, state.total)
-        waiting = nothing, AccumulationState(count, total, state.inner)
+        waiting = zeros_like(grads), AccumulationState(count, total, state.inner)
         full = count == times
         if full is False:  # known, not traced: the optimizer need not run
             return waiting
