@@ -198,7 +198,7 @@ def test_accumulated_micro_batches_are_one_batch():
     ],
     ids=str,
 )
-def test_compiled_by_jax_it_is_the_same(optimizer):
+def test_under_jit_it_is_the_same(optimizer):
     params, update = {"weights": Key(0).normal((3, 2))}, jax.jit(optimizer.update)
     state, grads = optimizer.init(to_jax(params)), draws(params, 4)
     if hasattr(state, "skipped"):
@@ -217,7 +217,7 @@ def test_frozen_params_stay_bit_for_bit():
     assert not np.any(after[2].weights == params[2].weights)
 
 
-@pytest.mark.parametrize("engine", [lambda update: update, jax.jit], ids=["numpy", "jax"])
+@pytest.mark.parametrize("engine", [lambda update: update, jax.jit], ids=["numpy", "jit"])
 def test_pruned_weights_stay_zero_whatever_their_gradients(engine):
     params = {"w": np.where(kept := Key(0).normal((4, 3)) > 0, Key(1).normal((4, 3)), 0), "b": np.ones(3, np.float32)}
     optimizer = fn.chain(fn.adam(0.1), fn.masked({"w": kept, "b": np.ones(3, bool)}))
