@@ -6,8 +6,8 @@
    The tests of such a function are also those whose row names it or one of its callers.
 3. At the end it prints the figures of each module.
 
-Each mutant runs in a forked process, in which JAX cannot compile: it waits for a thread that the fork has not. So no test
-with "jit" in its name runs, and those that may compile operations of JAX run last.
+Each mutant runs in a forked process, in which JAX cannot compile: it waits for a thread that the fork does not have. So
+no test with "jit" in its name runs, and those that may compile operations of JAX run last.
 """
 
 import gc
