@@ -76,7 +76,8 @@ UNPACK = "init gives two things: params, out_shape = layer.init(key, in_shape)"
 def check_params(where: str, params: Any, kind: type) -> None:
     """Raise unless ``params`` are of this class; the hint is for the whole result of ``init``."""
     if not isinstance(params, kind):
-        raise InputError(where, f"params that are {kind.__name__}", f"a {type(params).__name__}", UNPACK)
+        expected = "params that are " + ("a tuple" if kind is tuple else kind.__name__)
+        raise InputError(where, expected, f"a {type(params).__name__}", UNPACK)
 
 
 @attrs.frozen(eq=False, repr=False)

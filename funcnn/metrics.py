@@ -269,7 +269,7 @@ def _mean(values: Array, weights: Array | None) -> Any:
 
 def _check_table(where: str, table: Array, columns: int | None = None) -> None:
     """Raise unless the table has this number of columns, or is square."""
-    check_real(where, "a table", table)
+    check_real(where, "values of a table", table)
     if table.ndim != 2 or table.shape[0] == 0 or table.shape[1] != (columns or table.shape[0]):
         raise InputError(where, f"a table (rows, {columns or 'rows'})", table.shape)
 

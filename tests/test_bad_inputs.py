@@ -9,6 +9,8 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -82,6 +84,9 @@ OWN: dict[str, dict[str, Any]] = {
     "max_norm": {"mask": "*weights"},
 }
 """Those of one function alone."""
+
+MESSAGES = Path(__file__).with_name("messages.txt")
+"""Read what changes in it as a stranger would: ``python -m tests.test_bad_inputs > tests/messages.txt`` writes it."""
 
 MOVERS = ("identity()", "serial()", "flatten()", "reshape(")
 """Layers that hand on what they are given, whatever it is."""
@@ -261,8 +266,8 @@ def same_result(result: Any, right: Any) -> bool:
     return numbers and len(found) == len(expected) and all(map(tree.allclose, found, expected))
 
 
-def cells() -> Iterator[tuple[str, str]]:
-    """Name and outcome of every cell of the table."""
+def cells() -> Iterator[tuple[Row, str, str, Any, str]]:
+    """Every cell of the table: a function, an argument, what is wrong with it, its value, and what is expected."""
     for row in (row for row in rows() if not row.name.startswith(MOVERS)):
         row.call()  # the right arguments are right
         for name, right in row.arguments.items():
@@ -270,16 +275,40 @@ def cells() -> Iterator[tuple[str, str]]:
             for expected, values in variants.items():
                 for what, value in values.items():
                     if (name, what) not in UNREAD and not (what == "None" and row.takes_none(name)):
-                        yield f"{row.name} {name}={what}", outcome(row, name, value, expected)
+                        yield row, name, what, value, expected
+
+
+def without_arguments(where: str) -> str:
+    """A place with the names of parts, but without the arguments behind them."""
+    shorter = re.sub(r"\([^()]*\)", "", where)
+    return where if shorter == where else without_arguments(shorter)
+
+
+def messages() -> str:
+    """All that functions say to the table, but not what came: a line each, sorted."""
+    said = set()
+    for row, name, _, value, _ in cells():
+        with suppress(Exception), warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            try:
+                row.call(**{name: value})
+            except InputError as error:
+                expected, _, hint = error.rest
+                said.add(f"{without_arguments(error.where)}: expected {expected}{hint and '; '}{hint}")
+    return "".join(f"{line}\n" for line in sorted(said))
 
 
 def test_bad_inputs_end_in_a_right_result_or_in_our_error():
-    table = [*cells()]
+    table = [(f"{row.name} {name}={what}", outcome(row, name, value, how)) for row, name, what, value, how in cells()]
     silent = [name for name, found in table if found == "silent"]
     foreign = [f"{name}: {found}" for name, found in table if found.startswith("foreign")]
     assert not silent
     assert [f"{name}: {found}" for name, found in table if found.startswith("nowhere")] == []
     assert len(foreign) <= 0.01 * len(table), "\n".join(foreign)
+
+
+def test_every_message_is_as_it_was_read():
+    assert messages() == MESSAGES.read_text()
 
 
 def test_a_function_that_takes_anything_is_found():
@@ -294,3 +323,7 @@ def test_a_message_with_the_name_of_another_function_is_found(where, found):
         raise InputError(where, "anything", x)
 
     assert outcome(Row("conv1d(2).forward", refuse, {"x": np.ones(3)}), "x", None, "refused").startswith(found)
+
+
+if __name__ == "__main__":
+    print(messages(), end="")
