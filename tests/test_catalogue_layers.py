@@ -8,11 +8,12 @@ from scipy import special as scipy_special
 
 import funcnn as fn
 from funcnn import INFERENCE, InputError, Key, Training, special, tree
+from funcnn.arrays import namespace
 from funcnn.jax import to_jax, to_numpy
 from funcnn.layers.windows import Windows, strided
-from funcnn.testing import assert_trees_close
+from funcnn.testing import assert_trees_close, check_layer
 from funcnn.testing.laws import randomized
-from tests.catalogue import named
+from tests.catalogue import EFFORT, named
 
 X = np.linspace(-8, 8, 1601)[None]
 
@@ -241,6 +242,20 @@ def test_a_small_convolutional_net_learns():
         for batch in fn.batches(key.at("epoch", epoch), data.train, 32):
             params, state = step(params, state, batch)
     assert fn.evaluate(model, loss, params, data.test, metrics={"accuracy": fn.accuracy})["accuracy"] > 0.85
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        fn.elementwise(lambda x: x**3, lambda x: 3 * x**2),
+        fn.elementwise(lambda x: namespace(x).exp(x), lambda y: y, of="y"),
+    ],
+    ids=["of x", "of y"],
+)
+def test_an_elementwise_layer_obeys_the_laws_and_names_itself(layer):
+    check_layer(layer, (3,), **EFFORT)
+    with pytest.raises(InputError, match=r"^elementwise\(\): expected floating inputs"):
+        fn.predict(layer, (), np.arange(3))
 
 
 @pytest.mark.parametrize(
