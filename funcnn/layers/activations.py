@@ -25,11 +25,18 @@ Same: TypeAlias = Float[Array, "*shape"]
 """An array in the shape of the inputs."""
 
 
-def elementwise(f: Callable[[Array], Array], df: Callable[[Array], Array], *, of: Literal["x", "y"] = "x") -> Layer:
+def elementwise(
+    f: Callable[[Array], Array],
+    df: Callable[[Array], Array],
+    *,
+    of: Literal["x", "y"] = "x",
+    name: str = "elementwise()",
+) -> Layer:
     """y = f(x), dx = dy df(x), element by element.
 
-    With ``of="y"``, ``df`` takes the output. The residual is then y, which the next layer often keeps anyway. The layer
-    has no spec, since it holds functions; a constructor decorated by ``described`` that returns it gives it one.
+    With ``of="y"``, ``df`` takes the output. The residual is then y, which the next layer often keeps anyway. Messages
+    begin with ``name``. The layer has no spec, since it holds functions; a constructor decorated by ``described`` that
+    returns it gives it one.
 
     >>> import numpy as np, funcnn as fn
     >>> square = elementwise(lambda x: x * x, lambda x: 2 * x)
@@ -38,7 +45,7 @@ def elementwise(f: Callable[[Array], Array], df: Callable[[Array], Array], *, of
     (array([9.]), ((), array([6.])))
     """
     require(is_one_of(of, ("x", "y")), "elementwise", "of to be 'x' or 'y'", repr(of))
-    return _elementwise("elementwise()", f, df, of)
+    return _activation(name, f, partial(_times_slope, df), of)
 
 
 @described
@@ -49,7 +56,7 @@ def relu() -> Layer:
     >>> fn.predict(relu(), (), np.array([-1.0, 2.0]))
     array([0., 2.])
     """
-    return _elementwise("relu()", _relu, _relu_slope, of="y")
+    return elementwise(_relu, _relu_slope, of="y", name="relu()")
 
 
 @described
@@ -58,8 +65,10 @@ def leaky_relu(slope: float = 0.01) -> Layer:
     require(is_real(slope, low=0, below=1), "leaky_relu", "a slope in [0, 1)", repr(slope))
     if slope == 0:  # 0 times infinity is not a number
         return relu()
-    return _elementwise(
-        "leaky_relu()", lambda x: namespace(x).maximum(x, slope * x), lambda x: slope + (1 - slope) * _relu_slope(x)
+    return elementwise(
+        lambda x: namespace(x).maximum(x, slope * x),
+        lambda x: slope + (1 - slope) * _relu_slope(x),
+        name="leaky_relu()",
     )
 
 
@@ -85,10 +94,10 @@ def gelu(approximate: bool = False) -> Layer:
     """
     require(isinstance(approximate, bool), "gelu", "True or False for approximate", repr(approximate))
     if not approximate:
-        return _elementwise(
-            "gelu()",
+        return elementwise(
             lambda x: _times_tail(x, special.normal_cdf(x)),
             lambda x: special.normal_cdf(x) + special.within(x) * special.normal_pdf(x),
+            name="gelu()",
         )
     scale, cube = math.sqrt(2 / math.pi), 0.044715
 
@@ -100,7 +109,7 @@ def gelu(approximate: bool = False) -> Layer:
         s = tail(u)
         return s + u * s * (1 - s) * 2 * scale * (1 + 3 * cube * u * u)
 
-    return _elementwise("gelu()", lambda x: _times_tail(x, tail(special.within(x))), df)
+    return elementwise(lambda x: _times_tail(x, tail(special.within(x))), df, name="gelu()")
 
 
 @described
@@ -111,13 +120,13 @@ def silu() -> Layer:
         s = special.sigmoid(x)
         return s + special.within(x) * s * (1 - s)
 
-    return _elementwise("silu()", lambda x: _times_tail(x, special.sigmoid(x)), df)
+    return elementwise(lambda x: _times_tail(x, special.sigmoid(x)), df, name="silu()")
 
 
 @described
 def softplus() -> Layer:
     """y = log(1 + exp(x)), a smooth ReLU (Dugas et al. 2001)."""
-    return _elementwise("softplus()", special.softplus, special.sigmoid)
+    return elementwise(special.softplus, special.sigmoid, name="softplus()")
 
 
 @described
@@ -126,13 +135,13 @@ def sigmoid() -> Layer:
 
     To train a binary classifier, leave it out and use a loss on the logits.
     """
-    return _elementwise("sigmoid()", special.sigmoid, lambda y: y * (1 - y), of="y")
+    return elementwise(special.sigmoid, lambda y: y * (1 - y), of="y", name="sigmoid()")
 
 
 @described
 def tanh() -> Layer:
     """y = tanh(x)."""
-    return _elementwise("tanh()", lambda x: namespace(x).tanh(x), lambda y: 1 - y * y, of="y")
+    return elementwise(lambda x: namespace(x).tanh(x), lambda y: 1 - y * y, of="y", name="tanh()")
 
 
 @described
@@ -153,13 +162,6 @@ def softmax() -> Layer:
 def log_softmax() -> Layer:
     """y_i = x_i - log sum_j exp(x_j) over the last axis: log probabilities that do not underflow."""
     return _activation("log_softmax()", special.log_softmax, _log_softmax_vjp, "y")
-
-
-def _elementwise(
-    where: str, f: Callable[[Array], Array], df: Callable[[Array], Array], of: Literal["x", "y"] = "x"
-) -> Layer:
-    """y = f(x), dx = dy df(residual)."""
-    return _activation(where, f, partial(_times_slope, df), of)
 
 
 def _activation(
@@ -205,7 +207,7 @@ def _relu_slope(y: Array) -> Array:
     return namespace(y).asarray(y > 0, dtype=y.dtype)
 
 
-def _scaled_elu(where: str, alpha: float, scale: float) -> Layer:
+def _scaled_elu(name: str, alpha: float, scale: float) -> Layer:
     def f(x: Array) -> Array:
         xp = namespace(x)
         return scale * (xp.maximum(x, 0) + alpha * xp.expm1(xp.minimum(x, 0)))
@@ -215,7 +217,7 @@ def _scaled_elu(where: str, alpha: float, scale: float) -> Layer:
         positive = _relu_slope(y)
         return scale * positive + (1 - positive) * (namespace(y).minimum(y, 0) + scale * alpha)
 
-    return _elementwise(where, f, df, of="y")
+    return elementwise(f, df, of="y", name=name)
 
 
 def _times_tail(x: Array, tail: Array) -> Array:
