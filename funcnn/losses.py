@@ -263,8 +263,8 @@ def class_weights(
     check_array("class_weights", "targets", targets)
     xp = namespace(targets)
     weights = weights.tolist() if isinstance(weights, np.ndarray) else weights
-    fits = isinstance(weights, tuple | list) and all(is_real(weight, low=0) for weight in weights)
-    require(fits, "class_weights", "a list of weights of at least 0", repr(weights))
+    fits = isinstance(weights, tuple | list) and len(weights) > 0 and all(is_real(weight, low=0) for weight in weights)
+    require(fits, "class_weights", "a list with a weight of at least 0 for each class", repr(weights))
     if targets.ndim != 1 or not is_dtype(xp, targets.dtype, "integral"):
         raise InputError("class_weights", "labels as integers (batch,)", f"{targets.dtype} {targets.shape}")
     check_labels("class_weights", targets, len(weights))

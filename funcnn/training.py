@@ -193,7 +193,9 @@ def train_step(
     _check_parts("train_step", model, loss)
     fits = hasattr(optimizer, "init") and hasattr(optimizer, "update")
     require(fits, "train_step", "an Optimizer", repr(optimizer), "call its constructor: adam()")
-    require(penalty is None or isinstance(penalty, Penalty), "train_step", "a Penalty", repr(penalty), "l2(1e-4)")
+    require(
+        penalty is None or isinstance(penalty, Penalty), "train_step", "a Penalty", repr(penalty), "such as l2(1e-4)"
+    )
     check_metrics("train_step", metrics)
     fits = learning_rate not in metrics.values() or _has_rate(optimizer)
     require(fits, "train_step", "an optimizer that tells its learning rate", repr(optimizer), "leave that metric out")

@@ -145,9 +145,10 @@ def positions(kind: Literal["learned", "sinusoidal"] = "learned", table: Initial
         del mode  # deterministic
         check_params("positions", params, PositionsParams if learned else tuple)
         check_floating("positions", x)
-        length, features = params.table.shape if learned else (math.inf, "features")
-        if x.ndim != 3 or x.shape[1] > length or (learned and x.shape[2] != features):
-            raise InputError("positions", f"inputs (batch, length up to {length}, {features})", x.shape)
+        longest, features = params.table.shape if learned else (math.inf, "features")
+        if x.ndim != 3 or x.shape[1] > longest or (learned and x.shape[2] != features):
+            length = f"length up to {longest}" if learned else "length"
+            raise InputError("positions", f"inputs (batch, {length}, {features})", x.shape)
         return x + (params.table[: x.shape[1], :] if learned else _waves(x)), x.shape[1]
 
     def vjp(params: Any, residuals: int, dy: Sequences, *, need_dx: bool = True) -> tuple[Any, Sequences | None]:
