@@ -233,22 +233,22 @@ def rows_of_optimizer(optimizer: fn.Optimizer) -> list[Row]:
     return [Row(f"{optimizer!r}.{f.__name__}", f, {"w": params["w"]}) for f in (init, update)]
 
 
-def names_what_was_called(row: Row, error: InputError) -> bool:
-    """Whether the place begins with a name that the caller wrote: that of the function or of one of its arguments."""
+def is_clear(row: Row, value: Any, error: InputError) -> bool:
+    """Whether the message tells what came, and begins with a name that the caller wrote, of function or argument."""
+    if str(error.rest[1]) == "None" and not any(each is None for each in (value, *row.arguments.values())):
+        return False
     written = {word for text in (row.name, *map(repr, row.arguments.values())) for word in re.findall(r"\w+", text)}
     return error.where.startswith("an optimizer") or re.findall(r"\w*", error.where)[0] in written
 
 
 def outcome(row: Row, name: str, value: Any, expected: str) -> str:
-    """What becomes of a bad argument: right, refused, nowhere (no place), foreign (another exception) or silent."""
+    """What becomes of a bad argument: right, refused, unclear, foreign (another exception) or silent."""
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             result = row.call(**{name: value})
     except InputError as error:
-        return (
-            "silent" if expected == "same" else "refused" if names_what_was_called(row, error) else f"nowhere: {error}"
-        )
+        return "silent" if expected == "same" else "refused" if is_clear(row, value, error) else f"unclear: {error}"
     except Exception as error:
         return f"foreign {type(error).__name__}: {error}"[:150]
     return "right" if expected == "either" or same_result(result, row.call()) else "silent"
@@ -303,7 +303,7 @@ def test_bad_inputs_end_in_a_right_result_or_in_our_error():
     silent = [name for name, found in table if found == "silent"]
     foreign = [f"{name}: {found}" for name, found in table if found.startswith("foreign")]
     assert not silent
-    assert [f"{name}: {found}" for name, found in table if found.startswith("nowhere")] == []
+    assert [f"{name}: {found}" for name, found in table if found.startswith("unclear")] == []
     assert len(foreign) <= 0.01 * len(table), "\n".join(foreign)
 
 
@@ -317,12 +317,19 @@ def test_a_function_that_takes_anything_is_found():
     assert outcome(row, "x", "text", "refused").startswith("foreign ValueError")
 
 
-@pytest.mark.parametrize(("where", "found"), [("conv1d(2)", "refused"), ("conv2d(2)", "nowhere: conv2d(2): expected")])
-def test_a_message_with_the_name_of_another_function_is_found(where, found):
+@pytest.mark.parametrize(
+    ("where", "got", "found"),
+    [
+        ("conv1d(2)", "text", "refused"),
+        ("conv2d(2)", "text", "unclear: conv2d"),
+        ("conv1d(2)", None, "unclear: conv1d"),
+    ],
+)
+def test_a_message_with_the_name_of_another_function_or_without_what_came_is_found(where, got, found):
     def refuse(x: Any) -> None:
-        raise InputError(where, "anything", x)
+        raise InputError(where, "anything", got)
 
-    assert outcome(Row("conv1d(2).forward", refuse, {"x": np.ones(3)}), "x", None, "refused").startswith(found)
+    assert outcome(Row("conv1d(2).forward", refuse, {"x": np.ones(3)}), "x", "text", "refused").startswith(found)
 
 
 if __name__ == "__main__":

@@ -143,7 +143,9 @@ def test_weighted_mean_is_the_mean_over_all():
     values, counts = KEY.normal((10,), np.float64), 1 + KEY.permutation(10)
     found = weighted_mean((count, {"loss": value}) for count, value in zip(counts, values, strict=True))
     assert found["loss"] == pytest.approx(np.mean(np.repeat(values, counts)))
-    with pytest.raises(InputError, match="weighted_mean: expected metrics of the same names, got "):
+    with pytest.raises(InputError, match=r"^weighted_mean: expected pairs of weight and metrics, got \[\(1,\)\]$"):
+        weighted_mean([(1,)])
+    with pytest.raises(InputError, match=r"weighted_mean: expected metrics of the same names, got \(.*\) and \(.*\)$"):
         weighted_mean([(1, {"loss": 1.0}), (1, {"accuracy": 1.0})])
     with pytest.raises(InputError, match="weighted_mean: expected weights with a sum above 0, got 0"):
         weighted_mean([(0, {"loss": 1.0})])

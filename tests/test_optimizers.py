@@ -266,6 +266,8 @@ def test_max_norm_holds_after_every_update():
 def test_the_average_follows_the_params():
     optimizer, params, average, weight = fn.chain(fn.sgd(0.1), fn.exponential_moving_average(0.8)), np.ones(3), 0, 0
     state = optimizer.init(params)
+    with pytest.raises(InputError, match=r"^averaged: expected a state after one update or more, got the first one$"):
+        fn.averaged(state)
     for grads in draws(params, 5):
         updates, state = optimizer.update(grads, state, params)
         params = fn.apply_updates(params, updates)

@@ -57,6 +57,16 @@ def test_padding_changes_neither_loss_nor_gradient(name):
     assert found["loss"] == pytest.approx(total, rel=1e-12)
 
 
+@pytest.mark.parametrize("name", [name for name in MODELS if not name.startswith("attention")])
+def test_what_comes_later_changes_no_earlier_output(name):
+    model, ones = MODELS[name], np.ones((3, 5))
+    params, _ = model.init(KEY, ((5,), (5,)) if "present" in name else (5,), dtype=np.float64)
+    whole, cut = (fn.predict(model, params, inputs_of(name, codes, ones)) for codes in (CODES, (CODES + 1) % 7))
+    assert not np.allclose(whole, cut)
+    later = np.where(np.arange(5) < 3, CODES, (CODES + 1) % 7)
+    np.testing.assert_allclose(fn.predict(model, params, inputs_of(name, later, ones))[:, :3], whole[:, :3], rtol=1e-12)
+
+
 def test_a_model_of_two_inputs_and_two_outputs_is_trained_and_evaluated():
     """It reads a point and a code; it says on which side of a line the point is, and a number of the code."""
     point, code = KEY.at("point").normal((200, 2)), (KEY.at("code").uniform((200,)) * 3).astype(np.int32)
