@@ -284,6 +284,10 @@ def test_an_elementwise_layer_obeys_the_laws_and_names_itself(layer):
             lambda: fn.conv2d(3, padding="valid").init(Key(0), (2, 9, 1)),
             r"conv2d\(3, \(3, 3\)\): expected images of at least 3 x 3, got 2 x 9",
         ),
+        (
+            lambda: fn.predict(fn.global_avg_pool(), (), np.ones((2, 3))),
+            r"global_avg_pool: expected inputs \(batch, ..., channels\), got \(2, 3\)",
+        ),
         (lambda: fn.avg_pool2d(2, stride=0), "avg_pool2d: expected stride to be one or two .* numbers, got 0"),
         (lambda: fn.embedding(0, 3), "embedding: expected vocabulary to be a positive whole number, got 0"),
         (lambda: fn.embedding(3, 0), "embedding: expected features to be a positive whole number, got 0"),
