@@ -238,6 +238,7 @@ def is_clear(row: Row, value: Any, error: InputError) -> bool:
     if str(error.rest[1]) == "None" and not any(each is None for each in (value, *row.arguments.values())):
         return False
     written = {word for text in (row.name, *map(repr, row.arguments.values())) for word in re.findall(r"\w+", text)}
+    written |= {"serial"} if "repeat" in written else set()  # it makes one
     return error.where.startswith("an optimizer") or re.findall(r"\w*", error.where)[0] in written
 
 

@@ -48,42 +48,20 @@ def serial(*layers: Layer) -> Layer:
     funcnn.errors.InputError: serial[1] max_pool2d((2, 2)): expected inputs (batch, height, width, channels),
         got (batch, 784); put reshape(height, width, channels) before it
     """
-    return _in_turn("serial", layers)
-
-
-@described
-def repeat(times: int, layer: Layer) -> Layer:
-    """y = layer(... layer(x)), ``times`` times, each time with params of its own.
-
-    Raises:
-        InputError: ``times`` is not a positive whole number up to 10,000, or ``layer`` is not a layer.
-
-    >>> import funcnn as fn
-    >>> params, _ = repeat(2, fn.dense(3)).init(Key(0), (5,))
-    >>> [layer.weights.shape for layer in params]
-    [(5, 3), (3, 3)]
-    """
-    fits = is_count(times) and times <= MOST_PARTS
-    require(fits, "repeat", f"times to be a positive whole number up to {MOST_PARTS:,}", repr(times))
-    return _in_turn("repeat", (layer,) * times)
-
-
-def _in_turn(name: str, layers: tuple[Layer, ...]) -> Layer:
-    """The composition of the layers, as the combinator ``name``."""
-    check_layers(name, layers)
+    check_layers("serial", layers)
 
     def init(key: Key, in_shape: Shapes, *, dtype: Any = np.float32) -> tuple[Each, Shapes]:
-        check_key(name, key)
-        check_dtype(name, dtype)
+        check_key("serial", key)
+        check_dtype("serial", dtype)
         params, shape = [], in_shape
         for i, layer in enumerate(layers):
-            own, shape = located(name, i, layer.init, key.at(i), shape, dtype=dtype)
+            own, shape = located("serial", i, layer.init, key.at(i), shape, dtype=dtype)
             params.append(own)
         return tuple(params), shape
 
     def forward(params: Each, x: Any, mode: Mode) -> tuple[Any, Each]:
         """The composition of all stages; the residuals are a tuple with those of each layer."""
-        y, residuals = toolz.pipe((x, ()), *stages(name, layers, params, mode))
+        y, residuals = toolz.pipe((x, ()), *stages("serial", layers, params, mode))
         return y, residuals
 
     def vjp(params: Each, residuals: Each, dy: Any, *, need_dx: bool = True) -> tuple[Each, Any]:
@@ -102,6 +80,23 @@ def _in_turn(name: str, layers: tuple[Layer, ...]) -> Layer:
         return tuple(done), batches
 
     return Layer(init, forward, vjp, calibrated if any_calibrates(layers) else None)
+
+
+@described
+def repeat(times: int, layer: Layer) -> Layer:
+    """y = layer(... layer(x)), ``times`` times, each time with params of its own.
+
+    Raises:
+        InputError: ``times`` is not a positive whole number up to 10,000, or ``layer`` is not a layer.
+
+    >>> import funcnn as fn
+    >>> params, _ = repeat(2, fn.dense(3)).init(Key(0), (5,))
+    >>> [layer.weights.shape for layer in params]
+    [(5, 3), (3, 3)]
+    """
+    fits = is_count(times) and times <= MOST_PARTS
+    require(fits, "repeat", f"times to be a positive whole number up to {MOST_PARTS:,}", repr(times))
+    return serial(*[layer] * times)
 
 
 def check_shapes(where: str, in_shape: Any) -> None:
