@@ -148,7 +148,8 @@ def as_dtype_of(like: Array, x: Array) -> Array:
 
 def written(memory: Array, f: Callable[..., Array], *args: Array) -> Array:
     """f(*args), which NumPy writes over ``memory``, an array of that shape and dtype that nobody else has."""
-    return f(*args, out=memory) if isinstance(memory, np.ndarray) else f(*args)
+    of_numpy = all(isinstance(array, np.ndarray) for array in (memory, *args))
+    return f(*args, out=memory) if of_numpy else f(*args)
 
 
 def in_float32(f: Callable[..., Array], x: Array, *others: Array) -> Array:

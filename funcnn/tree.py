@@ -59,7 +59,8 @@ def record(cls: type[T]) -> type[T]:
     array([2., 2.])
     """
     frozen: Any = attrs.frozen(cls, eq=False, repr=False, field_transformer=_as_views)
-    frozen.__repr__ = _repr  # compiled for each class, it took a fifth of import funcnn
+    if "__repr__" not in vars(cls):
+        frozen.__repr__ = _repr  # compiled for each class, it took a fifth of import funcnn
     frozen._repr_html_ = lambda node: table(cls.__name__, node)
     register(frozen)
     return frozen  # type: ignore[no-any-return]

@@ -285,6 +285,10 @@ def test_an_elementwise_layer_obeys_the_laws_and_names_itself(layer):
             r"conv2d\(3, \(3, 3\)\): expected images of at least 3 x 3, got 2 x 9",
         ),
         (
+            lambda: fn.conv1d(2, 5, padding="valid").init(Key(0), (3, 4)),
+            r"conv1d\(2, 5\): expected sequences of at least 5 positions, got 3",
+        ),
+        (
             lambda: fn.predict(fn.global_avg_pool(), (), np.ones((2, 3))),
             r"global_avg_pool: expected inputs \(batch, ..., channels\), got \(2, 3\)",
         ),

@@ -145,14 +145,28 @@ def test_adam_equals_its_chain():
 
 
 @pytest.mark.parametrize("make", [fn.adam, fn.nadam, fn.rmsprop, fn.adagrad, fn.lion])
-@pytest.mark.parametrize("shape", [(1100, 1000), (1_100_000,), (2, 550_000)], ids=str)
-def test_a_large_array_is_updated_as_its_two_halves(make, shape):
-    optimizer, params = make(0.01), Key(0).normal(shape)
-    halves = tuple(np.split(params, 2))
-    whole = list(followed(optimizer, params, draws(params, 2)))
-    apart = followed(optimizer, halves, [tuple(np.split(grads, 2)) for grads in draws(params, 2)])
-    for (updates, _), (parts, _) in zip(whole, apart, strict=True):
-        assert updates.tobytes() == np.concatenate(parts).tobytes()
+@pytest.mark.parametrize("shape", [(1100, 1000), (1_100_000,), (2, 550_000), (4, 3, 300, 300)], ids=str)
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_large_array_is_updated_as_its_two_halves(make, shape, order):
+    def halves(array):
+        return tuple(np.split(array, 2)) if getattr(array, "ndim", 0) else (array,) * 2
+
+    optimizer, params = make(0.01), np.asarray(Key(0).normal(shape), order=order)
+    all_grads = [np.asarray(grads, order=order) for grads in draws(params, 2)]
+    whole = followed(optimizer, params, all_grads)
+    apart = [followed(optimizer, halves(params)[i], [halves(grads)[i] for grads in all_grads]) for i in (0, 1)]
+    for after, *parts in zip(whole, *apart, strict=True):
+        assert tree.equal(tree.map(lambda leaf: halves(leaf)[0], after), parts[0])
+        assert tree.equal(tree.map(lambda leaf: halves(leaf)[1], after), parts[1])
+
+
+@pytest.mark.parametrize("optimizer", [fn.adam(), fn.nadam(), fn.rmsprop(0.1), fn.lion()], ids=str)
+def test_gradients_of_numpy_meet_a_state_of_jax(optimizer):
+    params, grads = np.ones(3, np.float32), np.full(3, 0.5, np.float32)
+    expected, _ = optimizer.update(grads, optimizer.init(params), params)
+    updates, _ = optimizer.update(grads, optimizer.init(to_jax(params)), to_jax(params))
+    assert isinstance(updates, jax.Array)
+    assert_trees_close(to_numpy(updates), expected, rtol=1e-6)
 
 
 def test_a_small_gradient_is_not_clipped():

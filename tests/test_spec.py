@@ -114,6 +114,27 @@ def nothing():
     return None
 
 
+@described
+def conv(features):
+    return fn.conv2d(features)
+
+
+@described
+def looked_up(name):
+    try:
+        return {"relu": fn.relu}[name]()
+    except KeyError as error:
+        raise InputError("looked_up", "relu", name) from error
+
+
+def test_an_error_begins_with_the_name_that_was_called_and_keeps_its_cause():
+    with pytest.raises(InputError, match=r"^conv conv2d: expected features"):
+        conv(0)
+    with pytest.raises(InputError, match=r"^looked_up: expected relu, got tanh$") as caught:
+        looked_up("tanh")
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
 def test_map_parts_reaches_every_argument():
     seen = []
     model = fn.serial(fn.dense(3), fn.relu())

@@ -165,3 +165,14 @@ def test_a_notebook_shows_what_leaves_are_and_escapes_their_paths():
     assert "<td>train.inputs</td>" in fn.Dataset("<b>", batch, batch, (), "unit")._repr_html_()
     assert "<b>" not in fn.Dataset("<b>", batch, batch, (), "unit")._repr_html_()
     assert "<td>&lt;i&gt;</td>" in tree.table("any", {"<i>": 1.0})
+
+
+def test_a_record_keeps_a_repr_of_its_own():
+    @tree.record
+    class Named:
+        a: object
+
+        def __repr__(self):
+            return "its own"
+
+    assert repr(Named(1)) == "its own"

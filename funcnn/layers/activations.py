@@ -45,6 +45,7 @@ def elementwise(
     (array([9.]), ((), array([6.])))
     """
     require(is_one_of(of, ("x", "y")), "elementwise", "of to be 'x' or 'y'", repr(of))
+    require(isinstance(name, str), "elementwise", "a name that is a string", repr(name))
     return _activation(name, f, partial(_times_slope, df), of)
 
 

@@ -81,8 +81,9 @@ def attention(heads: int, causal: bool = False, weights: Initializer = glorot_un
         check_params(where, params, AttentionParams)
         x, of_positions = x if isinstance(x, tuple) and len(x) == 2 else (x, None)
         check_array(where, "inputs", x)
-        if x.ndim != 3 or (of_positions is not None and of_positions.shape != x.shape[:2]):
-            expected = "inputs (batch, length, features), or a tuple of them and weights (batch, length)"
+        features = params.inputs.weights.shape[0]
+        if x.ndim != 3 or x.shape[2] != features or (of_positions is not None and of_positions.shape != x.shape[:2]):
+            expected = f"inputs (batch, length, {features}), or a tuple of them and weights (batch, length)"
             raise InputError(where, expected, (x.shape, getattr(of_positions, "shape", None)))
         check_like(where, x, params.inputs.weights)
         readable = _readable(x, of_positions, causal)

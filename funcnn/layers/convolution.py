@@ -137,6 +137,8 @@ def conv1d(
         check_init(where, key, in_shape, dtype)
         require(len(in_shape) == 2, where, "inputs (batch, length, in)", repr(in_shape))
         length, channels = in_shape
+        fits = causal or padding == "same" or length >= kernel
+        require(fits, where, f"sequences of at least {kernel} positions", length)
         params, (_, *out_shape) = of_rows.init(key, (1, before + length, channels), dtype=dtype)
         return params, tuple(out_shape)
 

@@ -145,20 +145,21 @@ def advance(rule: Rule, grads: Updates, *states: Any) -> tuple[Any, ...]:
 
 
 def in_pieces(rule: Rule) -> Rule:
-    """``rule``, which takes large NumPy arrays in pieces of some rows, so that what it makes stays in the cache.
+    """``rule``, which takes large NumPy arrays in pieces, so that what it makes stays in the cache.
 
     For a rule of many steps: Adam takes a third less time for 2048 x 2048 params.
     """
 
     def cut(*arrays: Array) -> tuple[Array, ...]:
-        if type(arrays[0]) is not np.ndarray or arrays[0].size < _LARGE:
+        size = arrays[0].size
+        if size < _LARGE or not all(type(array) is np.ndarray and array.flags.c_contiguous for array in arrays):
             return rule(*arrays)
-        new, length = tuple(map(np.empty_like, arrays)), len(arrays[0])
-        rows = max(1, _PIECE * length // arrays[0].size)
-        for start in range(0, length, rows):
-            piece = slice(start, start + rows)
-            for whole, part in zip(new, rule(*(array[piece] for array in arrays)), strict=True):
-                whole[piece] = part
+        new = tuple(map(np.empty_like, arrays))
+        old_vectors, new_vectors = ([array.reshape(-1) for array in each] for each in (arrays, new))
+        for start in range(0, size, _PIECE):
+            piece = slice(start, start + _PIECE)
+            for vector, part in zip(new_vectors, rule(*(old[piece] for old in old_vectors)), strict=True):
+                vector[piece] = part
         return new
 
     return cut

@@ -170,15 +170,14 @@ def adam_direction(
         ahead = nesterov and beta1 * one_minus_power(beta1, step) / one_minus_power(beta1, step + 1)
 
         def rule(g: Array, m: Array, v: Array) -> tuple[Array, Array, Array]:
-            xp = namespace(g)
             m = beta1 * m
             m += g
             square = g * g
             v = beta2 * v
             v += square
-            divisor = written(square, xp.sqrt, v)
+            divisor = written(square, namespace(v).sqrt, v)
             divisor += floor
-            update = written(divisor, xp.divide, ahead * m + g if nesterov else m, divisor)
+            update = written(divisor, namespace(divisor).divide, ahead * m + g if nesterov else m, divisor)
             update *= scale
             return update, m, v
 
