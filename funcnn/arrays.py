@@ -148,8 +148,10 @@ def as_dtype_of(like: Array, x: Array) -> Array:
 
 def written(memory: Array, f: Callable[..., Array], *args: Array) -> Array:
     """f(*args), which NumPy writes over ``memory``, an array of that shape and dtype that nobody else has."""
-    of_numpy = all(isinstance(array, np.ndarray) for array in (memory, *args))
-    return f(*args, out=memory) if of_numpy else f(*args)
+    for array in (memory, *args):  # a loop, since a step asks often
+        if not isinstance(array, np.ndarray):
+            return f(*args)
+    return f(*args, out=memory)
 
 
 def in_float32(f: Callable[..., Array], x: Array, *others: Array) -> Array:

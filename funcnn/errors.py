@@ -5,6 +5,7 @@ combinator adds its own place in front, so the message names the whole path to a
 """
 
 import math
+import re
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from numbers import Integral, Real
@@ -30,6 +31,15 @@ class InputError(ValueError):
     def within(self, place: str) -> "InputError":
         """The same error, with the outer ``place`` in front of where it happened."""
         return InputError(f"{place} {self.where}", *self.rest)
+
+    def named(self, name: str) -> "InputError":
+        """The same error, with ``name`` in front of where it happened unless that begins with it.
+
+        >>> error = InputError("conv2d(3)", "inputs (batch, height, width, 1)", (5, 4))
+        >>> error.named("conv2d").where, error.named("conv").where
+        ('conv2d(3)', 'conv conv2d(3)')
+        """
+        return self if re.match(rf"{re.escape(name)}(?!\w)", self.where) else self.within(name)
 
 
 def printable(text: str) -> str:

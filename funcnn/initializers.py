@@ -33,10 +33,8 @@ class Initializer(DescribedFunction):
             return key.normal(shape, dtype)  # which takes no memory, while the function may make an array of its own
         try:
             values = self.function(key, shape, dtype)
-        except InputError as error:
-            if error.where != "fans":
-                raise
-            raise error.within(repr(self)) from None
+        except InputError as error:  # of fans, for instance
+            raise error.named(repr(self)) from error.__cause__
         return values if values.dtype == dtype else namespace(values).astype(values, dtype)  # NumPy widens bfloat16
 
 

@@ -6,7 +6,6 @@ schedule that it makes. The repr, the summary table, saving without pickle, and 
 
 import functools
 import inspect
-import re
 import reprlib
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain, islice
@@ -138,10 +137,8 @@ def described(constructor: Callable[P, D]) -> Callable[P, D]:
         bound.arguments.update({parameter: _frozen(value) for parameter, value in bound.arguments.items()})
         try:
             made = constructor(*bound.args, **bound.kwargs)
-        except InputError as error:
-            if re.match(rf"{name}\b", error.where):
-                raise
-            raise error.within(name) from error.__cause__  # that of a constructor which this one calls
+        except InputError as error:  # perhaps of a constructor that this one calls
+            raise error.named(name) from error.__cause__
         if not isinstance(made, Described):
             raise TypeError(f"{name}(): @described makes layers, losses and the like, not {made!r}")
         parts = 1 + max(count_parts(tuple(bound.arguments.values())), made.spec.parts if made.spec else 0)

@@ -4,12 +4,12 @@ The rows are found by looking: what the packages export, what constructors have 
 they make. A new one joins by itself; where an argument has a name that is not in the tables below, the test says so.
 """
 
+import functools
 import inspect
 import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -242,17 +242,29 @@ def is_clear(row: Row, value: Any, error: InputError) -> bool:
     return error.where.startswith("an optimizer") or re.findall(r"\w*", error.where)[0] in written
 
 
-def outcome(row: Row, name: str, value: Any, expected: str) -> str:
-    """What becomes of a bad argument: right, refused, unclear, foreign (another exception) or silent."""
+def without_arguments(where: str) -> str:
+    """A place with the names of parts, but without the arguments behind them."""
+    shorter = re.sub(r"\([^()]*\)", "", where)
+    return where if shorter == where else without_arguments(shorter)
+
+
+def outcome(row: Row, name: str, value: Any, expected: str) -> tuple[str, str]:
+    """What becomes of a bad argument: right, refused, unclear, foreign (another exception) or silent; and what is said.
+
+    That is the message without what came, and with the names of parts for the parts.
+    """
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             result = row.call(**{name: value})
     except InputError as error:
-        return "silent" if expected == "same" else "refused" if is_clear(row, value, error) else f"unclear: {error}"
+        wanted, _, hint = error.rest
+        said = f"{without_arguments(error.where)}: expected {wanted}{hint and '; '}{hint}"
+        verdict = "refused" if is_clear(row, value, error) else f"unclear: {error}"
+        return "silent" if expected == "same" else verdict, said
     except Exception as error:
-        return f"foreign {type(error).__name__}: {error}"[:150]
-    return "right" if expected == "either" or same_result(result, row.call()) else "silent"
+        return f"foreign {type(error).__name__}: {error}"[:150], ""
+    return "right" if expected == "either" or same_result(result, row.call()) else "silent", ""
 
 
 def same_result(result: Any, right: Any) -> bool:
@@ -267,8 +279,13 @@ def same_result(result: Any, right: Any) -> bool:
     return numbers and len(found) == len(expected) and all(map(tree.allclose, found, expected))
 
 
-def cells() -> Iterator[tuple[Row, str, str, Any, str]]:
-    """Every cell of the table: a function, an argument, what is wrong with it, its value, and what is expected."""
+@functools.cache
+def table() -> list[tuple[str, str, str]]:
+    return [*cells()]
+
+
+def cells() -> Iterator[tuple[str, str, str]]:
+    """Name and outcome of every cell of the table."""
     for row in (row for row in rows() if not row.name.startswith(MOVERS)):
         row.call()  # the right arguments are right
         for name, right in row.arguments.items():
@@ -276,36 +293,20 @@ def cells() -> Iterator[tuple[Row, str, str, Any, str]]:
             for expected, values in variants.items():
                 for what, value in values.items():
                     if (name, what) not in UNREAD and not (what == "None" and row.takes_none(name)):
-                        yield row, name, what, value, expected
-
-
-def without_arguments(where: str) -> str:
-    """A place with the names of parts, but without the arguments behind them."""
-    shorter = re.sub(r"\([^()]*\)", "", where)
-    return where if shorter == where else without_arguments(shorter)
+                        yield f"{row.name} {name}={what}", *outcome(row, name, value, expected)
 
 
 def messages() -> str:
-    """All that functions say to the table, but not what came: a line each, sorted."""
-    said = set()
-    for row, name, _, value, _ in cells():
-        with suppress(Exception), warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
-            try:
-                row.call(**{name: value})
-            except InputError as error:
-                expected, _, hint = error.rest
-                said.add(f"{without_arguments(error.where)}: expected {expected}{hint and '; '}{hint}")
-    return "".join(f"{line}\n" for line in sorted(said))
+    """All that is said, a line each."""
+    return "".join(f"{line}\n" for line in sorted({said for *_, said in table() if said}))
 
 
 def test_bad_inputs_end_in_a_right_result_or_in_our_error():
-    table = [(f"{row.name} {name}={what}", outcome(row, name, value, how)) for row, name, what, value, how in cells()]
-    silent = [name for name, found in table if found == "silent"]
-    foreign = [f"{name}: {found}" for name, found in table if found.startswith("foreign")]
+    silent = [name for name, found, _ in table() if found == "silent"]
+    foreign = [f"{name}: {found}" for name, found, _ in table() if found.startswith("foreign")]
     assert not silent
-    assert [f"{name}: {found}" for name, found in table if found.startswith("unclear")] == []
-    assert len(foreign) <= 0.01 * len(table), "\n".join(foreign)
+    assert [f"{name}: {found}" for name, found, _ in table() if found.startswith("unclear")] == []
+    assert len(foreign) <= 0.01 * len(table()), "\n".join(foreign)
 
 
 def test_every_message_is_as_it_was_read():
@@ -314,8 +315,8 @@ def test_every_message_is_as_it_was_read():
 
 def test_a_function_that_takes_anything_is_found():
     row = Row("wrong", lambda x: np.asarray(x, float), {"x": np.ones(3)})
-    assert outcome(row, "x", [1.0, 2.0], "refused") == "silent"
-    assert outcome(row, "x", "text", "refused").startswith("foreign ValueError")
+    assert outcome(row, "x", [1.0, 2.0], "refused")[0] == "silent"
+    assert outcome(row, "x", "text", "refused")[0].startswith("foreign ValueError")
 
 
 @pytest.mark.parametrize(
@@ -330,7 +331,8 @@ def test_a_message_with_the_name_of_another_function_or_without_what_came_is_fou
     def refuse(x: Any) -> None:
         raise InputError(where, "anything", got)
 
-    assert outcome(Row("conv1d(2).forward", refuse, {"x": np.ones(3)}), "x", "text", "refused").startswith(found)
+    verdict, _ = outcome(Row("conv1d(2).forward", refuse, {"x": np.ones(3)}), "x", "text", "refused")
+    assert verdict.startswith(found)
 
 
 if __name__ == "__main__":

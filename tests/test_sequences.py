@@ -61,8 +61,8 @@ def test_padding_changes_neither_loss_nor_gradient(name):
 def test_what_comes_later_changes_no_earlier_output(name):
     model, ones = MODELS[name], np.ones((3, 5))
     params, _ = model.init(KEY, ((5,), (5,)) if "present" in name else (5,), dtype=np.float64)
-    whole, cut = (fn.predict(model, params, inputs_of(name, codes, ones)) for codes in (CODES, (CODES + 1) % 7))
-    assert not np.allclose(whole, cut)
+    whole, others = (fn.predict(model, params, inputs_of(name, codes, ones)) for codes in (CODES, (CODES + 1) % 7))
+    assert not np.allclose(whole, others)
     later = np.where(np.arange(5) < 3, CODES, (CODES + 1) % 7)
     np.testing.assert_allclose(fn.predict(model, params, inputs_of(name, later, ones))[:, :3], whole[:, :3], rtol=1e-12)
 

@@ -113,7 +113,7 @@ def located(name: str, i: int, function: Callable[..., Any], *args: Any, **kwarg
     try:
         return function(*args, **kwargs)
     except InputError as error:
-        raise error.within(f"{name}[{i}]") from None
+        raise error.within(f"{name}[{i}]") from error.__cause__
     except Exception as error:
         error.add_note(f"{name}[{i}]")
         raise

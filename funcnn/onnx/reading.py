@@ -222,7 +222,7 @@ class Source:
                 branch = attrs.evolve(progress, layers=(), in_shape=None)
                 done = MERGES[word](at, progress, [self.followed(branch, self.above[name], each) for each in data])
         except InputError as error:
-            raise error if error.where == place else error.within(place) from None
+            raise error.named(place) from None
         found, expected = done.index.shape, at.shape[1:]
         alike = len(found) == len(expected) and all(
             n == size or not isinstance(size, int) for n, size in zip(found, expected, strict=True)
