@@ -146,12 +146,25 @@ def as_dtype_of(like: Array, x: Array) -> Array:
     return x if x.dtype == like.dtype else namespace(x).astype(x, like.dtype)
 
 
-def written(memory: Array, f: Callable[..., Array], *args: Array) -> Array:
-    """f(*args), which NumPy writes over ``memory``, an array of that shape and dtype that nobody else has."""
-    for array in (memory, *args):  # a loop, since a step asks often
-        if not isinstance(array, np.ndarray):
-            return f(*args)
-    return f(*args, out=memory)
+def written(memory: Array | None, f: Callable[..., Array], *args: Array) -> Array:
+    """f(*args), which NumPy writes over ``memory``, if given: an array of that shape and dtype that nobody else has."""
+    if isinstance(f, np.ufunc) and isinstance(memory, np.ndarray):
+        return f(*args, out=memory)
+    return f(*args)
+
+
+def total(x: Array, axis: int, *, keepdims: bool = False) -> Array:
+    """``xp.sum``; on NumPy without its wrapper, which takes as long again as the sum of a small array."""
+    if isinstance(x, np.ndarray):
+        return x.sum(axis=axis, keepdims=keepdims)
+    return namespace(x).sum(x, axis=axis, keepdims=keepdims)
+
+
+def largest(x: Array, axis: int, *, keepdims: bool = False) -> Array:
+    """``xp.max``, as :func:`total` is ``xp.sum``."""
+    if isinstance(x, np.ndarray):
+        return x.max(axis=axis, keepdims=keepdims)
+    return namespace(x).max(x, axis=axis, keepdims=keepdims)
 
 
 def in_float32(f: Callable[..., Array], x: Array, *others: Array) -> Array:

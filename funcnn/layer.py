@@ -58,7 +58,7 @@ def check_layer(where: str, layer: Any) -> None:
 
 def check_mode(where: str, mode: Any) -> None:
     """Raise unless ``mode`` is a mode; a flag such as ``True`` would silently mean inference."""
-    if not isinstance(mode, Training | Inference):
+    if not isinstance(mode, Mode):
         raise InputError(where, "a mode, Training(key) or INFERENCE", repr(mode))
 
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from funcnn import special
 from funcnn.annotations import Float, Int, Num
-from funcnn.arrays import Array, Shape, as_dtype_of, check_array, is_dtype, namespace, widened
+from funcnn.arrays import Array, Shape, as_dtype_of, check_array, is_dtype, largest, namespace, total, widened
 from funcnn.errors import InputError, is_real, require
 from funcnn.spec import Described, described
 from funcnn.targets import (
@@ -74,7 +74,7 @@ def softmax_cross_entropy(label_smoothing: float = 0.0) -> Loss:
         xp = namespace(z)
         if label_smoothing:
             t = (1 - label_smoothing) * t + label_smoothing / z.shape[1]
-        shifted = z - xp.max(z, axis=-1, keepdims=True)
+        shifted = z - largest(z, -1, keepdims=True)
         exponentials = xp.exp(shifted)
         # Where the target's logit is far above the others, their sum is 1 + others: log1p keeps the digits of others.
         others, own = xp.vecdot(exponentials, 1 - t), xp.vecdot(exponentials, t)
@@ -84,7 +84,7 @@ def softmax_cross_entropy(label_smoothing: float = 0.0) -> Loss:
         if not isinstance(value, np.generic) or value != value:  # a logit may be -inf where its target is 0
             finite = xp.minimum(surprises, xp.finfo(z.dtype).max)
             value = shares @ xp.vecdot(t, xp.where(t == 0, finite, surprises))
-        return value, exponentials / xp.sum(exponentials, axis=-1, keepdims=True), t
+        return value, exponentials / total(exponentials, -1, keepdims=True), t
 
     return _of_classes("softmax_cross_entropy", judge, lambda p, t: p - t)
 

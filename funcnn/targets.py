@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 from funcnn.annotations import Int, Num, Shaped
-from funcnn.arrays import Array, as_dtype_of, check_floating, check_real, default_float, is_dtype, namespace
+from funcnn.arrays import Array, as_dtype_of, check_floating, check_real, default_float, is_dtype, largest, namespace
 from funcnn.errors import InputError
 
 Targets: TypeAlias = Int[Array, "batch ..."] | Num[Array, "batch ... classes"]
@@ -100,7 +100,7 @@ def distributions(where: str, outputs: Array, targets: Targets) -> Array:
 
 def check_labels(where: str, targets: Array, classes: int) -> None:
     """Raise unless each label is one of the classes."""
-    if isinstance(targets, np.ndarray) and targets.size and targets.astype(np.uint64).max() < classes:
+    if isinstance(targets, np.ndarray) and targets.size and largest(targets.astype(np.uint64), 0) < classes:
         return  # in one pass: as unsigned numbers, negative labels are huge
     _check_rows(f"labels from 0 to {classes - 1}", lambda labels: (labels >= 0) & (labels < classes))(where, targets)
 

@@ -323,7 +323,7 @@ def _has_rate(optimizer: AnyOptimizer) -> bool:
 
 def _scalars(values: Mapping[str, Any], outputs: Any) -> dict[str, Any]:
     """Floats on NumPy, elsewhere 0-d arrays of the default floating dtype; raises unless each value is one number."""
-    scalars, xp = {}, namespace(tree.leaves(outputs)[0])
+    scalars, xp = {}, namespace(outputs if isinstance(outputs, np.ndarray) else tree.leaves(outputs)[0])
     for name, value in values.items():
         value = number(value)
         is_number = isinstance(value, int | float)

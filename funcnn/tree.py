@@ -148,14 +148,14 @@ def map_with_paths(f: Callable[..., Any], tree: Any, *rest: Any) -> Any:
     )
 
 
-def zipped(tree: Any, *rest: Any) -> tuple[list[tuple[Any, ...]], Callable[[Any], Any]]:
-    """The leaves of all trees side by side, and the function from a list of new leaves to a tree.
+def columns(tree: Any, *rest: Any) -> tuple[list[list[Any]], Callable[[Any], Any]]:
+    """The leaves of each tree, and the function from new leaves to a tree; all have the structure of the first.
 
-    >>> zipped((7, 9), (2, 5))[0]
-    [(7, 2), (9, 5)]
+    >>> columns((7, 9), (2, 5))[0]
+    [[7, 9], [2, 5]]
     """
     first, structure = optree.tree_flatten(tree, namespace=_NAMESPACE)
-    return [*zip(first, *builtins.map(structure.flatten_up_to, rest), strict=True)], structure.unflatten
+    return [first, *builtins.map(structure.flatten_up_to, rest)], structure.unflatten
 
 
 def leaves(tree: Any) -> list[Any]:

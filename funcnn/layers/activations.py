@@ -13,7 +13,7 @@ from toolz import identity
 
 from funcnn import special
 from funcnn.annotations import Float
-from funcnn.arrays import Array, check_floating, in_float32, namespace
+from funcnn.arrays import Array, check_floating, in_float32, largest, namespace, total
 from funcnn.errors import is_one_of, is_real, require
 from funcnn.layer import Layer, parameterless
 from funcnn.spec import described
@@ -183,9 +183,8 @@ def _times_slope(df: Callable[[Array], Array], residual: Same, dy: Same) -> Same
 
 
 def _softmax(x: Array) -> Array:
-    xp = namespace(x)
-    y = xp.exp(x - xp.max(x, axis=-1, keepdims=True))  # no exponent is above 0, so none overflows
-    y /= xp.sum(y, axis=-1, keepdims=True)
+    y = namespace(x).exp(x - largest(x, -1, keepdims=True))  # no exponent is above 0, so none overflows
+    y /= total(y, -1, keepdims=True)
     return y
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from funcnn.annotations import Float
-from funcnn.arrays import Array, Shape, as_rows, check_array, check_like, namespace
+from funcnn.arrays import Array, Shape, as_rows, check_array, check_like, namespace, total
 from funcnn.errors import InputError, is_count, require
 from funcnn.initializers import Initializer, check_initializer, he_normal, zeros
 from funcnn.keys import Key
@@ -91,7 +91,7 @@ def dense_vjp(
 ) -> tuple[DenseParams, Float[Array, "batch *rest in"] | None]:
     """dW = x^T dy, db = the sum of dy over all axes but the last, dx = dy W^T."""
     rows = as_rows(dy)
-    dparams = DenseParams(weights=as_rows(residuals).T @ rows, biases=namespace(dy).sum(rows, axis=0))
+    dparams = DenseParams(weights=as_rows(residuals).T @ rows, biases=total(rows, 0))
     return dparams, _like(dy, rows @ params.weights.T) if need_dx else None
 
 

@@ -6,7 +6,8 @@ rate is a number or a schedule.
 """
 
 from collections.abc import Callable
-from operator import itemgetter
+from functools import partial
+from operator import add, itemgetter
 from typing import Any, TypeAlias
 
 import attrs
@@ -27,7 +28,7 @@ Updates: TypeAlias = Any
 Rule: TypeAlias = Callable[..., tuple[Array, ...]]
 """From arrays, a gradient first, to as many new ones, an update first, element by element."""
 
-_LARGE, _PIECE = 1 << 20, 1 << 15  # elements
+_LARGE, _PIECE = 1 << 20, 1 << 17  # elements
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -125,7 +126,7 @@ def apply_updates(params: Params, updates: Updates) -> Params:
     >>> apply_updates((np.ones(2),), (np.array([0.5, -0.5]),))
     (array([1.5, 0.5]),)
     """
-    return by_leaf(lambda update, param: param + update, updates, params)
+    return by_leaf(add, updates, params)
 
 
 def by_leaf(f: Callable[..., Array], updates: Updates, *others: Any) -> Updates:
@@ -145,9 +146,9 @@ def advance(rule: Rule, grads: Updates, *states: Any) -> tuple[Any, ...]:
 
 
 def in_pieces(rule: Rule) -> Rule:
-    """``rule``, which takes large NumPy arrays in pieces, so that what it makes stays in the cache.
+    """``rule``, which takes large NumPy arrays in pieces, so that what it works on stays in the cache.
 
-    For a rule of many steps: Adam takes a third less time for 2048 x 2048 params.
+    For a rule of many steps. It takes memory too, one array for each that it gives, and writes over it.
     """
 
     def cut(*arrays: Array) -> tuple[Array, ...]:
@@ -155,11 +156,9 @@ def in_pieces(rule: Rule) -> Rule:
         if size < _LARGE or not all(type(array) is np.ndarray and array.flags.c_contiguous for array in arrays):
             return rule(*arrays)
         new = tuple(map(np.empty_like, arrays))
-        old_vectors, new_vectors = ([array.reshape(-1) for array in each] for each in (arrays, new))
+        vectors = [array.reshape(-1) for array in (*arrays, *new)]
         for start in range(0, size, _PIECE):
-            piece = slice(start, start + _PIECE)
-            for vector, part in zip(new_vectors, rule(*(old[piece] for old in old_vectors)), strict=True):
-                vector[piece] = part
+            rule(*(vector[start : start + _PIECE] for vector in vectors))
         return new
 
     return cut
@@ -168,8 +167,8 @@ def in_pieces(rule: Rule) -> Rule:
 def _computed(f: Callable[..., Any], grads: Updates, others: tuple[Any, ...]) -> tuple[list[Any], Callable[..., Any]]:
     """The values of ``f`` for each leaf, and the function that makes a tree of such a list."""
     try:
-        rows, whole = tree.zipped(grads, *others)
-        return [f(*row) if _are_plain(row) else _widely(f, *row) for row in rows], whole
+        columns, whole = tree.columns(grads, *others)
+        return [*map(f if _are_plain(*columns) else partial(_widely, f), *columns)], whole
     except (AttributeError, ValueError):  # of another tree, of unlike leaves, or of what is no array
         for other in others:
             unlike = [f"{path or 'the array'} is {b} instead of {a}" for path, a, b in tree.unlike(other, grads)]
@@ -179,15 +178,16 @@ def _computed(f: Callable[..., Any], grads: Updates, others: tuple[Any, ...]) ->
         raise
 
 
-def _are_plain(row: tuple[Any, ...]) -> bool:
-    """Whether all are NumPy arrays of one shape, and all float32 or float64: nothing to check or to convert."""
-    if type(row[0]) is not np.ndarray:
-        return False
-    dtype, shape = row[0].dtype, row[0].shape
-    for leaf in row:  # a loop, since a step asks for every leaf
-        if type(leaf) is not np.ndarray or leaf.dtype is not dtype or leaf.shape != shape:
+def _are_plain(first: list[Any], *others: list[Any]) -> bool:
+    """Whether all are NumPy arrays of float32 or float64, like their neighbours: nothing to check or to convert."""
+    for leaf in first:  # loops, since a step asks for every leaf
+        if type(leaf) is not np.ndarray or leaf.dtype.char not in "fd":
             return False
-    return dtype.char in "fd"
+    for column in others:
+        for leaf, other in zip(first, column, strict=True):
+            if type(other) is not np.ndarray or other.dtype is not leaf.dtype or other.shape != leaf.shape:
+                return False
+    return True
 
 
 def _widely(f: Callable[..., Any], g: Array, *others: Array) -> Any:

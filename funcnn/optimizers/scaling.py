@@ -97,7 +97,7 @@ def scale_by_lion(beta1: float = 0.9, beta2: float = 0.99) -> Optimizer:
     def rule(g: Array, m: Array) -> tuple[Array, Array]:
         return namespace(g).sign(beta1 * m + (1 - beta1) * g), beta2 * m + (1 - beta2) * g
 
-    return _by_velocity(in_pieces(rule))
+    return _by_velocity(rule)
 
 
 @described
@@ -169,11 +169,13 @@ def adam_direction(
         # Nesterov's m' = to_mean (ahead m + g): the next step's correction for m, this step's for g.
         ahead = nesterov and beta1 * one_minus_power(beta1, step) / one_minus_power(beta1, step + 1)
 
-        def rule(g: Array, m: Array, v: Array) -> tuple[Array, Array, Array]:
-            m = beta1 * m
+        def rule(
+            g: Array, m: Array, v: Array, for_update: Any = None, for_m: Any = None, for_v: Any = None
+        ) -> tuple[Array, Array, Array]:
+            m = written(for_m, namespace(m).multiply, m, beta1)
             m += g
-            square = g * g
-            v = beta2 * v
+            square = written(for_update, namespace(g).multiply, g, g)
+            v = written(for_v, namespace(v).multiply, v, beta2)
             v += square
             divisor = written(square, namespace(v).sqrt, v)
             divisor += floor
@@ -199,7 +201,7 @@ def _by_squares(where: str, start: float, old: float, new: float, eps: float, pl
         return g / (sqrt(v + eps) if placement == "inside" else sqrt(v) + eps), v
 
     def update(grads: Updates, state: SquaresState, params: Params) -> tuple[Updates, SquaresState]:
-        updates, nu = advance(in_pieces(rule), grads, state.nu)
+        updates, nu = advance(rule, grads, state.nu)
         return updates, SquaresState(nu)
 
     return Optimizer(lambda params: SquaresState(tree.map(lambda zeros: zeros + start, start_like(params))), update)
