@@ -28,7 +28,7 @@ Updates: TypeAlias = Any
 Rule: TypeAlias = Callable[..., tuple[Array, ...]]
 """From arrays, a gradient first, to as many new ones, an update first, element by element."""
 
-_LARGE, _PIECE = 1 << 20, 1 << 17  # elements
+_LARGE, _PIECE = 1 << 20, 1 << 18  # elements
 
 
 @attrs.frozen(eq=False, repr=False)
