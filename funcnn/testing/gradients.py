@@ -1,6 +1,8 @@
 """Two oracles of a VJP: central differences along a random direction, and JAX."""
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -48,13 +50,6 @@ def check_vjp(
     def f(at: dict[str, Any]) -> Any:
         return layer.forward(at["params"], at["x"], mode)[0]
 
-    def jax_vjp() -> Any:
-        jax = extra("jax")
-        with jax.enable_x64(True):
-            leaves, fixed, of_jax = tree.map(jax.numpy.asarray, (tree.leaves(point), {"x": x}, dy))
-            _, pull = jax.vjp(lambda *values: f({**fixed, **tree.unflatten(point, list(values))}), *leaves)
-            return tree.unflatten(point, [np.asarray(leaf) for leaf in pull(of_jax)])
-
     def slope(direction: Any, step: float) -> Any:
         """The derivative of f along ``direction`` by a central difference."""
         at = (tree.map(lambda a, u, h=h: a + h * u, point, direction) for h in (step, -step))
@@ -69,7 +64,9 @@ def check_vjp(
 
     match oracle:
         case "jax":
-            assert_trees_close(found, jax_vjp(), rtol=1e-7, atol=1e-7)
+            with extra("jax").enable_x64(True):
+                expected = _by_jax(layer, mode)(point, {"x": x}, dy)
+            assert_trees_close(found, expected, rtol=1e-7, atol=1e-7)
         case "differences":
             direction = randomized(point, key.at("direction"))
             if not agrees(direction):
@@ -79,6 +76,22 @@ def check_vjp(
                 raise AssertionError(message)
         case _:
             raise ValueError(f"oracle is {oracle!r}, expected 'differences' or 'jax'")
+
+
+@functools.lru_cache(maxsize=1)  # for all cases of a law, which follow one another
+def _by_jax(layer: Layer, mode: Mode) -> Callable[..., Any]:
+    """The compiled ``jax.vjp``: the cotangents of a point, from the point, what is fixed beside it, and dy."""
+    jax, _ = extra("jax"), extra("funcnn.jax")  # for which records are trees
+
+    def cotangents(point: dict[str, Any], fixed: dict[str, Any], dy: Any) -> Any:
+        def f(at: dict[str, Any]) -> Any:
+            at = {**fixed, **at}
+            return layer.forward(at["params"], at["x"], mode)[0]
+
+        return jax.vjp(f, point)[1](dy)[0]
+
+    compiled: Callable[..., Any] = jax.jit(cotangents)
+    return compiled
 
 
 def is_differentiable(x: Any) -> bool:
