@@ -26,14 +26,14 @@ Shapes: TypeAlias = Any
 _OF_NUMPY = (np.generic, np.ndarray)
 
 
-def namespace(x: Array) -> ModuleType:
-    """The array-API namespace of ``x``.
+def namespace(x: Array, *others: Array) -> ModuleType:
+    """The array-API namespace of the first array that is not NumPy's: JAX's functions take NumPy's arrays too.
 
     >>> namespace(np.ones(3)) is np
     True
     """
     if isinstance(x, np.ndarray):  # array_namespace would give np too, but takes as long as a small layer
-        return np
+        return namespace(*others) if others else np
     return array_api_compat.array_namespace(x)
 
 

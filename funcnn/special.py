@@ -106,20 +106,20 @@ def segment_sum(rows: Array, segments: Array, count: int) -> Array:
            [0.],
            [4.]])
     """
-    if isinstance(rows, np.ndarray):
+    xp = namespace(rows, segments)
+    if xp is np:
         sums = np.zeros((count, *rows.shape[1:]), dtype=rows.dtype)
         np.add.at(sums, segments, rows)
         return sums
 
     def summed(rows: Array) -> Array:
-        xp = namespace(rows)
         sums = xp.zeros((count, *rows.shape[1:]), dtype=rows.dtype)
         if hasattr(rows, "at"):  # JAX
             return sums.at[segments].add(rows)
         of_segment = xp.astype(xp.arange(count)[:, None] == segments[None, :], rows.dtype)  # there is no scatter-add
         return xp.reshape(of_segment @ xp.reshape(rows, (rows.shape[0], -1)), sums.shape)
 
-    return in_float32(summed, rows)
+    return in_float32(summed, xp.asarray(rows))
 
 
 def _root(x: Array, axis: Any) -> Array:
@@ -162,7 +162,7 @@ def scan(f: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any, *, rever
     array([0., 1., 3.])
     """
     arrays, rebuilt = _arrays(xs)
-    if is_jax_array(arrays[0]):
+    if any(map(is_jax_array, (*arrays, *tree.leaves(carry)))):
         return _jax_scan(lambda carry, x: f(carry, rebuilt(x)), carry, arrays, reverse)
     ys: list[Any] = []
     order = range(arrays[0].shape[0])

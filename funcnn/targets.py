@@ -31,17 +31,19 @@ def present(
     if outputs.ndim == 0 or outputs.shape[0] == 0:
         raise InputError(where, "outputs of at least one sample", outputs.shape)
     weights = None if weights is None else check_weights(where, weights)
+    xp = namespace(outputs, targets) if weights is None else namespace(outputs, targets, weights)
+    if xp is not np:  # some may be NumPy's
+        outputs, weights = xp.asarray(outputs), None if weights is None else xp.asarray(weights)
     axes = outputs.ndim - 1 if classes else 1 if weights is None else weights.ndim
     if axes > 1:
         outputs, targets, weights = _as_samples(where, axes, outputs, targets, weights)
     if weights is None:
         return outputs, targets, None
-    xp = namespace(outputs)
     if weights.shape != outputs.shape[:1]:
         raise InputError(where, f"weights {outputs.shape[:1]}", weights.shape)
     if targets.shape[:1] != outputs.shape[:1]:
         raise InputError(where, f"targets of {outputs.shape[0]} samples", targets.shape)
-    rows = xp.where(xp.asarray(weights > 0), xp.arange(outputs.shape[0]), xp.argmax(xp.asarray(weights)))
+    rows = xp.where(weights > 0, xp.arange(outputs.shape[0]), xp.argmax(weights))
     return xp.take(outputs, rows, axis=0), xp.take(xp.asarray(targets), rows, axis=0), weights
 
 

@@ -103,7 +103,7 @@ def attention(heads: int, causal: bool = False, weights: Initializer = glorot_un
         _, dscores = softmax_vjp((), shares, dheads @ _transposed(values))
         dscores = _where(_readable(x, of_positions, causal), dscores, 0.0) * (1 / math.sqrt(keys.shape[-1]))
         parts = (dscores @ keys, _transposed(dscores) @ queries, _transposed(shares) @ dheads)
-        dprojected = _joined_heads(namespace(dy).concat(parts, axis=1))
+        dprojected = _joined_heads(namespace(*parts).concat(parts, axis=1))
         dinputs, dx = dense_vjp(params.inputs, x, dprojected, need_dx=need_dx)
         if of_positions is not None and need_dx:
             dx = (dx, namespace(dx).zeros_like(of_positions))
@@ -155,7 +155,7 @@ def positions(kind: Literal["learned", "sinusoidal"] = "learned", table: Initial
     def vjp(params: Any, residuals: int, dy: Sequences, *, need_dx: bool = True) -> tuple[Any, Sequences | None]:
         """dtable is the sum of dy over the batch, and dx = dy."""
         if learned:
-            xp, rest = namespace(dy), params.table[residuals:, :]
+            xp, rest = namespace(dy, params.table), params.table[residuals:, :]
             params = PositionsParams(xp.concat([xp.sum(dy, axis=0), xp.zeros_like(rest)], axis=0))
         return params, dy if need_dx else None
 
@@ -180,7 +180,7 @@ def _readable(x: Array, weights: Array | None, causal: bool) -> Array | None:
 
 
 def _where(condition: Array | None, x: Array, otherwise: float) -> Array:
-    return x if condition is None else namespace(x).where(condition, x, otherwise)
+    return x if condition is None else namespace(x, condition).where(condition, x, otherwise)
 
 
 def _split_heads(x: Array, heads: int, parts: int) -> list[Array]:

@@ -55,16 +55,17 @@ def batch_norm(eps: float = 1e-5) -> Layer:
         own = isinstance(mode, Training)
         centred = wide - (xp.mean(wide, axis=axes) if own else params.mean)
         variance = xp.mean(centred * centred, axis=axes) if own else widened(params.variance)
-        inverse = 1 / xp.sqrt(variance + eps)
+        inverse = 1 / namespace(variance).sqrt(variance + eps)
         normalized = centred * inverse
         return as_dtype_of(x, normalized * params.scale + params.offset), (normalized, inverse, own)
 
     def vjp(params: BatchNormParams, residuals: Any, dy: Same, *, need_dx: bool = True) -> tuple[BatchNormParams, Any]:
         """In training dx has no component along 1 or the normalized inputs, over the batch."""
-        (normalized, inverse, own), xp, wide = residuals, namespace(dy), widened(dy)
+        (normalized, inverse, own), wide = residuals, widened(dy)
         doffset, dscale = over_batch(wide), over_batch(wide * normalized)
         along = widened(params.scale) * inverse
         dmean, dvariance = -doffset * along, -0.5 * dscale * along * inverse
+        xp = namespace(dmean)
         constants = (xp.zeros_like(dmean), xp.zeros_like(dvariance)) if own else (dmean, dvariance)
         dparams = BatchNormParams(*(as_dtype_of(params.scale, leaf) for leaf in (dscale, doffset, *constants)))
         if not need_dx:

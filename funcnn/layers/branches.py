@@ -181,7 +181,7 @@ def _joined(name: str, expected: str, axis: int) -> Layer:
             raise InputError(name, "outputs (batch, ..., features)", [part.shape for part in x])
         bounds = tuple(accumulate((part.shape[axis] for part in x), initial=0))
         try:
-            return namespace(x[0]).concat(x, axis=axis), bounds
+            return namespace(*x).concat(x, axis=axis), bounds
         except (TypeError, ValueError) as error:
             raise InputError(name, expected, [part.shape for part in x]) from error
 

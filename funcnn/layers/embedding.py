@@ -49,8 +49,8 @@ def embedding(vocabulary: int, features: int, table: Initializer = normal(1.0)) 
         del mode  # deterministic
         check_params(where, params, EmbeddingParams)
         check_array(where, "inputs", x)
-        xp, (rows, features) = namespace(x), params.table.shape
-        if not is_dtype(xp, x.dtype, "integral"):
+        xp, (rows, features) = namespace(x, params.table), params.table.shape
+        if not is_dtype(namespace(x), x.dtype, "integral"):
             raise InputError(where, "integers", x.dtype)
         if isinstance(x, np.ndarray) and x.size and (x.min() < 0 or x.max() >= rows):  # a traced array has no values
             raise InputError(where, f"integers from 0 to {rows - 1}", f"values from {x.min()} to {x.max()}")
@@ -61,7 +61,7 @@ def embedding(vocabulary: int, features: int, table: Initializer = normal(1.0)) 
     ) -> tuple[EmbeddingParams, None]:
         """dtable[i] is the sum of dy where x is i."""
         del need_dx  # integers have no cotangent
-        indices = namespace(dy).reshape(residuals, (-1,))
+        indices = namespace(residuals).reshape(residuals, (-1,))
         return EmbeddingParams(segment_sum(as_rows(dy), indices, params.table.shape[0])), None
 
     return Layer(init, forward, vjp)

@@ -63,7 +63,8 @@ def recurrent(cell: Layer, features: int) -> Layer:
     def forward(params: Params, x: Array, mode: Mode) -> tuple[Float[Array, "batch length features"], Any]:
         """The residuals are the cell's at all positions, stacked."""
         check_mode("recurrent", mode)
-        xp = check_floating("recurrent", x)
+        check_floating("recurrent", x)
+        xp = namespace(x, *tree.leaves(params))
         require(x.ndim > 1, "recurrent", "inputs (batch, length, ...)", x.shape)
 
         def step(state: Array, at: tuple[Array, Any]) -> tuple[Array, Any]:
@@ -76,7 +77,6 @@ def recurrent(cell: Layer, features: int) -> Layer:
 
     def vjp(params: Params, residuals: Any, dy: Float[Array, "batch length features"], *, need_dx: bool = True) -> Any:
         """From the last position to the first; the cotangent of a state comes from dy and from the next position."""
-        xp = namespace(dy)
 
         def step(carry: tuple[Params, Array], at: tuple[Array, Any]) -> tuple[tuple[Params, Array], Array]:
             (dparams, dstate), (dy_t, kept) = carry, at
@@ -84,7 +84,7 @@ def recurrent(cell: Layer, features: int) -> Layer:
             dx, dstate = cast(tuple[Array, Array], dinputs)  # since dx is needed
             return (tree.map(operator.add, dparams, of_cell), dstate), dx
 
-        start = (tree.map(xp.zeros_like, params), xp.zeros_like(dy[:, 0, ...]))
+        start = tree.map(lambda leaf: namespace(leaf).zeros_like(leaf), (params, dy[:, 0, ...]))
         (dparams, _), dx = special.scan(step, start, (_along(dy), residuals), reverse=True)
         return dparams, _along(dx) if need_dx else None
 
@@ -124,17 +124,17 @@ def gru(weights: Initializer = glorot_uniform()) -> Layer:
         x, h = x
         of_x, _ = dense_forward(params.inputs, x, INFERENCE)
         of_h, _ = dense_forward(params.state, h, INFERENCE)
-        features, xp = h.shape[1], namespace(x)
+        features = h.shape[1]
         gates = special.sigmoid(of_x[:, : 2 * features] + of_h[:, : 2 * features])
         r, z, of_h = gates[:, :features], gates[:, features:], of_h[:, 2 * features :]
-        n = xp.tanh(of_x[:, 2 * features :] + r * of_h)
+        n = namespace(r).tanh(of_x[:, 2 * features :] + r * of_h)
         return n + z * (h - n), (x, h, r, z, n, of_h)
 
     def vjp(params: GRUParams, residuals: Any, dy: Float[Array, "batch features"], *, need_dx: bool = True) -> Any:
         x, h, r, z, n, of_h = residuals
-        concat = namespace(dy).concat
         dn = dy * (1 - z) * (1 - n * n)
         gates = [dn * of_h * r * (1 - r), dy * (h - n) * z * (1 - z)]
+        concat = namespace(dn).concat
         dinputs, dx = dense_vjp(params.inputs, x, concat([*gates, dn], axis=1), need_dx=need_dx)
         dstate, dh = dense_vjp(params.state, h, concat([*gates, dn * r], axis=1), need_dx=need_dx)
         return GRUParams(dinputs, dstate), (dx, dh + dy * z) if need_dx else None

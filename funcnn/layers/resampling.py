@@ -136,7 +136,7 @@ def _max(windows: Windows, x: X) -> tuple[Y, tuple[X, Y]]:
 def _max_vjp(windows: Windows, residuals: tuple[X, Y], dy: Y) -> X:
     """dx is dy at the first place of the maximum."""
     x, y = residuals
-    xp = namespace(y)  # dy may be NumPy's where x and y are not
+    xp = namespace(y, dy)
     down, across = windows.slices(x.shape[1:3])
     rest, by_row = dy, []
     for rows in down:

@@ -152,16 +152,19 @@ def in_pieces(rule: Rule) -> Rule:
     """
 
     def cut(*arrays: Array) -> tuple[Array, ...]:
-        size = arrays[0].size
-        if size < _LARGE or not all(type(array) is np.ndarray and array.flags.c_contiguous for array in arrays):
+        if type(arrays[0]) is not np.ndarray or arrays[0].size < _LARGE or not all(map(_is_flat, arrays)):
             return rule(*arrays)
         new = tuple(map(np.empty_like, arrays))
         vectors = [array.reshape(-1) for array in (*arrays, *new)]
-        for start in range(0, size, _PIECE):
+        for start in range(0, arrays[0].size, _PIECE):
             rule(*(vector[start : start + _PIECE] for vector in vectors))
         return new
 
     return cut
+
+
+def _is_flat(array: Array) -> bool:
+    return type(array) is np.ndarray and array.flags.c_contiguous
 
 
 def _computed(f: Callable[..., Any], grads: Updates, others: tuple[Any, ...]) -> tuple[list[Any], Callable[..., Any]]:

@@ -95,7 +95,8 @@ def scale_by_lion(beta1: float = 0.9, beta2: float = 0.99) -> Optimizer:
     check_unit("scale_by_lion", beta1=beta1, beta2=beta2)
 
     def rule(g: Array, m: Array) -> tuple[Array, Array]:
-        return namespace(g).sign(beta1 * m + (1 - beta1) * g), beta2 * m + (1 - beta2) * g
+        direction = beta1 * m + (1 - beta1) * g
+        return namespace(direction).sign(direction), beta2 * m + (1 - beta2) * g
 
     return _by_velocity(rule)
 
@@ -196,8 +197,8 @@ def _by_squares(where: str, start: float, old: float, new: float, eps: float, pl
     require(known, where, "an eps_placement of 'inside' or 'outside'", repr(placement))
 
     def rule(g: Array, v: Array) -> tuple[Array, Array]:
-        sqrt = namespace(v).sqrt
         v = old * v + new * g * g
+        sqrt = namespace(v).sqrt
         return g / (sqrt(v + eps) if placement == "inside" else sqrt(v) + eps), v
 
     def update(grads: Updates, state: SquaresState, params: Params) -> tuple[Updates, SquaresState]:

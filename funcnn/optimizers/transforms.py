@@ -140,7 +140,8 @@ def max_norm(bound: float, mask: str = "*weights") -> Optimizer:
     _check_bound("max_norm", bound)
 
     def kept(update: Array, param: Array) -> Array:
-        xp, new = namespace(param), param + update
+        new = param + update
+        xp = namespace(new)
         norms = special.norm(new, axis=tuple(range(new.ndim - 1)))
         over = norms > bound
         scale = bound / xp.where(over, norms, xp.full_like(norms, bound))
