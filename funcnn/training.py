@@ -142,10 +142,10 @@ class TrainStep:
         if self.penalty is not None:
             grads = tree.map(operator.add, grads, self.penalty.gradient(params))
         updates, optimizer_state = self.optimizer.update(grads, state.optimizer, params)
-        rate = self.optimizer.learning_rate(optimizer_state) if _has_rate(self.optimizer) else None
         measured = {"loss": value}
         for name, metric in self.metrics.items():
             if isinstance(metric, StepMetric):
+                rate = self.optimizer.learning_rate(optimizer_state) if _has_rate(self.optimizer) else None
                 measured[name] = metric.function(Update(params, grads, updates, rate))
             else:
                 measured[name] = metric(outputs, batch.targets, batch.weights)
