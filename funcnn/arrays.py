@@ -148,7 +148,7 @@ def as_dtype_of(like: Array, x: Array) -> Array:
 
 def written(memory: Array | None, f: Callable[..., Array], *args: Array) -> Array:
     """f(*args), which NumPy writes over ``memory``, if given: an array of that shape and dtype that nobody else has."""
-    if isinstance(f, np.ufunc) and isinstance(memory, np.ndarray):
+    if isinstance(memory, np.ndarray) and isinstance(f, np.ufunc):
         return f(*args, out=memory)
     return f(*args)
 

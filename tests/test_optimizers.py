@@ -169,6 +169,14 @@ def test_gradients_of_numpy_meet_a_state_of_jax(optimizer):
     assert_trees_close(to_numpy(updates), expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=named)
+def test_a_single_number_is_updated_as_a_vector_of_one(optimizer):
+    number, vector = np.array(0.5, np.float32), np.array([0.5], np.float32)
+    of_number, of_vector = (followed(optimizer, params, [3 * params] * 4) for params in (number, vector))
+    for (found, _), (expected, _) in zip(of_number, of_vector, strict=True):
+        assert found == expected[0]
+
+
 def test_a_small_gradient_is_not_clipped():
     grads = {"w": Key(0).normal((3, 4)), "b": Key(1).normal((4,))}
     norm = float(fn.global_norm(grads))

@@ -173,14 +173,15 @@ def adam_direction(
         def rule(
             g: Array, m: Array, v: Array, for_update: Any = None, for_m: Any = None, for_v: Any = None
         ) -> tuple[Array, Array, Array]:
-            m = written(for_m, namespace(m).multiply, m, beta1)
+            xp = namespace(g, m, v)
+            m = written(for_m, xp.multiply, m, beta1)
             m += g
-            square = written(for_update, namespace(g).multiply, g, g)
-            v = written(for_v, namespace(v).multiply, v, beta2)
+            square = written(for_update, xp.multiply, g, g)
+            v = written(for_v, xp.multiply, v, beta2)
             v += square
-            divisor = written(square, namespace(v).sqrt, v)
+            divisor = written(square, xp.sqrt, v)
             divisor += floor
-            update = written(divisor, namespace(divisor).divide, ahead * m + g if nesterov else m, divisor)
+            update = written(divisor, xp.divide, ahead * m + g if nesterov else m, divisor)
             update *= scale
             return update, m, v
 
