@@ -284,17 +284,16 @@ def _elementwise(
     def forward(
         outputs: Float[Array, "batch ..."], targets: Num[Array, "batch ..."], weights: Weights = None
     ) -> tuple[Float[Array, ""], tuple[Array, Array, Array, Shape]]:
-        shape = outputs.shape
-        outputs, targets, weights = present(name, outputs, targets, weights, classes=summed)
-        if outputs.shape != targets.shape:
-            expected = f"targets in the outputs' shape {outputs.shape}"
+        samples, targets, weights = present(name, outputs, targets, weights, classes=summed)
+        if samples.shape != targets.shape:
+            expected = f"targets in the outputs' shape {samples.shape}"
             raise InputError(name, expected, targets.shape, "reshape one of them")
         if check is not None:
             check(name, targets)
-        targets, y = as_dtype_of(outputs, targets), widened(outputs)
+        targets, y = as_dtype_of(samples, targets), widened(samples)
         shares, xp = shares_of(y, weights), namespace(y)
         losses = xp.reshape(f(y, widened(targets)), (y.shape[0], -1))
-        return shares @ (xp.sum if summed else xp.mean)(losses, axis=1), (outputs, targets, shares, shape)
+        return shares @ (xp.sum if summed else xp.mean)(losses, axis=1), (samples, targets, shares, outputs.shape)
 
     def vjp(residuals: tuple[Array, Array, Array, Shape]) -> Float[Array, "batch ..."]:
         outputs, targets, shares, shape = residuals
@@ -316,12 +315,11 @@ def _of_classes(
     def forward(
         outputs: Float[Array, "batch *positions classes"], targets: Targets, weights: Weights = None
     ) -> tuple[Float[Array, ""], tuple[Array, Array, Array, Shape]]:
-        shape = outputs.shape
-        outputs, targets, weights = present(name, outputs, targets, weights, classes=True)
-        y = widened(outputs)
+        samples, targets, weights = present(name, outputs, targets, weights, classes=True)
+        y = widened(samples)
         targets, shares = distributions(name, y, targets), shares_of(y, weights)
         value, p, targets = judge(y, targets, shares)
-        return value, (p, targets, as_dtype_of(outputs, shares), shape)
+        return value, (p, targets, as_dtype_of(samples, shares), outputs.shape)
 
     def vjp(residuals: tuple[Array, Array, Array, Shape]) -> Float[Array, "batch *positions classes"]:
         p, targets, shares, shape = residuals

@@ -302,11 +302,7 @@ def messages() -> str:
 
 
 def test_bad_inputs_end_in_a_right_result_or_in_our_error():
-    silent = [name for name, found, _ in table() if found == "silent"]
-    foreign = [f"{name}: {found}" for name, found, _ in table() if found.startswith("foreign")]
-    assert not silent
-    assert [f"{name}: {found}" for name, found, _ in table() if found.startswith("unclear")] == []
-    assert len(foreign) <= 0.01 * len(table()), "\n".join(foreign)
+    assert [f"{name}: {found}" for name, found, _ in table() if found not in ("right", "refused")] == []
 
 
 def test_every_message_is_as_it_was_read():

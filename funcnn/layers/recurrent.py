@@ -64,7 +64,7 @@ def recurrent(cell: Layer, features: int) -> Layer:
         """The residuals are the cell's at all positions, stacked."""
         check_mode("recurrent", mode)
         check_floating("recurrent", x)
-        xp = namespace(x, *tree.leaves(params))
+        xp = namespace(x, *(leaf for leaf in tree.leaves(params) if hasattr(leaf, "shape")))
         require(x.ndim > 1, "recurrent", "inputs (batch, length, ...)", x.shape)
 
         def step(state: Array, at: tuple[Array, Any]) -> tuple[Array, Any]:
