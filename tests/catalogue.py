@@ -73,6 +73,7 @@ LAYERS = [
     (fn.recurrent(fn.gru(), 4), (5, 3)),
     (fn.recurrent(fn.serial(fn.joined(), fn.dense(4), fn.tanh()), 4), (3, 2)),
     (fn.global_avg_pool(), (3, 2, 2)),
+    (fn.global_avg_pool(), (5, 2)),
     (fn.upsample2d(3), (3, 2, 2)),
     (fn.serial(), (3,)),
     (fn.serial(fn.dense(4), fn.relu(), fn.dense(3)), (5,)),

@@ -352,3 +352,67 @@ def together(layer, shape):
 def embed(x):
     layer = fn.embedding(5, 3)
     return fn.predict(layer, layer.init(Key(0), ())[0], x)
+
+
+@pytest.mark.parametrize("features", [1, 4, 5])
+def test_sinusoidal_positions_are_waves_of_geometric_lengths(features):
+    found = fn.predict(fn.positions("sinusoidal"), (), np.zeros((2, 7, features)))
+    for t, row in enumerate(found[1]):
+        angles = [t / 10000 ** (2 * (i // 2) / features) for i in range(features)]
+        assert row.tolist() == pytest.approx([np.cos(a) if i % 2 else np.sin(a) for i, a in enumerate(angles)])
+
+
+WIDE = fn.initializers.normal(3.0)
+
+
+@pytest.mark.parametrize(
+    ("layer", "in_shape"),
+    [
+        (fn.dense(3, weights=WIDE), (2,)),
+        (fn.conv2d(2, 3, weights=WIDE), (4, 4, 1)),
+        (fn.conv1d(2, 3, weights=WIDE), (4, 1)),
+        (fn.conv2d_transpose(2, 3, weights=WIDE), (4, 4, 1)),
+        (fn.embedding(5, 3, table=WIDE), (4,)),
+        (fn.positions(table=WIDE), (4, 2)),
+        (fn.attention(2, weights=WIDE), (3, 4)),
+        (fn.gru(weights=WIDE), ((3,), (4,))),
+        (fn.recurrent(fn.gru(weights=WIDE), 4), (5, 3)),
+    ],
+    ids=named,
+)
+def test_a_layer_draws_by_its_initializer_and_from_the_key_of_its_path(layer, in_shape):
+    drawn = {path: leaf for path, leaf in tree.leaves_with_paths(layer.init(Key(3), in_shape)[0]) if "bias" not in path}
+    assert drawn
+    for path, leaf in drawn.items():
+        assert tree.equal(leaf, WIDE(Key(3).at(*path.split(".")), leaf.shape, np.float32)), path
+
+
+@pytest.mark.parametrize(
+    ("layer", "in_shape", "message"),
+    [
+        (fn.attention(2), ((3, 4), (4,)), r"attention\(2\): expected weights \(batch, 3\), got \(4,\)"),
+        (fn.gru(), (3,), r"gru\(\): expected inputs \(batch, in\) and a state \(batch, features\), got \(3,\)"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused(layer, in_shape, message):
+    with pytest.raises(InputError, match=f"^{message}$"):
+        layer.init(Key(0), in_shape)
+
+
+def test_a_cell_needs_a_state():
+    params, _ = fn.gru().init(Key(0), ((3,), (4,)))
+    with pytest.raises(InputError, match=r"^gru\(\): expected a tuple of x and state, got ndarray$"):
+        fn.predict(fn.gru(), params, np.zeros((2, 3), np.float32))
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 11, 1000])
+def test_statistics_are_those_of_all_samples_however_they_are_split(batch_size):
+    x = 3 + 2 * Key(1).normal((11, 5, 2), np.float64)
+    model = fn.serial(fn.batch_norm(), fn.dense(3), fn.batch_norm())
+    before, _ = model.init(Key(0), (5, 2), dtype=np.float64)
+    first, dense, second = fn.calibrated(model, before, x, batch_size=batch_size)
+    hidden = fn.predict(fn.serial(fn.batch_norm(), fn.dense(3)), (first, dense), x)
+    for found, seen in ((first, x), (second, hidden)):
+        assert_trees_close(found.mean, seen.mean(axis=(0, 1)), rtol=1e-12)
+        assert_trees_close(found.variance, seen.var(axis=(0, 1)), rtol=1e-12)
+    assert tree.equal((dense, first.scale, first.offset), (before[1], before[0].scale, before[0].offset))

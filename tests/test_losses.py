@@ -229,3 +229,22 @@ def test_class_weights_count_samples_of_a_class():
 def test_bad_hyperparameters_are_refused(make, expected, value):
     with pytest.raises(InputError, match=f"^{make.__name__}: expected {expected}, got {value}$"):
         make(value)
+
+
+TWO = fn.joint_loss(FUSED, fn.mean_squared_error(), weights=(1.0, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: fn.joint_loss(), "expected at least one loss, got none"),
+        (lambda: fn.joint_loss(FUSED, weights=(1.0, 2.0)), r"expected 1 weights of at least 0, got \(1.0, 2.0\)"),
+        (lambda: fn.joint_loss(FUSED, weights=(-1.0,)), r"expected 1 weights of at least 0, got \(-1.0,\)"),
+        (lambda: TWO.forward(X, (LABELS, T)), "expected a tuple of 2 outputs, got ndarray"),
+        (lambda: TWO.forward((X,), (LABELS, T)), "expected a tuple of 2 outputs, got tuple"),
+        (lambda: TWO.forward((X, X), LABELS), "expected a tuple of 2 targets, got ndarray"),
+    ],
+)
+def test_what_is_no_joint_loss_is_refused(call, message):
+    with pytest.raises(InputError, match=f"^joint_loss: {message}$"):
+        call()

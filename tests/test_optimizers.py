@@ -343,3 +343,16 @@ def test_presets_are_those_of_the_book(optimizer, book):
     for i, (updates, _) in enumerate(followed(optimizer, np.ones(3), grads)):
         expected, *caches = book(0.1 / (1 + 0.1 * i), grads[i], i + 1, *caches)
         assert_trees_close(updates, expected, rtol=1e-9)
+
+
+def test_each_group_is_updated_as_if_it_were_alone():
+    params = {"a": Key(0).normal((3,)), "b": {"c": Key(1).normal((2,)), "d": Key(2).normal((2,))}}
+    clipped = fn.chain(fn.clip_by_global_norm(0.1), fn.sgd(1.0))  # takes all leaves of its group together
+    optimizer, alone = fn.groups({"b.c": fn.adam(0.1), "b.*": fn.sgd(0.5), "*": clipped}), params["b"]
+    for i, (updates, _) in enumerate(followed(optimizer, params, [params] * 3)):
+        for part, own, found in (
+            (alone["c"], fn.adam(0.1), updates["b"]["c"]),
+            (alone["d"], fn.sgd(0.5), updates["b"]["d"]),
+            (params["a"], clipped, updates["a"]),
+        ):
+            assert tree.equal(found, [*followed(own, part, [part] * 3)][i][0])
