@@ -1,5 +1,7 @@
 """What the laws cannot know of the catalogue: that each layer is the function its name promises."""
 
+import re
+
 import array_api_strict
 import jax
 import numpy as np
@@ -416,3 +418,25 @@ def test_statistics_are_those_of_all_samples_however_they_are_split(batch_size):
         assert_trees_close(found.mean, seen.mean(axis=(0, 1)), rtol=1e-12)
         assert_trees_close(found.variance, seen.var(axis=(0, 1)), rtol=1e-12)
     assert tree.equal((dense, first.scale, first.offset), (before[1], before[0].scale, before[0].offset))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: fn.recurrent(fn.batch_norm(), 3),
+            "recurrent: expected a cell without batch_norm, got batch_norm(); layer_norm() does without",
+        ),
+        (
+            lambda: fn.recurrent(fn.serial(fn.joined(), fn.dense(4)), 3).init(Key(0), (5, 2)),
+            "recurrent: expected a cell that gives a state (3,), got (4,)",
+        ),
+        (
+            lambda: fn.predict(fn.recurrent(fn.gru(), 3), (), np.ones(2)),
+            "recurrent: expected inputs (batch, length, ...), got (2,)",
+        ),
+    ],
+)
+def test_cells_and_sequences_that_do_not_fit_are_refused(call, message):
+    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
+        call()

@@ -356,3 +356,39 @@ def test_each_group_is_updated_as_if_it_were_alone():
             (params["a"], clipped, updates["a"]),
         ):
             assert tree.equal(found, [*followed(own, part, [part] * 3)][i][0])
+
+
+def test_a_clip_cuts_both_ends():
+    grads = np.array([-3.0, -1.0, 0.5, 3.0])
+    assert fn.clip(1.0).update(grads, (), grads)[0].tolist() == [-1.0, -1.0, 0.5, 1.0]
+
+
+def test_an_optimizer_around_another_tells_its_rate():
+    schedule, params = fn.inverse_time_decay(0.5, 1.0), np.ones(2)
+    for around in (fn.skip_if_not_finite, lambda inner: fn.accumulate(inner, 1), lambda inner: fn.lookahead(inner, 2)):
+        optimizer = around(fn.sgd(schedule))
+        rates = [optimizer.learning_rate(state) for _, state in followed(optimizer, params, [params] * 3)]
+        assert rates == pytest.approx([schedule(i) for i in range(3)])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: fn.groups({0: fn.adam()}), 'groups: expected patterns of paths, got 0; such as "0.*"'),
+        (
+            lambda: fn.groups({"a": fn.adam()}).init({"a": np.ones(1), "b": np.ones(1)}),
+            "groups: expected a pattern for each leaf, got none for 'b'; put \"*\" at the end",
+        ),
+        (
+            lambda: fn.groups({"*": fn.adam(), "a": fn.adam()}).init({"a": np.ones(1)}),
+            "groups: expected a leaf for each pattern, got none left for 'a'; put it first",
+        ),
+        (
+            lambda: fn.groups({"c": fn.adam(), "*": fn.adam()}).init({"a": np.ones(1)}),
+            "groups: expected a pattern that matches the path of a leaf, got 'c'; the nearest: a",
+        ),
+    ],
+)
+def test_groups_that_do_not_fit_are_refused(call, message):
+    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
+        call()
