@@ -395,6 +395,7 @@ def test_a_layer_draws_by_its_initializer_and_from_the_key_of_its_path(layer, in
         (fn.attention(2), ((3, 4), (4,)), r"attention\(2\): expected weights \(batch, 3\), got \(4,\)"),
         (fn.gru(), (3,), r"gru\(\): expected inputs \(batch, in\) and a state \(batch, features\), got \(3,\)"),
     ],
+    ids=named,
 )
 def test_shapes_that_do_not_fit_are_refused(layer, in_shape, message):
     with pytest.raises(InputError, match=f"^{message}$"):

@@ -36,7 +36,7 @@ def test_laws(layer, in_shape):
 
 @pytest.mark.parametrize(("layer", "in_shape"), LAYERS_OF_INDICES, ids=str)
 def test_laws_on_indices(layer, in_shape):
-    check_layer(layer, in_shape, inputs=indices, jax=True)
+    check_layer(layer, in_shape, inputs=indices, **EFFORT)
 
 
 @pytest.mark.parametrize(("combine", "in_shape", "layers"), COMBINATORS)

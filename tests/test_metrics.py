@@ -10,7 +10,7 @@ import funcnn as fn
 from funcnn import InputError, Key, accuracy, metrics
 from funcnn.metrics import weighted_mean
 from funcnn.testing import check_metric
-from tests.catalogue import METRICS, METRICS_OF_TABLES
+from tests.catalogue import EFFORT, METRICS, METRICS_OF_TABLES
 
 OUTPUTS = np.array([[0.1, 0.9], [0.8, 0.2], [0.6, 0.4]])
 
@@ -28,7 +28,7 @@ NAMED = {
 
 @pytest.mark.parametrize(("metric", "draw", "unless"), [*((*row, []) for row in METRICS), *METRICS_OF_TABLES])
 def test_laws(metric, draw, unless):
-    check_metric(metric, draw, jax=True, unless=unless)
+    check_metric(metric, draw, unless=unless, **EFFORT)
 
 
 @pytest.mark.parametrize(("name", "metric"), NAMED.items(), ids=NAMED)
